@@ -1,0 +1,1 @@
+"""Where images come from: procedural families, folders of pictures, torchvision data sets."""

@@ -1,0 +1,70 @@
+"""torchvision's data sets by name, downloaded because the user named one."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from data.errors import UserError
+from data.source import Picture, Source, Wish
+
+_PARTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "MNIST": ({"train": True},),
+    "FashionMNIST": ({"train": True},),
+    "KMNIST": ({"train": True},),
+    "EMNIST": ({"split": "balanced", "train": True},),
+    "CIFAR10": ({"train": True},),
+    "CIFAR100": ({"train": True},),
+    "SVHN": ({"split": "train"},),
+    "STL10": ({"split": "train+unlabeled"},),
+    "Flowers102": ({"split": "train"}, {"split": "val"}, {"split": "test"}),  # train alone has 1,020 pictures
+    "CelebA": ({"split": "train"},),
+}
+NAMES = tuple(_PARTS)
+
+
+def _open(name: str, downloads: Path) -> list[Any]:
+    from torchvision import datasets  # its start-up is spared to those who use no data set of its
+
+    try:
+        return [getattr(datasets, name)(str(downloads), download=True, **part) for part in _PARTS[name]]
+    except ImportError as error:
+        raise UserError(f"{name}: needs {error.name}; pip install -e '.[datasets]'") from None
+    except (OSError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(
+            f"{name}: cannot be downloaded to {downloads} ({reason}); check the network, "
+            "or give --data.source a folder of pictures"
+        ) from None
+
+
+def torchvision_source(name: str, downloads: Path, wish: Wish) -> Source:
+    """A torchvision data set's pictures, without their labels.
+
+    Args:
+        name: one of `NAMES`.
+        downloads: the folder where its files are, or go.
+        wish: size, channels and limit.
+
+    Raises:
+        UserError: its files are not there and cannot be fetched.
+    """
+    parts = _open(name, downloads)
+    ends = list(accumulate(map(len, parts)))
+    chosen = wish.subset(ends[-1])
+
+    def pictures() -> Iterator[Picture]:
+        for index in chosen:
+            part = bisect_right(ends, index)
+            image = parts[part][index - (ends[part - 1] if part else 0)][0]
+            if name == "EMNIST":  # its files hold the letters transposed
+                image = image.transpose(Image.Transpose.TRANSPOSE)
+            image = ImageOps.fit(image.convert("RGB"), (wish.size, wish.size), Image.Resampling.LANCZOS)
+            pixels = np.asarray(image.convert("L" if wish.channels == 1 else "RGB"))
+            yield pixels.reshape(wish.size, wish.size, wish.channels)
+
+    return Source({"dataset": name, "chosen": chosen}, len(chosen), pictures)

@@ -1,0 +1,19 @@
+"""What the user is told when something is wrong: one line, exit code 2, no traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class UserError(ValueError):
+    """Bad input. Its message is one line: the thing, what is wrong with it, what to do."""
+
+
+@contextmanager
+def told_in_one_line(program: str) -> Iterator[None]:
+    """Turns a `UserError` into its message on standard error and exit code 2."""
+    try:
+        yield
+    except UserError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

@@ -1,0 +1,187 @@
+"""`ImageData`: one source of pictures, cached, split and served in batches."""
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from data import cache, catalog
+from data.errors import UserError
+from data.folder import folder
+from data.lines import CHANNELS as LINES_CHANNELS
+from data.lines import SIZE as LINES_SIZE
+from data.pixels import background_colour, to_tensor
+from data.procedural import FAMILIES, procedural
+from data.source import Source, Wish
+
+_SHOWN_FAULTS = 10
+
+
+class Images(Dataset[Tensor]):
+    """Some rows of an (N, H, W, C) uint8 tensor; a list of indices is fetched in one go."""
+
+    def __init__(self, images: Tensor, rows: Tensor) -> None:
+        self.images, self.rows = images, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[self.rows[index]]
+
+    def __getitems__(self, indices: list[int]) -> Tensor:
+        return self.images[self.rows[indices]]
+
+
+def _as_is(batch: Any) -> Tensor:
+    return batch
+
+
+def split(images: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
+    """Deals pictures to training and validation by their content, so that copies of one picture stay together.
+
+    Args:
+        images: (N, H, W, C) uint8.
+        val_fraction: the share to hold out, in (0, 1).
+        seed: which split.
+
+    Returns:
+        the row numbers of the training and of the validation pictures, in ascending order; neither is empty.
+
+    Raises:
+        UserError: fewer than two different pictures.
+    """
+    salt = str(seed).encode()
+    digests = [hashlib.blake2b(image.numpy().tobytes(), digest_size=8, salt=salt).digest() for image in images]
+    order = sorted(range(len(digests)), key=digests.__getitem__)
+    count = max(1, round(val_fraction * len(order)))
+    while count < len(order) and digests[order[count]] == digests[order[count - 1]]:
+        count += 1
+    if count >= len(order):
+        raise UserError(f"{len(order)} pictures, too few of them different, to train on some and validate on others")
+    return torch.tensor(sorted(order[count:])), torch.tensor(sorted(order[:count]))
+
+
+class ImageData(pl.LightningDataModule):
+    """Square images from a procedural family, a folder or torchvision, (N, C, H, W) in [-1, 1].
+
+    Args:
+        source: `patterns`, `lines`, a folder of pictures, or a torchvision name: MNIST, FashionMNIST, KMNIST, EMNIST,
+            CIFAR10, CIFAR100, SVHN, STL10, Flowers102, CelebA (downloaded on first use).
+        image_size: side in pixels, a multiple of 16 from 32 to 256; `lines` is 32 always.
+        channels: 3 (RGB) or 1 (grey); `lines` is 1 always.
+        batch_size: images a step, on each device.
+        limit: use at most so many images; null is all of a finite source and 16384 of a procedural one.
+        val_fraction: share held out for validation, chosen by content: the same files always split the same way.
+        cache_dir: where decoded pictures and downloads are kept.
+        workers: loader processes; 0 serves batches from memory, which is fastest without a GPU.
+        seed: names the procedural images, the subset that `limit` takes, the split and the order.
+        background: colour behind transparent pixels, a name or #rrggbb.
+
+    Raises:
+        UserError: a source without usable pictures, or an argument out of range.
+    """
+
+    def __init__(
+        self,
+        source: str = "patterns",
+        image_size: int = 64,
+        channels: int = 3,
+        batch_size: int = 32,
+        limit: int | None = None,
+        val_fraction: float = 0.05,
+        cache_dir: str = "~/.cache/latent-loom",
+        workers: int = 0,
+        seed: int = 0,
+        background: str = "white",
+    ) -> None:
+        super().__init__()
+        if not 0 < val_fraction < 1:
+            raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
+        if batch_size < 1 or workers < 0 or (limit is not None and limit < 2):
+            raise UserError("batch_size must be at least 1, workers at least 0 and limit at least 2")
+        background_colour(background)
+        source = full_source(source)
+        self.source, self.seed, self.limit, self.background = source, seed, limit, background
+        self.image_size, self.channels = (LINES_SIZE, LINES_CHANNELS) if source == "lines" else (image_size, channels)
+        self.batch_size, self.val_fraction, self.workers = batch_size, val_fraction, workers
+        self.cache_dir = Path(cache_dir).expanduser()
+        self.save_hyperparameters()
+
+    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
+        """uint8 travels to the device; float32 (N, C, H, W) in [-1, 1] is made there."""
+        return to_tensor(batch)
+
+    def prepare_data(self) -> None:
+        """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped."""
+        source = self._open()
+        place = self._place(source)
+        found = cache.load(place) or cache.build(place, source, source_name(self.source))
+        faults = list(found.skipped.values())
+        if 2 * len(faults) > found.tried:
+            raise UserError(
+                f"{self.source}: {len(faults)} of {found.tried} pictures are broken, among them {faults[0]}; "
+                "is this the folder you meant?"
+            )
+        if faults:
+            shown = "; ".join(faults[:_SHOWN_FAULTS]) + ("; …" if len(faults) > _SHOWN_FAULTS else "")
+            print(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", file=sys.stderr)
+
+    def setup(self, stage: str) -> None:
+        """Opens the cache and splits it."""
+        place = self._place(self._open())
+        found = cache.load(place)
+        if found is None:
+            raise UserError(f"{place}: no cache there; every machine needs its own or a shared --data.cache_dir")
+        train, val = split(found.images, self.val_fraction, self.seed)
+        self.train_set, self.val_set = Images(found.images, train), Images(found.images, val)
+
+    def _open(self) -> Source:
+        wish = Wish(self.image_size, self.channels, self.limit, self.seed, self.background)
+        if self.source in FAMILIES:
+            return procedural(self.source, wish)
+        if self.source in catalog.NAMES:
+            return catalog.torchvision_source(self.source, self.cache_dir / "downloads", wish)
+        return folder(Path(self.source), wish)
+
+    def _place(self, source: Source) -> Path:
+        return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
+
+    def train_dataloader(self) -> DataLoader[Tensor]:
+        """Shuffled; the incomplete last batch is left out."""
+        order = torch.Generator().manual_seed(self.seed)
+        drop_last = len(self.train_set) >= self.batch_size
+        return self._loader(self.train_set, shuffle=True, drop_last=drop_last, generator=order)
+
+    def val_dataloader(self) -> DataLoader[Tensor]:
+        """The held-out pictures, in a fixed order."""
+        return self._loader(self.val_set)
+
+    test_dataloader = val_dataloader
+
+    def _loader(self, images: Images, **options: Any) -> DataLoader[Tensor]:
+        return DataLoader(
+            images,
+            batch_size=self.batch_size,
+            num_workers=self.workers,
+            collate_fn=_as_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+            **options,
+        )
+
+
+def full_source(source: str) -> str:
+    """A source's one spelling: a name as it is, a folder as its absolute path."""
+    known = source in FAMILIES or source in catalog.NAMES
+    return source if known else str(Path(source).expanduser().resolve())
+
+
+def source_name(source: str) -> str:
+    """What runs on a source are filed under: `patterns`, `MNIST`, or the last part of a folder's path."""
+    return Path(full_source(source)).name or "images"

@@ -1,0 +1,54 @@
+"""What a source of pictures has to tell: which bytes it will give, how many, and how to make them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of a source.
+
+    Attributes:
+        size: side of the pictures in pixels.
+        channels: 1 or 3.
+        limit: how many at most, None for all there are.
+        seed: which pictures a procedural family gives, and which ones a limit keeps.
+        background: colour behind transparent pixels.
+    """
+
+    size: int
+    channels: int
+    limit: int | None = None
+    seed: int = 0
+    background: str = "white"
+
+    def subset(self, count: int) -> list[int]:
+        """Which of `count` pictures are used: all, or `limit` of them drawn by the seed; ascending."""
+        if self.limit is None or self.limit >= count:
+            return list(range(count))
+        shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
+        return sorted(shuffled[: self.limit].tolist())
+
+
+@dataclass(frozen=True)
+class Source:
+    """Pictures that can be made.
+
+    Attributes:
+        recipe: plain values that the pictures are a function of; a cache is keyed by them.
+        count: how many pictures will be tried.
+        pictures: makes them, each (size, size, channels) uint8, or None where one is broken.
+        skipped: gets the name and the fault of each broken one while they are made.
+    """
+
+    recipe: dict[str, Any]
+    count: int
+    pictures: Callable[[], Iterator[Picture | None]]
+    skipped: dict[str, str] = field(default_factory=dict)

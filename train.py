@@ -1,0 +1,228 @@
+"""Trains a VAE on pictures: a LightningCLI. Without arguments, `fit` on the built-in patterns.
+
+python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max_epochs 50
+"""
+
+import io
+import logging
+import re
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from data.errors import UserError, told_in_one_line
+from data.files import save
+from data.module import ImageData, full_source, source_name
+from vae import checkpoint
+from vae.callbacks import MorphLogger
+from vae.training import VAETraining
+
+_LINKED = ("image_size", "channels")
+_FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
+_NOT_OURS = (
+    r".*does not have many workers.*",
+    r".*number of training batches .* is smaller than the logging interval.*",
+    r".*Checkpoint directory .* exists and is not empty.*",
+    r".*LeafSpec.* is deprecated.*",
+    r".*WeightAveraging callback, but loading a checkpoint outside the 'fit' stage.*",
+)
+
+
+class Parser(LightningArgumentParser):
+    """Tells what is wrong with an argument in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """Prints the message and exits with code 2."""
+        print(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Called on the first process alone."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        save(content.getvalue(), Path(path))
+
+
+class KeepConfig(SaveConfigCallback):
+    """Writes `config.yaml`, which `--config` takes, beside the run's checkpoints."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Called on the first process alone."""
+        if stage == "fit" and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
+            text = self.parser.dump(self.config, skip_none=False)
+            save(text.encode(), Path(str(trainer.checkpoint_callback.dirpath)) / "config.yaml")
+
+
+class LoomCLI(LightningCLI):
+    """What LightningCLI lacks: folders for runs, resuming without surprises, and the last lines."""
+
+    run: Path
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The size of the images is stated once, by the data; `--watch` says what TensorBoard shows."""
+        for name in _LINKED:
+            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+        parser.add_lightning_class_args(MorphLogger, "watch")
+
+    @property
+    def _options(self) -> Any:
+        return self.config[self.config["subcommand"]]
+
+    @property
+    def _root(self) -> Path:
+        return Path(self._options.trainer.default_root_dir or ".")
+
+    def _parse_ckpt_path(self) -> None:
+        """Takes what is not given from the checkpoint, and refuses what contradicts it."""
+        command, options = self.config["subcommand"], self._options
+        if not options.get("ckpt_path"):
+            return
+        given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
+        if options.ckpt_path == "last":
+            runs = self._root / "checkpoints"
+            if given.get("data.source"):
+                runs /= source_name(given.data.source)
+            newest = checkpoint.newest(runs)
+            if newest is None:
+                raise UserError(f"{runs}: holds no last.ckpt; train first, without --ckpt_path")
+            options.ckpt_path = str(newest)
+        content = checkpoint.read(Path(options.ckpt_path))
+        if command == "fit" and not content.get("optimizer_states"):
+            raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
+        free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(_LINKED)
+        self._adopt("model", content["hyper_parameters"], given, set())
+        self._adopt("data", content.get("datamodule_hyper_parameters", {}), given, free)
+
+    def _adopt(self, group: str, trained: dict[str, Any], given: Any, free: set[str]) -> None:
+        options = self._options
+        for name in trained.keys() & options[group].keys():
+            if f"{group}.{name}" not in given:
+                options[group][name] = trained[name]
+                continue
+            wanted = full_source(options.data.source) if name == "source" else options[group][name]
+            if wanted != trained[name] and name not in free:
+                raise UserError(
+                    f"--{group}.{name} {wanted}: contradicts {options.ckpt_path}, which was trained with "
+                    f"{trained[name]}; leave it out, or train anew without --ckpt_path"
+                )
+
+    def before_instantiate_classes(self) -> None:
+        """Chooses the precision and the run's folders."""
+        options = self._options
+        if options.trainer.precision is None:
+            options.trainer.precision = best_precision(options.trainer.accelerator)
+        name = source_name(options.data.source)
+        runs = self._root / "checkpoints" / name
+        resumed = Path(options.get("ckpt_path") or "")
+        if resumed.name == "last.ckpt" and resumed.parent.parent.resolve() == runs.resolve():
+            self.run = resumed.parent
+        else:
+            self.run = runs / f"version_{next_version(runs, self._root / 'logs' / name)}"
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Adds the logger, unless one was chosen, and the checkpoints, unless they are off."""
+        chosen = self.config_init[self.subcommand].trainer
+        if chosen.logger in (None, True) and self.subcommand == "fit":
+            logs = self._root / "logs"
+            kwargs["logger"] = TensorBoardLogger(logs, self.run.parent.name, self.run.name, default_hp_metric=False)
+        if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
+            kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
+            kwargs["callbacks"] = [
+                *(chosen.callbacks or []),
+                ModelCheckpoint(filename="best", monitor="val/elbo", mode="max", **kept),
+                ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **kept),
+            ]
+        kwargs["plugins"] = [*(chosen.plugins or []), WholeCheckpointIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def before_fit(self) -> None:
+        """Says what is trained on what."""
+        if self.trainer.is_global_zero:
+            data, device = self.datamodule, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
+            size = f"{data.image_size}×{data.image_size}×{data.channels}"
+            print(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.run}", flush=True)
+
+    def after_fit(self) -> None:
+        """Says where the result is and what to do with it."""
+        last = self.run / "last.ckpt"
+        if not self.trainer.is_global_zero or not last.is_file():
+            return
+        done = self.trainer.current_epoch
+        print(f"\nTrained {done} epochs. Checkpoint: {last} (best validation ELBO: {self.run / 'best.ckpt'})")
+        print(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
+        print(f"Render: python render.py --checkpoint {last}")
+
+
+def best_precision(accelerator: Any) -> str:
+    """bf16-mixed where the device computes it in hardware, float32 elsewhere."""
+    if torch.cuda.is_available() and accelerator != "cpu":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        on_cpu = accelerator == "cpu" or not torch.backends.mps.is_available()
+        native = on_cpu and bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return "bf16-mixed" if native else "32-true"
+
+
+def next_version(*folders: Path) -> int:
+    """The first run number above all that are taken in any of the folders."""
+    names = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
+    return max((int(match[1]) + 1 for name in names if (match := re.fullmatch(r"version_(\d+)", name))), default=0)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs a command; `fit` where none is named.
+
+    Args:
+        args: as on the command line, without the program's name; None takes them from there.
+
+    Raises:
+        SystemExit: code 2 and one line on standard error for bad input.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for message in _NOT_OURS:
+        warnings.filterwarnings("ignore", message)
+    caller = sys.argv
+    words = list(sys.argv[1:] if args is None else args)
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+        words.insert(0, "fit")
+    sys.argv = [caller[0], *words]  # read again by the processes that a multi-device run starts
+    try:
+        with told_in_one_line("train.py"):
+            LoomCLI(
+                VAETraining,
+                ImageData,
+                parser_class=Parser,
+                save_config_callback=KeepConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                trainer_defaults={
+                    "max_epochs": 4,
+                    "precision": None,
+                    "gradient_clip_val": 1.0,
+                    "num_sanity_val_steps": 0,
+                    "enable_model_summary": False,
+                },
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+            )
+    finally:
+        sys.argv = caller
+
+
+if __name__ == "__main__":
+    main()

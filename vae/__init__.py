@@ -1,0 +1,1 @@
+"""The variational autoencoder, the paths through its latent space, and the animations made of them."""

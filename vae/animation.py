@@ -1,0 +1,163 @@
+"""Frames → a file; its suffix picks the format.
+
+    .gif                      delays in whole 1/100 s
+    .webp .png .avif          animated; delays in whole 1/1000 s
+    .mp4 .webm                H.264 and VP9; an odd side gains a pixel, for their colour planes have half the size
+    a folder (no suffix)      numbered PNG pictures
+
+Delays carry their rounding forward, so that an animation runs at its true frame rate over all.
+"""
+
+import io
+import shutil
+import tempfile
+from collections.abc import Iterable
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+from PIL import Image
+
+from data.errors import UserError
+from data.files import save, umask
+from vae.frames import Frame
+
+# suffix: delay ticks a second, Pillow's name of the format, its options
+_PILLOW: dict[str, tuple[int, str, dict[str, Any]]] = {
+    ".gif": (100, "GIF", {}),
+    ".webp": (1000, "WEBP", {"quality": 90, "method": 4}),
+    ".png": (1000, "PNG", {}),
+    ".avif": (1000, "AVIF", {"quality": 85, "speed": 6}),
+}
+_VIDEO: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
+    ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
+}
+SUFFIXES = (*_PILLOW, *_VIDEO)
+_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
+_FASTEST_GIF = 50  # players slow down delays under 2/100 s
+
+
+def check(path: Path, fps: float) -> None:
+    """Raises `UserError` unless `write` could write such an animation there."""
+    suffix = path.suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise UserError(f"{path}: cannot write {suffix}; use {' '.join(SUFFIXES)}, or no suffix for a folder of frames")
+    if not 0 < fps <= 1000:
+        raise UserError(f"fps {fps:g}: must be above 0 and at most 1000")
+    if suffix == ".gif" and fps > _FASTEST_GIF:
+        raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
+    if not suffix and path.is_file():
+        raise UserError(f"{path}: is a file; a name without suffix means a folder of frames")
+    if suffix and path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
+    if not suffix and path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
+        raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
+
+
+def delays(count: int, fps: float, ticks: int) -> list[int]:
+    """Whole delays in ticks whose running sum is never off by more than half a tick.
+
+    >>> delays(4, 30, 100)
+    [3, 4, 3, 3]
+    """
+    ends = [round(Fraction(ticks * (index + 1)) / Fraction(fps)) for index in range(count)]
+    return [end - start for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def encode(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
+    """An animation as a file's bytes.
+
+    Args:
+        frames: (H, W, 3) uint8, all of one size, at least one.
+        suffix: one of `SUFFIXES`.
+        fps: frames a second.
+    """
+    if suffix in _VIDEO:
+        return _encode_video(frames, suffix, fps)
+    ticks, name, options = _PILLOW[suffix]
+    first, *rest = (Image.fromarray(frame) for frame in frames)
+    durations = [delay * 1000 // ticks for delay in delays(1 + len(rest), fps, ticks)]
+    file = io.BytesIO()
+    first.save(file, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
+    return file.getvalue()
+
+
+def _encode_video(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
+    import av  # its start-up is spared to those who write no video
+
+    codec, options = _VIDEO[suffix]
+    file = io.BytesIO()
+    even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
+    first = next(even)
+    with av.open(file, "w", format=suffix[1:]) as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        assert isinstance(stream, av.VideoStream)
+        (stream.height, stream.width), stream.pix_fmt = first.shape[:2], "yuv420p"
+        for frame in chain([first], even):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())
+    return file.getvalue()
+
+
+def write(frames: Iterable[Frame], path: Path, fps: float) -> None:
+    """Writes an animation; a crash leaves what was there before, or the new one, never half of it.
+
+    Args:
+        frames: (H, W, 3) uint8, all of one size, at least one.
+        path: the suffix picks the format; without one, a folder of numbered PNG pictures.
+        fps: frames a second.
+
+    Raises:
+        UserError: unknown suffix, a frame rate that the format cannot play, or a place that cannot be written to.
+    """
+    check(path, fps)
+    try:
+        if path.suffix:
+            save(encode(frames, path.suffix.lower(), fps), path)
+        else:
+            _write_folder(frames, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def check_still(path: Path) -> None:
+    """Raises `UserError` unless `write_still` could write a picture there."""
+    if path.suffix.lower() not in _STILLS:
+        raise UserError(f"{path}: not a picture's name; use {' '.join(_STILLS)}")
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
+
+
+def write_still(frame: Frame, path: Path) -> None:
+    """Writes one picture, whole or not at all.
+
+    Raises:
+        UserError: unknown suffix, or a place that cannot be written to.
+    """
+    check_still(path)
+    try:
+        save(iio.imwrite("<bytes>", frame, extension=path.suffix.lower()), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _is_frame(path: Path) -> bool:
+    return path.suffix == ".png" and path.stem.isdigit()
+
+
+def _write_folder(frames: Iterable[Frame], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    try:
+        for index, frame in enumerate(frames):
+            iio.imwrite(temporary / f"{index:04d}.png", frame)
+        temporary.chmod(0o777 & ~umask())
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

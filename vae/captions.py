@@ -1,0 +1,30 @@
+"""Text beside and below pictures: labelled rows and captioned strips."""
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from vae.frames import Frame
+
+_PAPER, _INK = (255, 255, 255), (40, 40, 40)
+
+
+def _text_size(side: int) -> int:
+    return max(10, side // 12)
+
+
+def caption(frame: Frame, text: str) -> Frame:
+    """The frame with a line of text, centred, on white below it: (H, W, 3) → (H + text, W, 3)."""
+    font = ImageFont.load_default(_text_size(frame.shape[0]))
+    bar = Image.new("RGB", (frame.shape[1], 2 * _text_size(frame.shape[0])), _PAPER)
+    ImageDraw.Draw(bar).text((bar.width / 2, bar.height / 2), text, _INK, font, anchor="mm")
+    return np.concatenate([frame, np.asarray(bar)])
+
+
+def in_row(frames: list[Frame]) -> Frame:
+    """Frames of one height side by side."""
+    return np.concatenate(frames, axis=1)
+
+
+def in_column(frames: list[Frame]) -> Frame:
+    """Frames of one width, the first on top."""
+    return np.concatenate(frames)

@@ -1,0 +1,76 @@
+"""A checkpoint file → a VAE, without Lightning and without ever loading a pickle.
+
+    python -m vae.checkpoint checkpoints/patterns/version_0/last.ckpt checkpoints/patterns.ckpt
+
+keeps of a training checkpoint what rendering needs: weights and hyperparameters.
+"""
+
+import inspect
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.errors import UserError
+from data.files import save
+from vae.model import VAE
+
+_PREFIX = "vae."
+_KEPT = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint file: tensors and plain values only.
+
+    Raises:
+        UserError: the file is missing, damaged, unsafe or not a checkpoint of this project.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such checkpoint; train one with python train.py")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises nearly anything on damaged or hostile bytes
+        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}); name another one") from None
+    if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
+        raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
+    return content
+
+
+def load_vae(path: Path | str) -> VAE:
+    """The VAE in a checkpoint file: eval mode, on the CPU, float32; averaged weights where training averaged them.
+
+    Raises:
+        UserError (a ValueError): one line that says why the file will not do.
+    """
+    path = Path(path)
+    content = read(path)
+    wanted = inspect.signature(VAE).parameters
+    try:
+        vae = VAE(**{name: value for name, value in content["hyper_parameters"].items() if name in wanted})
+        weights = content["state_dict"].items()
+        vae.load_state_dict({name.removeprefix(_PREFIX): w for name, w in weights if name.startswith(_PREFIX)})
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{path}: its weights do not fit its hyperparameters ({reason}); name another one") from None
+    if not all(bool(weight.isfinite().all()) for weight in vae.parameters()):
+        raise UserError(f"{path}: holds weights that are not finite; name another one")
+    return vae.float().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def newest(folder: Path) -> Path | None:
+    """The `last.ckpt` below a folder that was written last, None if there is none."""
+    return max(folder.rglob("last.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+
+
+def strip(source: Path, target: Path) -> None:
+    """Writes a checkpoint's weights and hyperparameters alone."""
+    content = read(source)
+    file = io.BytesIO()
+    torch.save({key: content[key] for key in _KEPT if key in content}, file)
+    save(file.getvalue(), target)
+
+
+if __name__ == "__main__":
+    strip(*map(Path, sys.argv[1:3]))

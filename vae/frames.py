@@ -1,0 +1,49 @@
+"""Latents → frames: decoded in batches, given out one by one."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from data.pixels import to_uint8
+from vae.model import VAE
+
+Frame = NDArray[np.uint8]
+_BATCH = 16
+
+
+def decode(vae: VAE, z: Tensor) -> Iterator[Frame]:
+    """Streams the pictures of latents.
+
+    Every batch has the same shape, the last one padded, so that a frame's pixels depend on its latent alone and not
+    on how many others are decoded with it.
+
+    Args:
+        vae: in eval mode.
+        z: (N, D).
+
+    Yields:
+        N frames, (H, W, 3) uint8; grey pictures as three equal channels.
+    """
+    device = next(vae.parameters()).device
+    for batch in torch.split(z.to(device), _BATCH):
+        padded = torch.cat([batch, batch[-1:].expand(_BATCH - len(batch), -1)])
+        with torch.inference_mode():
+            pixels = to_uint8(vae.decode(padded))[: len(batch)]
+        yield from pixels.expand(-1, -1, -1, 3).cpu().numpy()
+
+
+def resize(frame: Frame, size: int, resample: str) -> Frame:
+    """A frame of another side.
+
+    Args:
+        frame: (H, W, 3) uint8, square.
+        size: the new side in pixels.
+        resample: `nearest` keeps pixels as hard squares, `lanczos` is smooth.
+    """
+    if frame.shape[0] == size:
+        return frame
+    return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling[resample.upper()]))

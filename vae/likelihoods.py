@@ -1,0 +1,114 @@
+"""p(x|z): the decoder's distribution over pictures; its log density is the ELBO's reconstruction term.
+
+A calibrated likelihood has one scale for all pixels, set to its maximum-likelihood value given the residuals (Rybkin,
+Daniilidis and Levine, *Simple and Effective VAE Training with Calibrated Decoders*, ICML 2021, eq. 6). While training
+it is the batch's own; from then on it is the running value, so that what is measured on held-out pictures is the log
+density of one fixed distribution.
+"""
+
+import math
+from abc import abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from data.errors import UserError
+from vae.networks import squash
+
+LikelihoodName = Literal["gaussian", "laplace", "bernoulli"]
+
+
+class Likelihood(nn.Module):
+    """log p(x|z) of pictures x given the decoder's logits.
+
+    Attributes:
+        density: whether log p is a density over pixel values, so that bits per dimension are defined.
+        scale: (), the current σ (gaussian) or b (laplace) on pixels in [-1, 1].
+    """
+
+    density: bool = True
+    scale: Tensor
+
+    @abstractmethod
+    def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        """Nats per image.
+
+        Args:
+            logits: (N, C, H, W), `Decoder.logits` of the latents.
+            x: (N, C, H, W) in [-1, 1].
+
+        Returns:
+            (N,) log p(x|z), summed over pixels and channels.
+        """
+
+
+class _Scaled(Likelihood):
+    def __init__(self, sigma: float | None, sigma_floor: float) -> None:
+        super().__init__()
+        if sigma is not None and sigma <= 0:
+            raise UserError(f"sigma {sigma}: must be positive, or null to calibrate it")
+        self.calibrated = sigma is None
+        self.floor = sigma_floor
+        self.register_buffer("scale", torch.tensor(1.0 if sigma is None else sigma))
+
+    def _scale(self, batch_scale: Tensor) -> Tensor:
+        """The scale to use, given the batch's maximum-likelihood one; follows it while training."""
+        if not (self.calibrated and self.training):
+            return self.scale
+        scale = torch.hypot(batch_scale, torch.full_like(batch_scale, self.floor))
+        with torch.no_grad():
+            self.scale.lerp_(scale.detach(), 0.02)
+        return scale
+
+
+class Gaussian(_Scaled):
+    """Normal(decode(z), σ²) for each pixel."""
+
+    def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        squared = (x - squash(logits)).square().flatten(1)
+        sigma = self._scale(squared.mean().sqrt())
+        dims = squared.shape[1]
+        return -0.5 * squared.sum(1) / sigma**2 - dims * (sigma.log() + 0.5 * math.log(2 * math.pi))
+
+
+class Laplace(_Scaled):
+    """Laplace(decode(z), b) for each pixel: kinder to sharp edges than a Gaussian."""
+
+    def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        absolute = (x - squash(logits)).abs().flatten(1)
+        b = self._scale(absolute.mean())
+        return -absolute.sum(1) / b - absolute.shape[1] * (2 * b).log()
+
+
+class Bernoulli(Likelihood):
+    """Bernoulli(brightness) for each pixel: the cross entropy, exact for black-and-white pictures."""
+
+    density = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(math.nan))
+
+    def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        return -F.binary_cross_entropy_with_logits(logits, (x + 1) / 2, reduction="none").flatten(1).sum(1)
+
+
+def likelihood(name: LikelihoodName, sigma: float | None = None, sigma_floor: float = 0.0) -> Likelihood:
+    """The likelihood of that name.
+
+    Args:
+        name: `gaussian`, `laplace` or `bernoulli`.
+        sigma: a fixed scale on pixels in [-1, 1]; None calibrates it.
+        sigma_floor: what a calibrated scale cannot fall below (added in quadrature).
+
+    Raises:
+        UserError: unknown name, or a scale that is not positive.
+    """
+    if name == "bernoulli":
+        return Bernoulli()
+    kinds = {"gaussian": Gaussian, "laplace": Laplace}
+    if name not in kinds:
+        raise UserError(f"likelihood {name!r}: must be gaussian, laplace or bernoulli")
+    return kinds[name](sigma, sigma_floor)

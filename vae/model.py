@@ -1,0 +1,121 @@
+"""The variational autoencoder (Kingma and Welling 2014; Rezende, Mohamed and Wierstra 2014)."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vae.elbo import Elbo, kl_divergence
+from vae.likelihoods import LikelihoodName
+from vae.likelihoods import likelihood as build_likelihood
+from vae.networks import Decoder, Encoder, check_size
+
+
+class VAE(nn.Module):
+    """A Gaussian posterior over `latent_dim` numbers and a convolutional decoder.
+
+    Args:
+        image_size: side of the square images, a multiple of 16 from 32 to 256.
+        channels: 1 (grey) or 3 (RGB).
+        latent_dim: D, how many numbers describe a picture.
+        width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
+        likelihood: p(x|z): `gaussian`, `laplace` or `bernoulli`.
+        sigma: fixed scale of a gaussian or laplace likelihood, on pixels in [-1, 1]; null calibrates it.
+        sigma_floor: what a calibrated scale cannot fall below.
+
+    Raises:
+        UserError: a size, width or likelihood that cannot be built.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 64,
+        channels: int = 3,
+        latent_dim: int = 16,
+        width: int = 24,
+        likelihood: LikelihoodName = "gaussian",
+        sigma: float | None = None,
+        sigma_floor: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_size(image_size, channels, latent_dim, width)
+        self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
+        self.encoder = Encoder(image_size, channels, latent_dim, width)
+        self.decoder = Decoder(image_size, channels, latent_dim, width)
+        self.likelihood = build_likelihood(likelihood, sigma, sigma_floor)
+
+    @property
+    def dims(self) -> int:
+        """C · H · W."""
+        return self.channels * self.image_size**2
+
+    def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior q(z|x) = Normal(mu, exp(logvar)).
+
+        Args:
+            x: (N, C, H, W) in [-1, 1].
+
+        Returns:
+            `mu` and `logvar`, each (N, D).
+        """
+        mu, logvar = self.encoder(x)
+        return mu, logvar
+
+    def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
+
+        Args:
+            mu: (N, D).
+            logvar: (N, D).
+            generator: where ε comes from; None is the global one, meant for a seeded training step.
+
+        Returns:
+            (N, D), differentiable in mu and logvar.
+        """
+        noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
+        return mu + (0.5 * logvar).exp() * noise
+
+    def decode(self, z: Tensor) -> Tensor:
+        """The mean picture of p(x|z): (N, D) → (N, C, H, W) in [-1, 1]."""
+        images: Tensor = self.decoder(z)
+        return images
+
+    def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
+        """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""
+        device = next(self.parameters()).device
+        return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=device))
+
+    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Elbo, Tensor, Tensor]:
+        """The ELBO of each image with one posterior sample, and the posterior it came from.
+
+        Args:
+            x: (N, C, H, W) in [-1, 1].
+            generator: where the sample's noise comes from.
+
+        Returns:
+            the `Elbo` with terms of shape (N,) and (N, D); `mu` and `logvar`, each (N, D).
+        """
+        mu, logvar = self.encode(x)
+        logits = self.decoder.logits(self.reparameterize(mu, logvar, generator))
+        return Elbo(self.likelihood.log_prob(logits, x), kl_divergence(mu, logvar)), mu, logvar
+
+    def importance_bound(self, x: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
+        """The importance-weighted bound on log p(x) (Burda 2016, eq. 8), which tightens as `samples` grows.
+
+        L_k = E[log 1/k Σ_i p(x|z_i) p(z_i) / q(z_i|x)], z_i ~ q(z|x).
+
+        Args:
+            x: (N, C, H, W) in [-1, 1].
+            samples: k.
+            generator: where the samples' noise comes from.
+
+        Returns:
+            (N,) nats per image.
+        """
+        mu, logvar = self.encode(x)
+        weights = []
+        for _ in range(samples):
+            z = self.reparameterize(mu, logvar, generator)
+            log_ratio = 0.5 * (logvar + (z - mu).square() / logvar.exp() - z.square()).sum(1)
+            weights.append(self.likelihood.log_prob(self.decoder.logits(z), x) + log_ratio)
+        return torch.stack(weights).logsumexp(0) - math.log(samples)

@@ -1,0 +1,93 @@
+"""Where: paths through latent space. Keyframes and times go in, latents come out; of easing they know nothing.
+
+A path visits keyframe k at t = k. An open path over K keyframes lasts from 0 to K − 1, and outside goes on along its
+first or last segment. A closed one lasts from 0 to K, where it is back at keyframe 0.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from data.errors import UserError
+
+Path = Callable[[Tensor, Tensor, bool], Tensor]
+_PARALLEL = 1e-7  # below this sine, a rounding error in float32 keyframes decides the plane of rotation
+
+
+def linear(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
+    """Straight lines: z(t) = (1 − f) a + f b between neighbours a and b, f the fractional part of t.
+
+    Args:
+        keyframes: (K, D), two or more.
+        t: (T,), in [0, K − 1], or [0, K] where closed.
+        closed: return to keyframe 0.
+
+    Returns:
+        (T, D) of the keyframes' dtype.
+
+    Raises:
+        UserError: fewer than two keyframes.
+
+    >>> linear(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), torch.tensor([0.0, 0.5, 1.0])).tolist()
+    [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]
+    """
+    a, b, f = _segments(keyframes, t, closed)
+    return ((1 - f) * a + f * b).to(keyframes.dtype)
+
+
+def slerp(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
+    """Great circles: spherical interpolation of the directions, linear interpolation of the lengths.
+
+    With a = |a| u, w the unit vector at right angles to u in the plane of a and b, and Ω the angle between them,
+
+        z(t) = ((1 − f)|a| + f|b|) · (cos(fΩ) u + sin(fΩ) w)
+
+    which for unit vectors is sin((1−f)Ω)/sin Ω · a + sin(fΩ)/sin Ω · b (Shoemake, *Animating Rotation with Quaternion
+    Curves*, SIGGRAPH 1985, section 3.3), for latents of a Gaussian prior proposed by White, *Sampling Generative
+    Networks*, 2016. Special cases:
+
+    - equal directions: the straight line between them;
+    - opposite directions: half a turn in the plane of a and the coordinate axis that a leans on least (the first of
+      such axes), the same whenever a is the same;
+    - a zero vector has no direction and takes its neighbour's: the straight line; two zeros stay zero.
+
+    Args:
+        keyframes: (K, D), two or more.
+        t: (T,), in [0, K − 1], or [0, K] where closed. Outside, the rotation goes on; a length never falls below 0.
+        closed: return to keyframe 0.
+
+    Returns:
+        (T, D) of the keyframes' dtype.
+
+    Raises:
+        UserError: fewer than two keyframes.
+    """
+    a, b, f = _segments(keyframes, t, closed)
+    length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
+    u = torch.where(length_a > 0, a / length_a.clamp_min(1e-300), b / length_b.clamp_min(1e-300))
+    v = torch.where(length_b > 0, b / length_b.clamp_min(1e-300), u)
+    angle = 2 * torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True))
+
+    w = v - (u * v).sum(1, keepdim=True) * u
+    axis = torch.nn.functional.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
+    w = torch.where(w.norm(dim=1, keepdim=True) > _PARALLEL, w, axis - (u * axis).sum(1, keepdim=True) * u)
+    w = w / w.norm(dim=1, keepdim=True).clamp_min(1e-300)
+
+    length = ((1 - f) * length_a + f * length_b).clamp_min(0)
+    return (length * ((f * angle).cos() * u + (f * angle).sin() * w)).to(keyframes.dtype)
+
+
+PATHS: dict[str, Path] = {"linear": linear, "slerp": slerp}
+
+
+def _segments(keyframes: Tensor, t: Tensor, closed: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """The segment that each time falls into, in float64: its ends (T, D) and the fraction (T, 1) that has passed."""
+    count = len(keyframes)
+    if keyframes.ndim != 2 or count < 2:
+        raise UserError(f"{count} keyframe{'s' * (count != 1)}: a path needs two or more")
+    last = count - 1 if closed else count - 2
+    time = t.to(torch.float64)
+    segment = time.floor().clamp(0, last).long()
+    points = keyframes.to(torch.float64)
+    return points[segment], points[(segment + 1) % count], (time - segment)[:, None]
