@@ -5,6 +5,7 @@ python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max
 
 import io
 import logging
+import os
 import re
 import sys
 import warnings
@@ -33,6 +34,7 @@ _NOT_OURS = (
     r".*number of training batches .* is smaller than the logging interval.*",
     r".*Checkpoint directory .* exists and is not empty.*",
     r".*LeafSpec.* is deprecated.*",
+    r".*callbacks used to create the checkpoint need to be provided.*",
     r".*WeightAveraging callback, but loading a checkpoint outside the 'fit' stage.*",
 )
 
@@ -133,12 +135,18 @@ class LoomCLI(LightningCLI):
             self.run = runs / f"version_{next_version(runs, self._root / 'logs' / name)}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Adds the logger, unless one was chosen, and the checkpoints, unless they are off."""
+        """Adds the logger, unless one was chosen, and the checkpoints, unless they are off; both for fitting alone."""
         chosen = self.config_init[self.subcommand].trainer
-        if chosen.logger in (None, True) and self.subcommand == "fit":
+        fitting = self.subcommand == "fit"
+        if chosen.logger in (None, True):
+            version = int(self.run.name.removeprefix("version_"))
             logs = self._root / "logs"
-            kwargs["logger"] = TensorBoardLogger(logs, self.run.parent.name, self.run.name, default_hp_metric=False)
-        if chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
+            kwargs["logger"] = (
+                TensorBoardLogger(logs, self.run.parent.name, version, default_hp_metric=False) if fitting else False
+            )
+        if not fitting:
+            kwargs["enable_checkpointing"] = False
+        elif chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
             kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
             kwargs["callbacks"] = [
                 *(chosen.callbacks or []),
@@ -192,6 +200,7 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: code 2 and one line on standard error for bad input.
     """
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI's own calls would set them off
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for message in _NOT_OURS:

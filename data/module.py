@@ -107,9 +107,11 @@ class ImageData(pl.LightningDataModule):
             raise UserError("batch_size must be at least 1, workers at least 0 and limit at least 2")
         background_colour(background)
         source = full_source(source)
+        if source == "lines":
+            image_size, channels = LINES_SIZE, LINES_CHANNELS
         self.source, self.seed, self.limit, self.background = source, seed, limit, background
-        self.image_size, self.channels = (LINES_SIZE, LINES_CHANNELS) if source == "lines" else (image_size, channels)
-        self.batch_size, self.val_fraction, self.workers = batch_size, val_fraction, workers
+        self.image_size, self.channels, self.workers = image_size, channels, workers
+        self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = Path(cache_dir).expanduser()
         self.save_hyperparameters()
 

@@ -90,7 +90,7 @@ def read(path: Path, size: int, channels: int, background: str = "white") -> NDA
                 opaque = Image.new("RGBA", image.size, (*colour, 255))
                 image = Image.alpha_composite(opaque, image).convert("RGB")
             image = ImageOps.fit(_to_srgb(image, profile), (size, size), Image.Resampling.LANCZOS)
-            pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+            pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes

@@ -28,7 +28,7 @@ from vae.frames import Frame
 # suffix: delay ticks a second, Pillow's name of the format, its options
 _PILLOW: dict[str, tuple[int, str, dict[str, Any]]] = {
     ".gif": (100, "GIF", {}),
-    ".webp": (1000, "WEBP", {"quality": 90, "method": 4}),
+    ".webp": (1000, "WEBP", {"quality": 90, "method": 4, "kmin": 0, "kmax": 1}),  # else like frames are merged
     ".png": (1000, "PNG", {}),
     ".avif": (1000, "AVIF", {"quality": 85, "speed": 6}),
 }
@@ -93,7 +93,8 @@ def _encode_video(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
     file = io.BytesIO()
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
-    with av.open(file, "w", format=suffix[1:]) as container:
+    # bitexact: without it a WebM holds random identifiers
+    with av.open(file, "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         assert isinstance(stream, av.VideoStream)
         (stream.height, stream.width), stream.pix_fmt = first.shape[:2], "yuv420p"

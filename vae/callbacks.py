@@ -21,7 +21,7 @@ from vae.timeline import times
 
 _log = logging.getLogger(__name__)
 _SAMPLES, _RECONSTRUCTIONS = 32, 8
-_SMALLEST_TILE = 128  # pixels; smaller pictures are enlarged for the eye
+_SMALLEST_TILE = 64  # pixels; smaller pictures are enlarged for the eye
 _FPS = 12
 
 
@@ -48,11 +48,11 @@ class MorphLogger(pl.Callback):
 
     Args:
         every_n_epochs: how often; 0 is never.
-        frames: frames from one keyframe to the next.
+        frames: frames from one keyframe to the next, half as many in a loop.
         pairs: pairs of held-out pictures whose morphs are measured.
     """
 
-    def __init__(self, every_n_epochs: int = 1, frames: int = 16, pairs: int = 16) -> None:
+    def __init__(self, every_n_epochs: int = 1, frames: int = 16, pairs: int = 12) -> None:
         if every_n_epochs < 0 or frames < 3 or pairs < 2:
             raise UserError("watch: every_n_epochs must be at least 0, frames at least 3, pairs at least 2")
         self.every_n_epochs, self.frames, self.pairs = every_n_epochs, frames, pairs
@@ -104,7 +104,7 @@ class MorphLogger(pl.Callback):
         for name, path in PATHS.items():
             walks = [path(pair, times(1, self.frames), False) for pair in keyframes.reshape(4, 2, -1)]
             movies[f"morph/{name}"] = _film(vae, walks)
-        loop_times = times(4, self.frames, closed=True)
+        loop_times = times(4, max(1, self.frames // 2), closed=True)
         loops = [PATHS["slerp"](keyframes_, loop_times, True) for keyframes_ in keyframes.reshape(2, 4, -1)]
         movies["morph/loop"] = _film(vae, loops)
         return movies

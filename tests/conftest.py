@@ -1,0 +1,119 @@
+"""Pictures as people have them, and one small training that many tests look into."""
+
+import contextlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import train
+
+torch.set_num_threads(1)  # the models are too small to share
+SIDE, FRAMES, EPOCHS = 32, 4, 2
+
+
+def scene(seed: int, width: int = 60, height: int = 48) -> Image.Image:
+    """A smooth RGB picture unlike that of any other seed."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
+
+
+def fill_with_odd_pictures(folder: Path) -> tuple[int, int]:
+    """Writes pictures of every kind, flat and nested, and broken ones; returns how many of each."""
+    nested = folder / "a" / "b"
+    nested.mkdir(parents=True)
+    for seed in range(40):
+        scene(seed).save(folder / f"plain{seed}.png")
+    rgba = scene(50).convert("RGBA")
+    rgba.putalpha(Image.linear_gradient("L").resize(rgba.size))
+    rgba.save(folder / "rgba.png")
+    scene(51).quantize(16).save(folder / "palette.png")
+    scene(52).quantize(16).save(nested / "animated.gif", save_all=True, append_images=[scene(53).quantize(16)])
+    Image.fromarray(np.linspace(0, 65535, 48 * 60).reshape(48, 60).astype(np.uint16)).save(folder / "deep.png")
+    scene(54).convert("CMYK").save(folder / "print.jpg", quality=95)
+    scene(55).save(nested / "photo.JPEG", quality=95)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    scene(56).save(folder / "turned.jpg", quality=95, exif=turned)
+    scene(57).convert("L").save(folder / "grey.webp", lossless=True)
+    scene(58).save(folder / "old.bmp")
+    scene(59).save(nested / "scan.tiff")
+    scene(60).save(folder / "new.avif")
+    good = 40 + 11
+    whole = (folder / "plain0.png").read_bytes()
+    (folder / "truncated.png").write_bytes(whole[: len(whole) // 2])
+    (folder / "letter.png").write_text("Dear reader, I am not a picture.")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / ".hidden.png").write_text("not looked at either")
+    return good, 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one `train.main()` left behind."""
+
+    root: Path
+    pictures: Path
+    cache: Path
+    output: str
+    errors: str
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints" / "pictures" / "version_0"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs" / "pictures" / "version_0"
+
+    def arguments(self, *more: str) -> list[str]:
+        return [
+            "fit",
+            f"--trainer.default_root_dir={self.root}",
+            f"--data.source={self.pictures}",
+            f"--data.cache_dir={self.cache}",
+            f"--data.image_size={SIDE}",
+            "--data.batch_size=8",
+            "--data.val_fraction=0.2",
+            "--model.latent_dim=4",
+            "--model.width=8",
+            f"--trainer.max_epochs={EPOCHS}",
+            "--trainer.log_every_n_steps=1",
+            "--trainer.enable_progress_bar=false",
+            f"--watch.frames={FRAMES}",
+            "--watch.pairs=2",
+            *more,
+        ]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    root = tmp_path_factory.mktemp("run")
+    fill_with_odd_pictures(root / "pictures")
+    with pytest.MonkeyPatch.context() as patch:
+        output, errors = io.StringIO(), io.StringIO()
+        patch.chdir(root)
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            planned = Run(root, root / "pictures", root / "cache", "", "")
+            train.main(planned.arguments())
+    return Run(root, root / "pictures", root / "cache", output.getvalue(), errors.getvalue())
+
+
+@pytest.fixture
+def one_line_error(capsys: pytest.CaptureFixture[str]):
+    """Runs a command that must end with exit code 2 and one line on standard error; returns that line."""
+
+    def check(main, *args: str) -> str:
+        with pytest.raises(SystemExit) as caught:
+            main(list(args))
+        assert caught.value.code == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Skipped")]
+        assert len(lines) == 1, lines
+        return lines[0]
+
+    return check

@@ -1,0 +1,242 @@
+import ast
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import av
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from conftest import Run, scene
+from PIL import Image
+
+import render
+from vae import checkpoint
+
+SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
+
+
+@pytest.fixture
+def shot(run: Run, tmp_path: Path, monkeypatch):
+    """Renders from the trained checkpoint into an empty folder, and returns the file."""
+    monkeypatch.chdir(tmp_path)
+
+    def take(command: str, out: str, *words: str) -> Path:
+        source = str(run.checkpoints / "last.ckpt")
+        render.main([command, "--checkpoint", source, "--size=32", "--out", out, *words])
+        return tmp_path / out
+
+    return take
+
+
+def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
+    """The frames of an animation and its duration in seconds."""
+    if path.is_dir():
+        files = sorted(path.iterdir())
+        return [iio.imread(file) for file in files], float("nan")
+    if path.suffix in (".mp4", ".webm"):
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            return frames, len(frames) / float(container.streams.video[0].average_rate)
+    with Image.open(path) as image:
+        frames, duration = [], 0.0
+        for index in range(image.n_frames):
+            image.seek(index)
+            image.load()
+            frames.append(np.asarray(image.convert("RGB")))
+            duration += image.info["duration"] / 1000
+    return frames, duration
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("command", "words", "count"),
+    [
+        ("linear", ["--frames=9"], 9),
+        ("slerp", ["--frames=5", "--count=3"], 9),
+        ("loop", ["--frames=3", "--count=4"], 12),
+        ("compare", ["--frames=9"], 9),
+    ],
+)
+def test_every_command_writes_every_format(shot, command, words, count, suffix):
+    frames, duration = frames_of(shot(command, f"morph{suffix}", "--fps=12", "--easing=linear", *words))
+    assert len(frames) == count
+    assert suffix == "" or duration == pytest.approx(count / 12, abs=0.011)
+    height, width, _ = frames[0].shape
+    assert width == 32
+    assert height == 32 if command != "compare" else height > 64
+    assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    keyframes = render.seeded_keyframes(5, 2, vae.latent_dim)
+    with torch.inference_mode():
+        expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    for command in ("linear", "slerp"):
+        frames, _ = frames_of(shot(command, command, "--seed=5", "--frames=6"))
+        assert abs(frames[0].astype(int) - expected[0]).max() <= 1
+        assert abs(frames[-1].astype(int) - expected[1]).max() <= 1
+
+
+@pytest.mark.parametrize("easing", ["linear", "ease-in-out", "cubic-bezier(0.1,0.2,0.3,0.4)"])
+def test_a_loop_has_no_duplicate_frame_and_no_seam(run: Run, shot, easing):
+    folder = shot("loop", "frames", "--count=4", "--frames=15", f"--easing={easing}", "--size=256")
+    frames, _ = frames_of(folder)
+    assert len(frames) == 60
+    assert len({frame.tobytes() for frame in frames}) == 60
+    if easing == "linear":
+        cyclic = [*frames, frames[0]]
+        steps = [np.abs(b.astype(float) - a).mean() for a, b in pairwise(cyclic)]
+        assert steps[-1] < 3 * np.median(steps)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_seed_gives_the_same_bytes(shot, suffix):
+    def content(out: str, seed: int) -> bytes:
+        path = shot("slerp", out + suffix, "--frames=4", f"--seed={seed}")
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return b"".join(file.read_bytes() for file in files)
+
+    assert content("a", 1) == content("b", 1)
+    assert content("c", 2) != content("d", 1)
+
+
+def test_a_frame_does_not_depend_on_how_many_there_are(shot):
+    few, _ = frames_of(shot("linear", "few", "--frames=5", "--easing=linear"))
+    many, _ = frames_of(shot("linear", "many", "--frames=41", "--easing=linear"))
+    for index, frame in enumerate(few):
+        assert np.array_equal(frame, many[10 * index])
+
+
+def test_more_keyframes_do_not_change_the_first():
+    assert torch.equal(render.seeded_keyframes(3, 5, 16)[:2], render.seeded_keyframes(3, 2, 16))
+
+
+def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
+    scene(1).save(tmp_path / "cat.png")
+    scene(2).convert("CMYK").save(tmp_path / "dog.jpg")
+    frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    with torch.inference_mode():
+        z = torch.cat([render.named_keyframe(vae, str(tmp_path / "cat.png")), render.seeded_keyframes(7, 1, 4)])
+        expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    assert abs(frames[0].astype(int) - expected[0]).max() <= 1
+    assert abs(frames[3].astype(int) - expected[1]).max() <= 1
+    assert len(frames) == 7
+
+
+def test_nearest_keeps_hard_pixels_and_odd_sizes_work(shot):
+    (frame, *_), _ = frames_of(shot("linear", "big", "--size=96", "--resample=nearest", "--frames=2"))
+    assert np.array_equal(frame, frame[::3, ::3].repeat(3, 0).repeat(3, 1))
+    (frame, *_), _ = frames_of(shot("linear", "odd.mp4", "--size=45", "--frames=3"))
+    assert frame.shape == (46, 46, 3)
+
+
+def test_compare_shows_linear_above_slerp_in_step(shot):
+    words = ["--frames=5", "--seed=3"]
+    both, _ = frames_of(shot("compare", "both", *words))
+    above, _ = frames_of(shot("linear", "above", *words))
+    below, _ = frames_of(shot("slerp", "below", *words))
+    half = both[0].shape[0] // 2
+    for pair, a, b in zip(both, above, below, strict=True):
+        assert np.array_equal(pair[:32], a)
+        assert np.array_equal(pair[half : half + 32], b)
+
+
+@pytest.mark.parametrize("steps", [2, 8])
+def test_a_strip_has_as_many_captioned_pictures_as_steps(shot, steps):
+    strip = iio.imread(shot("strip", "strip.png", f"--steps={steps}"))
+    assert strip.shape[1] == 32 * steps
+    assert strip.shape[0] > 32
+    captions = strip[34:]
+    assert captions.max() == 255
+    for step in range(steps):
+        assert captions[:, 32 * step : 32 * (step + 1)].min() < 120
+
+
+def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, monkeypatch, capsys):
+    monkeypatch.chdir(run.root)
+    render.main([])
+    told = capsys.readouterr().out.splitlines()
+    assert "checkpoints/pictures/version_0/last.ckpt" in told[0]
+    assert "renders" in told[-1]
+    for name in ("linear", "slerp", "loop", "compare"):
+        frames, duration = frames_of(run.root / "renders" / f"{name}.gif")
+        assert len(frames) >= 20
+        assert duration >= 1
+        assert frames[0].shape[1] == 256
+
+
+def test_without_any_training_the_shipped_checkpoint_is_used(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    render.main(["linear", "--frames=2", "--out=two.gif"])
+    assert str(render._SHIPPED) in capsys.readouterr().out.splitlines()[0]
+
+
+def test_the_shipped_checkpoint_is_small_and_plain():
+    assert render._SHIPPED.stat().st_size < 10_000_000
+    content = torch.load(render._SHIPPED, weights_only=True)
+    assert content.keys() <= {
+        "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version",
+    }  # fmt: skip
+    assert (checkpoint.load_vae(render._SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["linear", "--checkpoint=none.ckpt"], "none.ckpt"),
+        (["linear", "--out=film.xyz"], ".xyz"),
+        (["linear", "--easing=bouncy"], "bouncy"),
+        (["linear", "--easing=cubic-bezier(0,2,0,1)"], "cubic-bezier"),
+        (["linear", "--keyframes", "missing.png", "3"], "missing.png"),
+        (["linear", "--keyframes", "text.png", "3"], "text.png"),
+        (["linear", "--keyframes", "3"], "1 keyframe"),
+        (["linear", "--count=0"], "0 keyframes"),
+        (["linear", "--frames=1"], "1 frames"),
+        (["linear", "--fps=0"], "fps"),
+        (["linear", "--fps=60"], "50"),
+        (["linear", "--size=3"], "size"),
+        (["linear", "--resample=cubic"], "resample"),
+        (["linear", "--framez=3"], "framez"),
+        (["loop", "--count=2"], "2 keyframes"),
+        (["strip", "--out=strip.mp4"], "strip.mp4"),
+        (["strip", "--steps=1"], "steps"),
+        (["strip", "--fps=3"], "fps"),
+        (["fly"], "fly"),
+    ],
+    ids=str,
+)
+def test_bad_input_gets_one_line_and_writes_nothing(words, named, one_line_error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.png").write_text("no picture")
+    line = one_line_error(render.main, *words)
+    assert line.startswith("render.py: ")
+    assert named in line
+    assert [path.name for path in tmp_path.iterdir()] == ["text.png"]
+
+
+def imported_by(statement: str) -> set[str]:
+    script = f"import sys\n{statement}\nprint(sorted({{name.split('.')[0] for name in sys.modules}}))"
+    here = Path(render.__file__).parent
+    done = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True)
+    return set(ast.literal_eval(done.stdout))
+
+
+def test_the_renderer_loads_neither_lightning_nor_torchvision():
+    assert not imported_by("import render") & {"lightning", "pytorch_lightning", "torchvision", "tensorboard"}
+
+
+def test_the_check_of_imports_can_fail():
+    assert {"lightning", "torchvision"} <= imported_by("import render; import vae.callbacks")
+
+
+def test_help_texts_are_the_docstrings(capsys):
+    with pytest.raises(SystemExit):
+        render.main(["linear", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the suffix picks the format" in told
+    assert "frames from one keyframe to the next" in told

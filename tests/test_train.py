@@ -1,0 +1,332 @@
+import io
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import EPOCHS, FRAMES, Run, fill_with_odd_pictures
+from lightning.pytorch.loggers import CSVLogger
+from PIL import Image, ImageChops
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train
+from vae import checkpoint
+
+MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
+
+
+def events(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    accumulator.Reload()
+    return accumulator
+
+
+def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Run):
+    first, *_ = run.output.splitlines()
+    assert "32×32×3" in first
+    *_, done, watch, render = run.output.splitlines()
+    assert str(run.checkpoints / "last.ckpt") in done
+    assert watch.endswith(f"tensorboard --logdir {run.root / 'logs'} --samples_per_plugin images=200")
+    assert render.endswith(f"python render.py --checkpoint {run.checkpoints / 'last.ckpt'}")
+
+
+def test_nothing_but_ours_is_printed(run: Run):
+    assert "Skipped 2 of" in run.errors
+    assert len(run.errors.splitlines()) == 1
+    assert not re.search("tip|litlogger|GPU available|Seed set", run.output + run.errors, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("tag", MORPHS)
+def test_every_epoch_shows_morphs_that_move(run: Run, tag: str):
+    shown = events(run.logs).Images(tag)
+    assert len(shown) == EPOCHS
+    for event in shown:
+        assert len(event.encoded_image_string) < 2_000_000
+        gif = Image.open(io.BytesIO(event.encoded_image_string))
+        assert gif.format == "GIF"
+        assert gif.n_frames == MORPHS[tag]
+        assert gif.info["loop"] == 0
+        first = gif.convert("RGB")
+        gif.seek(gif.n_frames // 2)
+        assert ImageChops.difference(first, gif.convert("RGB")).getbbox()
+
+
+def test_every_epoch_shows_reconstructions_and_samples(run: Run):
+    log = events(run.logs)
+    for tag in ("images/reconstruction", "images/samples"):
+        assert len(log.Images(tag)) == EPOCHS
+        assert Image.open(io.BytesIO(log.Images(tag)[0].encoded_image_string)).size[0] > 100
+
+
+def test_scalars_tell_of_the_elbo_and_of_smoothness(run: Run):
+    log = events(run.logs)
+    terms = ("elbo", "reconstruction", "kl", "bits_per_dim", "sigma", "active_units")
+    expected = {f"{stage}/{term}" for stage in ("train", "val") for term in terms} | {"train/lr", "train/beta"}
+    numbers = ("cycle", "off_manifold", "sharp_mid", "jump")
+    expected |= {f"smoothness/{number}/{path}" for number in numbers for path in ("linear", "slerp")}
+    assert expected <= set(log.Tags()["scalars"])
+    last = {tag: log.Scalars(tag)[-1].value for tag in expected}
+    assert last["val/elbo"] == pytest.approx(last["val/reconstruction"] - last["val/kl"], rel=1e-4)
+    assert len(log.Scalars("smoothness/cycle/slerp")) == EPOCHS
+    assert "custom_scalars__config__" in log.Tags()["tensors"]
+
+
+def test_last_is_the_last_state_and_best_the_best_elbo(run: Run):
+    values = [event.value for event in events(run.logs).Scalars("val/elbo")]
+    last, best = (checkpoint.read(run.checkpoints / f"{name}.ckpt") for name in ("last", "best"))
+    assert last["epoch"] == EPOCHS - 1
+    assert best["epoch"] == values.index(max(values))
+    assert {path.name for path in run.checkpoints.iterdir()} == {"last.ckpt", "best.ckpt", "config.yaml"}
+
+
+def test_the_model_learns(run: Run, tmp_path: Path):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    plain = ["--model.beta=1", "--model.beta_start=1", "--model.warmup_steps=1", "--model.ema_decay=0.5"]
+    train.main(small.arguments("--trainer.max_epochs=8", "--watch.every_n_epochs=0", *plain))
+    elbo = [event.value for event in events(small.logs).Scalars("val/elbo")]
+    assert elbo[-1] > elbo[0] + 100
+    assert max(elbo) == elbo[-1] or elbo[-1] > elbo[3]
+
+
+def test_the_size_is_stated_once_and_reaches_the_model(run: Run):
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    assert (vae.image_size, vae.channels, vae.latent_dim) == (32, 3, 4)
+    config = yaml.safe_load((run.checkpoints / "config.yaml").read_text())
+    assert config["data"]["image_size"] == 32
+    assert "image_size" not in config["model"]
+
+
+def copy(run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(run.root, tmp_path / "copy")
+    return Run(tmp_path / "copy", run.pictures, run.cache, "", "")
+
+
+moved = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the tests resume in a copy of the run's folder
+
+
+@moved
+def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, capsys):
+    again = copy(run, tmp_path)
+    train.main(
+        [
+            "fit",
+            f"--trainer.default_root_dir={again.root}",
+            "--ckpt_path=last",
+            f"--trainer.max_epochs={EPOCHS + 1}",
+            "--trainer.enable_progress_bar=false",
+        ]
+    )
+    before = checkpoint.read(run.checkpoints / "last.ckpt")
+    after = checkpoint.read(again.checkpoints / "last.ckpt")
+    assert after["epoch"] == EPOCHS
+    assert after["global_step"] > before["global_step"]
+    assert after["hyper_parameters"] == before["hyper_parameters"]
+    assert after["datamodule_hyper_parameters"] == before["datamodule_hyper_parameters"]
+    assert not (again.checkpoints.parent / "version_1").exists()
+    assert len(events(again.logs).Scalars("val/elbo")) == EPOCHS + 1
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("model.latent_dim", "8"), ("model.width", "16"), ("data.image_size", "64"), ("data.val_fraction", "0.5")],
+)
+def test_options_that_contradict_the_checkpoint_are_refused_by_name(run: Run, one_line_error, option, value):
+    untouched = (run.checkpoints / "last.ckpt").read_bytes()
+    line = one_line_error(
+        train.main, "fit", f"--trainer.default_root_dir={run.root}", "--ckpt_path=last", f"--{option}={value}"
+    )
+    assert option in line
+    assert value in line
+    assert (run.checkpoints / "last.ckpt").read_bytes() == untouched
+
+
+@moved
+def test_options_that_agree_or_do_not_matter_are_accepted(run: Run, tmp_path: Path):
+    again = copy(run, tmp_path)
+    train.main(again.arguments("--ckpt_path=last", "--data.batch_size=4"))
+
+
+def test_validate_and_test_measure_a_checkpoint(run: Run, capsys):
+    for command in ("validate", "test"):
+        train.main(
+            [
+                command,
+                f"--ckpt_path={run.checkpoints / 'last.ckpt'}",
+                f"--data.cache_dir={run.cache}",
+                "--trainer.enable_progress_bar=false",
+            ]
+        )
+    printed = capsys.readouterr().out
+    assert "val/elbo" in printed
+
+    def number(name: str) -> float:
+        return float(re.search(rf"{name}[^-\d]+(-?[\d.]+)", printed)[1])
+
+    assert number("test/iwae") >= number("test/elbo")
+
+
+def test_a_stripped_checkpoint_can_be_validated_but_not_resumed(run: Run, tmp_path: Path, one_line_error, capsys):
+    target = tmp_path / "small.ckpt"
+    checkpoint.strip(run.checkpoints / "last.ckpt", target)
+    train.main(["validate", f"--ckpt_path={target}", f"--data.cache_dir={run.cache}"])
+    capsys.readouterr()
+    assert "weights only" in one_line_error(train.main, "fit", f"--ckpt_path={target}")
+
+
+def test_a_second_run_gets_the_next_number_even_if_the_logs_were_deleted(tmp_path: Path):
+    (tmp_path / "checkpoints" / "version_4").mkdir(parents=True)
+    (tmp_path / "logs" / "version_2").mkdir(parents=True)
+    (tmp_path / "logs" / "version_x").mkdir()
+    assert train.next_version(tmp_path / "checkpoints", tmp_path / "logs") == 5
+    assert train.next_version(tmp_path / "nowhere") == 0
+
+
+def test_print_config_writes_a_file_that_config_reads(tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        train.main(["fit", "--model.latent_dim=5", "--print_config"])
+    assert caught.value.code == 0
+    file = tmp_path / "run.yaml"
+    file.write_text(capsys.readouterr().out)
+    with pytest.raises(SystemExit):
+        train.main(["fit", f"--config={file}", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["latent_dim"] == 5
+
+
+@pytest.mark.parametrize("words", [[], ["--model.latent_dim=5"]], ids=str)
+def test_fit_is_what_no_command_means(words, capsys):
+    with pytest.raises(SystemExit):
+        train.main([*words, "--print_config"])
+    assert "latent_dim" in capsys.readouterr().out
+
+
+def test_help_texts_are_the_docstrings(capsys):
+    with pytest.raises(SystemExit):
+        train.main(["fit", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "weight of the KL term at the end of its schedule" in told
+    assert "colour behind transparent pixels" in told
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["fit", "--data.source=/no/such/folder"],
+        ["fit", "--data.image_size=40"],
+        ["fit", "--model.width=20"],
+        ["fit", "--model.likelihood=cauchy"],
+        ["fit", "--model.latent_dimm=3"],
+        ["fit", "--ckpt_path=/no/such.ckpt"],
+        ["fit", "--ckpt_path=last"],
+        ["fly"],
+    ],
+    ids=str,
+)
+def test_bad_input_gets_one_line(words, one_line_error, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert one_line_error(train.main, *words).startswith("train.py: ")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+@pytest.mark.parametrize("options", [[], ["--model.beta_start=0", "--model.free_bits=0.1", "--model.sigma=0.2"]])
+def test_every_likelihood_trains_without_a_logger(run: Run, tmp_path: Path, likelihood, options):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(
+        small.arguments(
+            "--trainer.logger=false", "--trainer.max_epochs=1", f"--model.likelihood={likelihood}", *options
+        )
+    )
+    assert checkpoint.load_vae(small.checkpoints / "last.ckpt").latent_dim == 4
+    assert not (tmp_path / "logs").exists()
+
+
+def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(
+        small.arguments(
+            "--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'csv'}", "--trainer.max_epochs=1"
+        )
+    )
+    (metrics,) = (tmp_path / "csv").rglob("metrics.csv")
+    assert "smoothness/cycle/slerp" in metrics.read_text()
+    assert CSVLogger.__name__
+
+
+def test_watching_can_be_turned_off(run: Run, tmp_path: Path):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments("--watch.every_n_epochs=0", "--trainer.max_epochs=1"))
+    assert events(small.logs).Tags()["images"] == []
+
+
+def test_grey_images_train_and_show(tmp_path: Path):
+    small = Run(tmp_path, Path("lines"), tmp_path / "cache", "", "")
+    train.main([*small.arguments("--trainer.max_epochs=1", "--data.limit=40"), "--data.source=lines"])
+    assert checkpoint.load_vae(tmp_path / "checkpoints/lines/version_0/last.ckpt").channels == 1
+
+
+@moved
+def test_a_loss_that_is_not_finite_stops_with_its_step_and_keeps_the_checkpoint(
+    run: Run, tmp_path: Path, one_line_error, monkeypatch
+):
+    again = copy(run, tmp_path)
+    kept = (again.checkpoints / "last.ckpt").read_bytes()
+    steps = checkpoint.read(again.checkpoints / "last.ckpt")["global_step"]
+
+    from vae.training import VAETraining
+
+    honest = VAETraining.training_step
+
+    def poisoned(self, x, batch_idx):
+        return honest(self, x, batch_idx) * (float("nan") if batch_idx == 2 else 1)
+
+    monkeypatch.setattr(VAETraining, "training_step", poisoned)
+    line = one_line_error(train.main, *again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}"))
+    assert f"step {steps + 3}" in line
+    assert (again.checkpoints / "last.ckpt").read_bytes() == kept
+
+
+def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(
+        small.arguments(
+            "--model.beta=1e4",
+            "--model.beta_start=1e4",
+            "--model.warmup_steps=1",
+            "--model.ema_decay=0.5",
+            "--trainer.max_epochs=20",
+        )
+    )
+    assert "0 of 4 latent dimensions are active" in caplog.text
+    assert "--model.beta" in caplog.text
+
+
+def test_compiling_keeps_the_checkpoint_loadable(run: Run, tmp_path: Path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *a, **k: compiled.append(self))
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments("--model.compile=true", "--trainer.max_epochs=1"))
+    assert len(compiled) == 1
+    assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
+
+
+@pytest.mark.slow
+def test_the_command_line_trains_on_patterns_and_renders(tmp_path: Path):
+    here = Path(train.__file__).parent
+    words = ["--data.limit=512", "--trainer.max_epochs=1", f"--data.cache_dir={tmp_path / 'cache'}"]
+    trained = subprocess.run([sys.executable, here / "train.py", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert trained.returncode == 0, trained.stderr
+    rendered = subprocess.run([sys.executable, here / "render.py"], cwd=tmp_path, capture_output=True, text=True)
+    assert rendered.returncode == 0, rendered.stderr
+    assert "version_0" in rendered.stdout.splitlines()[0]
+    assert {file.name for file in (tmp_path / "renders").iterdir()} == {
+        "linear.gif", "slerp.gif", "loop.gif", "compare.gif",
+    }  # fmt: skip
+
+
+def test_odd_pictures_are_what_the_fixture_says(tmp_path: Path):
+    good, broken = fill_with_odd_pictures(tmp_path)
+    assert (good, broken) == (51, 2)
