@@ -1,6 +1,7 @@
 """Files that are whole or not there: written beside their target, synced, moved into place."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -24,6 +25,25 @@ def save(content: bytes, path: Path) -> None:
     except BaseException:
         temporary.unlink()
         raise
+
+
+def swap(new: Path, path: Path) -> None:
+    """Moves a folder into place; what was there before stays until the new one is, and is then removed.
+
+    Raises:
+        OSError: the new folder cannot be moved; the old one is back in its place.
+    """
+    if not path.exists():
+        new.rename(path)
+        return
+    old = path.with_name(f".{path.name}-{os.getpid()}-old")
+    path.rename(old)
+    try:
+        new.rename(path)
+    except BaseException:
+        old.rename(path)
+        raise
+    shutil.rmtree(old)
 
 
 def umask() -> int:

@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from data.errors import UserError
-from data.files import save, umask
+from data.files import save, swap, umask
 from vae.frames import Frame
 
 # suffix: delay ticks a second, Pillow's name of the format, its options
@@ -39,6 +39,7 @@ _VIDEO: dict[str, tuple[str, dict[str, str]]] = {
 SUFFIXES = (*_PILLOW, *_VIDEO)
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
 _FASTEST_GIF = 50  # players slow down delays under 2/100 s
+_SLOWEST = 0.01  # a GIF's delay has 16 bits
 
 
 def check(path: Path, fps: float) -> None:
@@ -46,8 +47,8 @@ def check(path: Path, fps: float) -> None:
     suffix = path.suffix.lower()
     if suffix and suffix not in SUFFIXES:
         raise UserError(f"{path}: cannot write {suffix}; use {' '.join(SUFFIXES)}, or no suffix for a folder of frames")
-    if not 0 < fps <= 1000:
-        raise UserError(f"fps {fps:g}: must be above 0 and at most 1000")
+    if not _SLOWEST <= fps <= 1000:
+        raise UserError(f"fps {fps:g}: must be from {_SLOWEST:g} to 1000")
     if suffix == ".gif" and fps > _FASTEST_GIF:
         raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
     if not suffix and path.is_file():
@@ -157,8 +158,6 @@ def _write_folder(frames: Iterable[Frame], path: Path) -> None:
         for index, frame in enumerate(frames):
             iio.imwrite(temporary / f"{index:04d}.png", frame)
         temporary.chmod(0o777 & ~umask())
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
+        swap(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -8,12 +8,13 @@ keeps of a training checkpoint what rendering needs: weights and hyperparameters
 import inspect
 import io
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from data.errors import UserError
+from data.errors import UserError, told_in_one_line
 from data.files import save
 from vae.model import VAE
 
@@ -52,7 +53,7 @@ def load_vae(path: Path | str) -> VAE:
         weights = content["state_dict"].items()
         vae.load_state_dict({name.removeprefix(_PREFIX): w for name, w in weights if name.startswith(_PREFIX)})
     except (AttributeError, RuntimeError, TypeError, ValueError) as error:
-        reason = str(error).split("\n")[0]
+        reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its weights do not fit its hyperparameters ({reason}); name another one") from None
     if not all(bool(weight.isfinite().all()) for weight in vae.parameters()):
         raise UserError(f"{path}: holds weights that are not finite; name another one")
@@ -72,5 +73,13 @@ def strip(source: Path, target: Path) -> None:
     save(file.getvalue(), target)
 
 
+def main(args: Sequence[str]) -> None:
+    """`strip` as a command: source, target."""
+    with told_in_one_line("vae.checkpoint"):
+        if len(args) != 2:
+            raise UserError("takes two files: the checkpoint to read and the one to write")
+        strip(Path(args[0]), Path(args[1]))
+
+
 if __name__ == "__main__":
-    strip(*map(Path, sys.argv[1:3]))
+    main(sys.argv[1:])

@@ -29,7 +29,7 @@ def decode(vae: VAE, z: Tensor) -> Iterator[Frame]:
         N frames, (H, W, 3) uint8; grey pictures as three equal channels.
     """
     device = next(vae.parameters()).device
-    for batch in torch.split(z.to(device), _BATCH):
+    for batch in torch.split(z.to(device), _BATCH) if len(z) else ():
         padded = torch.cat([batch, batch[-1:].expand(_BATCH - len(batch), -1)])
         with torch.inference_mode():
             pixels = to_uint8(vae.decode(padded))[: len(batch)]
