@@ -314,6 +314,20 @@ def test_compiling_keeps_the_checkpoint_loadable(run: Run, tmp_path: Path, monke
 
 
 @pytest.mark.slow
+def test_two_processes_train_together(run: Run, tmp_path: Path):
+    here = Path(train.__file__).parent
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    together = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
+    command = [sys.executable, here / "train.py", *small.arguments(*together)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Render:") == 1
+    assert checkpoint.read(small.checkpoints / "last.ckpt")["epoch"] == EPOCHS - 1
+    assert [path.name for path in small.checkpoints.parent.iterdir()] == ["version_0"]
+    assert len(events(small.logs).Images("morph/loop")) == EPOCHS
+
+
+@pytest.mark.slow
 def test_the_command_line_trains_on_patterns_and_renders(tmp_path: Path):
     here = Path(train.__file__).parent
     words = ["--data.limit=512", "--trainer.max_epochs=1", f"--data.cache_dir={tmp_path / 'cache'}"]

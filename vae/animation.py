@@ -11,7 +11,7 @@ Delays carry their rounding forward, so that an animation runs at its true frame
 import io
 import shutil
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -73,15 +73,19 @@ def encode(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
     """An animation as a file's bytes.
 
     Args:
-        frames: (H, W, 3) uint8, all of one size, at least one.
+        frames: (H, W, 3) uint8, all of one size, at least one; if they know their number, GIFs and videos take them
+            one by one.
         suffix: one of `SUFFIXES`.
         fps: frames a second.
     """
     if suffix in _VIDEO:
         return _encode_video(frames, suffix, fps)
     ticks, name, options = _PILLOW[suffix]
-    first, *rest = (Image.fromarray(frame) for frame in frames)
-    durations = [delay * 1000 // ticks for delay in delays(1 + len(rest), fps, ticks)]
+    sized = frames if isinstance(frames, Sized) else list(frames)
+    durations = [delay * 1000 // ticks for delay in delays(len(sized), fps, ticks)]
+    images = map(Image.fromarray, sized)
+    first = next(images)
+    rest = images if suffix == ".gif" else list(images)  # the GIF encoder alone takes them one by one
     file = io.BytesIO()
     first.save(file, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
     return file.getvalue()
