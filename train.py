@@ -203,6 +203,7 @@ def main(args: Sequence[str] | None = None) -> None:
     os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI's own calls would set them off
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what was asked for is told
     for message in _NOT_OURS:
         warnings.filterwarnings("ignore", message)
     caller = sys.argv

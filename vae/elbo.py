@@ -71,7 +71,7 @@ def anneal(start: float, end: float, progress: float) -> float:
     """
     progress = min(max(progress, 0.0), 1.0)
     if start <= 0 or end <= 0:
-        return start + (end - start) * progress
+        return float(start + (end - start) * progress)
     return float(start * (end / start) ** progress)
 
 
@@ -84,6 +84,7 @@ def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
         nats: log density (or a bound on it) of images in [-1, 1], any shape.
         dims: C · H · W.
 
+    >>> import torch
     >>> round(float(bits_per_dim(torch.tensor(-10 * math.log(2)), 10)), 2)  # the uniform density on [-1, 1]
     7.99
     """
