@@ -3,6 +3,7 @@
 Without arguments: linear.gif, slerp.gif, loop.gif and compare.gif into renders/.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,6 +89,8 @@ class Strip:
 
 def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
     """The first `count` latents (count, D) that a seed draws from the prior; more of them do not change the first."""
+    if abs(seed) >= 2**63:
+        raise UserError(f"seed {seed}: must fit into 64 bits")
     generator = torch.Generator().manual_seed(seed)
     return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
 
@@ -98,10 +101,9 @@ def named_keyframe(vae: VAE, word: str) -> Tensor:
     Raises:
         UserError: the picture is missing or broken.
     """
-    try:
+    if re.fullmatch(r"[+-]?\d+", word):
         return seeded_keyframes(int(word), 1, vae.latent_dim)
-    except ValueError:
-        pixels = torch.from_numpy(read(Path(word).expanduser(), vae.image_size, vae.channels))
+    pixels = torch.from_numpy(read(Path(word).expanduser(), vae.image_size, vae.channels))
     with torch.inference_mode():
         return vae.encode(to_tensor(pixels[None]))[0]
 
@@ -112,16 +114,16 @@ def choose_keyframes(vae: VAE, options: Namespace, closed: bool) -> Tensor:
     Raises:
         UserError: fewer than a path can be drawn through, or a picture that cannot be read.
     """
+    if options.keyframes and options.count is not None:
+        raise UserError("--count: is for random keyframes; leave it out beside --keyframes")
+    usual, least = (4, 3) if closed else (2, 2)
+    count = len(options.keyframes or ()) or (usual if options.count is None else options.count)
+    if count < least:
+        why = "a loop through fewer would go back the way it came" if closed else "a path needs two ends"
+        raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
     if options.keyframes:
-        keyframes = torch.cat([named_keyframe(vae, word) for word in options.keyframes])
-    else:
-        count = (4 if closed else 2) if options.count is None else options.count
-        keyframes = seeded_keyframes(options.seed, max(count, 1), vae.latent_dim)[: max(count, 0)]
-    least = 3 if closed else 2
-    if len(keyframes) < least:
-        remedy = "a loop through fewer would go back the way it came" if closed else "a path needs two ends"
-        raise UserError(f"{len(keyframes)} keyframes: give {least} or more with --count or --keyframes; {remedy}")
-    return keyframes
+        return torch.cat([named_keyframe(vae, word) for word in options.keyframes])
+    return seeded_keyframes(options.seed, count, vae.latent_dim)
 
 
 def choose_checkpoint(named: str | None) -> Path:
@@ -196,10 +198,10 @@ def build_parser() -> Parser:
 def run(command: str, options: Any) -> Path:
     """One command: says where the weights come from, renders, returns where the result is."""
     source = choose_checkpoint(options.checkpoint)
-    print(f"{command}: rendering from {source}", flush=True)
     if options.size is not None and not 16 <= options.size <= _LARGEST:
         raise UserError(f"size {options.size}: must be from 16 to {_LARGEST}")
     vae = checkpoint.load_vae(source)
+    print(f"{command}: rendering from {source}", flush=True)
     out = Path(options.out or f"renders/{command}.{'png' if command == 'strip' else 'gif'}").expanduser()
     if command == "strip":
         render_strip(vae, options, out)

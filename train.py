@@ -9,13 +9,16 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
+import yaml
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -33,6 +36,7 @@ _NOT_OURS = (
     r".*does not have many workers.*",
     r".*number of training batches .* is smaller than the logging interval.*",
     r".*Checkpoint directory .* exists and is not empty.*",
+    r"Image size .* exceeds limit.*",
     r".*LeafSpec.* is deprecated.*",
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*WeightAveraging callback, but loading a checkpoint outside the 'fit' stage.*",
@@ -87,11 +91,18 @@ class LoomCLI(LightningCLI):
     def _root(self) -> Path:
         return Path(self._options.trainer.default_root_dir or ".")
 
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """`predict` is left out: that is what render.py is for."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+
     def _parse_ckpt_path(self) -> None:
-        """Takes what is not given from the checkpoint, and refuses what contradicts it."""
+        """Takes what is not given from the checkpoint and its run, and refuses what contradicts it."""
         command, options = self.config["subcommand"], self._options
         if not options.get("ckpt_path"):
-            return
+            if command == "fit":
+                return
+            raise UserError(f"{command}: measures a trained model; name it with --ckpt_path, a file or last")
         given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
         if options.ckpt_path == "last":
             runs = self._root / "checkpoints"
@@ -101,18 +112,35 @@ class LoomCLI(LightningCLI):
             if newest is None:
                 raise UserError(f"{runs}: holds no last.ckpt; train first, without --ckpt_path")
             options.ckpt_path = str(newest)
+        checkpoint.load_vae(options.ckpt_path)  # tells in one line if it will not do
         content = checkpoint.read(Path(options.ckpt_path))
-        if command == "fit" and not content.get("optimizer_states"):
-            raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
         free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(_LINKED)
-        self._adopt("model", content["hyper_parameters"], given, set())
+        self._adopt("model", content["hyper_parameters"], given, {"compile"})
         self._adopt("data", content.get("datamodule_hyper_parameters", {}), given, free)
+        if command == "fit":
+            self._continue(content, given)
+
+    def _continue(self, content: dict[str, Any], given: Any) -> None:
+        """Plans for as many epochs as the run did, unless told otherwise; there must be some left."""
+        options = self._options
+        if not content.get("optimizer_states"):
+            raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
+        kept = Path(options.ckpt_path).parent / "config.yaml"
+        if "trainer.max_epochs" not in given and kept.is_file():
+            options.trainer.max_epochs = yaml.safe_load(kept.read_text())["trainer"]["max_epochs"]
+        done, planned = content["epoch"] + 1, options.trainer.max_epochs
+        if planned is not None and 0 <= planned <= done:
+            raise UserError(
+                f"{options.ckpt_path}: has trained {done} epochs, and {planned} are planned; "
+                f"go on with --trainer.max_epochs {2 * done}, say"
+            )
 
     def _adopt(self, group: str, trained: dict[str, Any], given: Any, free: set[str]) -> None:
         options = self._options
         for name in trained.keys() & options[group].keys():
             if f"{group}.{name}" not in given:
-                options[group][name] = trained[name]
+                if name != "compile":  # whether that works is for this machine to say
+                    options[group][name] = trained[name]
                 continue
             wanted = full_source(options.data.source) if name == "source" else options[group][name]
             if wanted != trained[name] and name not in free:
@@ -139,7 +167,8 @@ class LoomCLI(LightningCLI):
         chosen = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         if chosen.logger in (None, True):
-            version = int(self.run.name.removeprefix("version_"))
+            match = re.fullmatch(r"version_(\d+)", self.run.name)
+            version = int(match[1]) if match else self.run.name
             logs = self._root / "logs"
             kwargs["logger"] = (
                 TensorBoardLogger(logs, self.run.parent.name, version, default_hp_metric=False) if fitting else False
@@ -156,6 +185,17 @@ class LoomCLI(LightningCLI):
         kwargs["plugins"] = [*(chosen.plugins or []), WholeCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
+    def fit(self, **arguments: Any) -> None:
+        """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
+        try:
+            self.trainer.fit(**arguments)
+        except SystemExit:
+            if self.trainer.interrupted and self.trainer.is_global_zero:
+                last = self.run / "last.ckpt"
+                how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: no epoch was finished"
+                print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
+            raise SystemExit(130) from None
+
     def before_fit(self) -> None:
         """Says what is trained on what."""
         if self.trainer.is_global_zero:
@@ -169,7 +209,8 @@ class LoomCLI(LightningCLI):
         if not self.trainer.is_global_zero or not last.is_file():
             return
         done = self.trainer.current_epoch
-        print(f"\nTrained {done} epochs. Checkpoint: {last} (best validation ELBO: {self.run / 'best.ckpt'})")
+        best = self.run / "best.ckpt"
+        print(f"\nTrained {done} epochs. Checkpoint: {last}{f' (best validation ELBO: {best})' * best.is_file()}")
         print(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
         print(f"Render: python render.py --checkpoint {last}")
 
@@ -189,6 +230,15 @@ def next_version(*folders: Path) -> int:
     """The first run number above all that are taken in any of the folders."""
     names = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
     return max((int(match[1]) + 1 for name in names if (match := re.fullmatch(r"version_(\d+)", name))), default=0)
+
+
+@contextmanager
+def _complaints_as_user_errors() -> Iterator[None]:
+    """Lightning's refusals of its options, and files that cannot be used, told like our own."""
+    try:
+        yield
+    except (MisconfigurationException, OSError) as error:
+        raise UserError(" ".join(str(error).split())) from None
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -212,7 +262,7 @@ def main(args: Sequence[str] | None = None) -> None:
         words.insert(0, "fit")
     sys.argv = [caller[0], *words]  # read again by the processes that a multi-device run starts
     try:
-        with told_in_one_line("train.py"):
+        with told_in_one_line("train.py"), _complaints_as_user_errors():
             LoomCLI(
                 VAETraining,
                 ImageData,
@@ -220,6 +270,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 save_config_callback=KeepConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
+                parser_kwargs={"description": __doc__},
                 trainer_defaults={
                     "max_epochs": 4,
                     "precision": None,

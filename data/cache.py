@@ -9,6 +9,7 @@ it is whole, so that a half-written one is never found.
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -50,6 +51,8 @@ def load(folder: Path) -> Cached | None:
     """The cache in that folder, None if there is none or its size is not what its index says."""
     try:
         index = json.loads((folder / "index.json").read_text())
+        if (folder / "images.u8").stat().st_size != math.prod(index["shape"]):
+            return None
         images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="c", shape=tuple(index["shape"]))
         return Cached(torch.from_numpy(images), index["tried"], index["skipped"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -80,7 +83,9 @@ def build(folder: Path, source: Source, title: str) -> Cached:
             if load(folder) is None:  # else another process was first, which is as good
                 raise
     except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); free space or set --data.cache_dir") from None
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror or error}); free space or set --data.cache_dir"
+        ) from None
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

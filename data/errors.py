@@ -17,3 +17,6 @@ def told_in_one_line(program: str) -> Iterator[None]:
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print(f"\n{program}: interrupted; nothing is half-written", file=sys.stderr)
+        raise SystemExit(130) from None

@@ -12,6 +12,7 @@ def save(content: bytes, path: Path) -> None:
     Raises:
         OSError: the place cannot be written to.
     """
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     temporary = Path(name)
@@ -23,7 +24,7 @@ def save(content: bytes, path: Path) -> None:
         temporary.chmod(0o666 & ~umask())
         temporary.replace(path)
     except BaseException:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -33,6 +34,7 @@ def swap(new: Path, path: Path) -> None:
     Raises:
         OSError: the new folder cannot be moved; the old one is back in its place.
     """
+    path = path.resolve()
     if not path.exists():
         new.rename(path)
         return

@@ -21,10 +21,15 @@ def find_pictures(root: Path) -> list[Path]:
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; --data.source takes a folder, patterns, lines or a data set's name")
     found: dict[Path, Path] = {}
-    for path in sorted(root.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-            found.setdefault(path.resolve(), path)
+    entered: set[Path] = set()
+    for place, folders, names in os.walk(root, followlinks=True):
+        here = Path(place)
+        known = here.resolve() in entered  # a link that leads back up
+        entered.add(here.resolve())
+        folders[:] = [] if known else sorted(name for name in folders if not name.startswith("."))
+        for path in (here / name for name in sorted(names) if not name.startswith(".")):
+            if path.suffix.lower() in SUFFIXES and path.is_file():
+                found.setdefault(path.resolve(), path)
     if not found:
         raise UserError(f"{root}: holds no picture; looked for {' '.join(sorted(SUFFIXES))} in it and below")
     return list(found.values())

@@ -56,15 +56,19 @@ def split(images: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tenso
     Raises:
         UserError: fewer than two different pictures.
     """
-    salt = str(seed).encode()
-    digests = [hashlib.blake2b(image.numpy().tobytes(), digest_size=8, salt=salt).digest() for image in images]
-    order = sorted(range(len(digests)), key=digests.__getitem__)
-    count = max(1, round(val_fraction * len(order)))
-    while count < len(order) and digests[order[count]] == digests[order[count - 1]]:
-        count += 1
-    if count >= len(order):
-        raise UserError(f"{len(order)} pictures, too few of them different, to train on some and validate on others")
-    return torch.tensor(sorted(order[count:])), torch.tensor(sorted(order[:count]))
+    key = str(seed).encode()
+    copies: dict[bytes, list[int]] = {}
+    for row, image in enumerate(images):
+        copies.setdefault(hashlib.blake2b(image.numpy().tobytes(), digest_size=16, key=key).digest(), []).append(row)
+    if len(copies) < 2:
+        raise UserError(f"{len(images)} pictures, {len(copies)} of them different: too few to train and to validate on")
+    val: list[int] = []
+    train: list[int] = []
+    least = 2 if len(copies) >= 4 else 1  # two held-out pictures make a path
+    for position, digest in enumerate(sorted(copies)):
+        wanted = position < least or len(val) < round(val_fraction * len(images))
+        (val if wanted and position < len(copies) - 1 else train).extend(copies[digest])
+    return torch.tensor(sorted(train)), torch.tensor(sorted(val))
 
 
 class ImageData(pl.LightningDataModule):
@@ -105,6 +109,8 @@ class ImageData(pl.LightningDataModule):
             raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
         if batch_size < 1 or workers < 0 or (limit is not None and limit < 2):
             raise UserError("batch_size must be at least 1, workers at least 0 and limit at least 2")
+        if abs(seed) >= 2**63:
+            raise UserError(f"seed {seed}: must fit into 64 bits")
         background_colour(background)
         source = full_source(source)
         if source == "lines":
@@ -131,7 +137,9 @@ class ImageData(pl.LightningDataModule):
                 "is this the folder you meant?"
             )
         if faults:
-            shown = "; ".join(faults[:_SHOWN_FAULTS]) + ("; …" if len(faults) > _SHOWN_FAULTS else "")
+            shown = "; ".join(faults[:_SHOWN_FAULTS]) + (
+                f"; … all in {place / 'index.json'}" if len(faults) > _SHOWN_FAULTS else ""
+            )
             print(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", file=sys.stderr)
 
     def setup(self, stage: str) -> None:

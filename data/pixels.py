@@ -27,13 +27,17 @@ def to_uint8(x: Tensor) -> Tensor:
 
 
 def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Grey pictures of 16 bits, 32 bits or floats, scaled to 8 bits; others as they are."""
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image, dtype=np.float64) / 257).round().clip(0, 255).astype(np.uint8))
-    if image.mode == "F":
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        return Image.fromarray((values / max(values.max(), 1.0) * 255).clip(0, 255).astype(np.uint8))
-    return image
+    """Grey pictures of 16 bits, 32 bits or floats, scaled to 8 bits; others as they are.
+
+    White is 65535 in 16 bits. 32 bits do not say what it is: the first of 1 (floats), 255 and 65535 that no pixel
+    exceeds, or else the brightest pixel.
+    """
+    if not image.mode.startswith(("I", "F")):
+        return image
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64)).clip(0)
+    usual = {"I": (255, 65535), "F": (1, 255, 65535)}.get(image.mode, (65535,))
+    white = next((level for level in usual if values.max() <= level), values.max())
+    return Image.fromarray((values / white * 255).round().astype(np.uint8))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

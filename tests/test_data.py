@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 
 from data import cache, catalog, lines, patterns
 from data.errors import UserError
+from data.folder import find_pictures
 from data.module import ImageData, full_source, source_name, split
 from data.pixels import read, to_tensor, to_uint8
 from data.uniform import uniform
@@ -281,8 +282,34 @@ def test_new_files_do_not_move_old_ones_from_training_to_validation_at_random():
 
 
 def test_copies_of_one_picture_cannot_be_split():
-    with pytest.raises(UserError, match="too few of them different"):
+    with pytest.raises(UserError, match="too few"):
         split(patterns.patterns(0, torch.tensor([1, 1, 1]), 32), 0.3, seed=0)
+
+
+@pytest.mark.parametrize("count", [2, 3, 4, 30])
+@pytest.mark.parametrize("fraction", [0.001, 0.5, 0.999])
+def test_both_halves_of_a_split_hold_pictures(count, fraction):
+    train, val = split(patterns.patterns(0, torch.arange(count), 32), fraction, seed=0)
+    assert len(train) >= 1
+    assert len(val) >= (2 if count >= 4 else 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0, 255], [0, 255]), ([0, 65535], [0, 255]), ([0, 2**30], [0, 255]), ([-5, 128], [0, 128])],
+)
+def test_thirty_two_bits_are_scaled_by_what_they_hold(tmp_path, values, expected):
+    ramp = np.repeat(np.array(values, np.int32), 32)[None].repeat(64, 0)
+    Image.fromarray(ramp).save(tmp_path / "deep.tiff")
+    assert [pixel(tmp_path / "deep.tiff", x, 0.5)[0] for x in (0.1, 0.9)] == expected
+
+
+def test_linked_folders_are_entered_once(tmp_path):
+    folder = folder_of(tmp_path, 3)
+    outside = folder_of(tmp_path / "elsewhere", 2)
+    (folder / "linked").symlink_to(outside)
+    (folder / "back").symlink_to(folder)
+    assert len(find_pictures(folder)) == 5
 
 
 def test_limit_takes_a_part_that_the_seed_names(tmp_path):

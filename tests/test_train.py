@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import EPOCHS, FRAMES, Run, fill_with_odd_pictures
-from lightning.pytorch.loggers import CSVLogger
+from conftest import EPOCHS, FRAMES, Run, fill_with_odd_pictures, scene
 from PIL import Image, ImageChops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -89,7 +88,6 @@ def test_the_model_learns(run: Run, tmp_path: Path):
     train.main(small.arguments("--trainer.max_epochs=8", "--watch.every_n_epochs=0", *plain))
     elbo = [event.value for event in events(small.logs).Scalars("val/elbo")]
     assert elbo[-1] > elbo[0] + 100
-    assert max(elbo) == elbo[-1] or elbo[-1] > elbo[3]
 
 
 def test_the_size_is_stated_once_and_reaches_the_model(run: Run):
@@ -145,9 +143,75 @@ def test_options_that_contradict_the_checkpoint_are_refused_by_name(run: Run, on
 
 
 @moved
+def test_an_interrupted_run_goes_on_to_the_end_that_was_planned(run: Run, tmp_path: Path, one_line_error):
+    again = copy(run, tmp_path)
+    where = f"--trainer.default_root_dir={again.root}"
+    assert "--trainer.max_epochs" in one_line_error(train.main, "fit", where, "--ckpt_path=last")
+    config = again.checkpoints / "config.yaml"
+    config.write_text(config.read_text().replace(f"max_epochs: {EPOCHS}", f"max_epochs: {EPOCHS + 2}"))
+    train.main(["fit", where, "--ckpt_path=last", "--trainer.enable_progress_bar=false"])
+    assert checkpoint.read(again.checkpoints / "last.ckpt")["epoch"] == EPOCHS + 1
+
+
+@moved
+def test_beta_does_not_rise_again_when_a_finished_run_goes_on(run: Run, tmp_path: Path):
+    again = copy(run, tmp_path)
+    done = len(events(again.logs).Scalars("train/beta"))
+    train.main(again.arguments("--ckpt_path=last", "--trainer.max_epochs=12", "--watch.every_n_epochs=0"))
+    assert {event.value for event in events(again.logs).Scalars("train/beta")[done:]} == {10}
+
+
+def test_a_renamed_run_can_be_resumed(run: Run, tmp_path: Path):
+    again = copy(run, tmp_path)
+    again.checkpoints.rename(again.checkpoints.with_name("mine"))
+    with pytest.warns(UserWarning, match="dirpath has changed"):
+        train.main(again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}"))
+    assert checkpoint.read(again.checkpoints.with_name("mine") / "last.ckpt")["epoch"] == EPOCHS
+
+
+@moved
+def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, one_line_error, monkeypatch):
+    again = copy(run, tmp_path)
+    kept = (again.checkpoints / "last.ckpt").read_bytes()
+
+    def poison(self, optimizer, **options):
+        next(self.parameters()).grad.fill_(float("inf"))
+
+    monkeypatch.setattr("vae.training.VAETraining.configure_gradient_clipping", poison)
+    more = f"--trainer.max_epochs={EPOCHS + 1}"
+    line = one_line_error(train.main, *again.arguments("--ckpt_path=last", more, "--trainer.limit_train_batches=1"))
+    assert "not finite" in line
+    assert (again.checkpoints / "last.ckpt").read_bytes() == kept
+
+
+def test_few_pictures_give_no_false_numbers_and_no_false_alarm(tmp_path: Path, caplog):
+    (tmp_path / "pictures").mkdir()
+    for seed in range(6):
+        scene(seed).save(tmp_path / "pictures" / f"{seed}.png")
+    small = Run(tmp_path, tmp_path / "pictures", tmp_path / "cache", "", "")
+    train.main(small.arguments("--data.val_fraction=0.05"))
+    assert "collapsing" not in caplog.text
+    assert events(small.logs).Scalars("smoothness/cycle/slerp")[-1].value < 100
+
+
+def test_an_interrupt_says_how_to_go_on(run: Run, tmp_path: Path, monkeypatch, capsys):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+
+    def interrupt(self, x, batch_idx):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vae.training.VAETraining.training_step", interrupt)
+    with pytest.raises(SystemExit) as caught:
+        train.main(small.arguments())
+    assert caught.value.code == 130
+    assert "interrupted" in capsys.readouterr().err
+
+
+@moved
 def test_options_that_agree_or_do_not_matter_are_accepted(run: Run, tmp_path: Path):
     again = copy(run, tmp_path)
-    train.main(again.arguments("--ckpt_path=last", "--data.batch_size=4"))
+    more = f"--trainer.max_epochs={EPOCHS + 1}"
+    train.main(again.arguments("--ckpt_path=last", more, "--data.batch_size=4", "--model.compile=false"))
 
 
 def test_validate_and_test_measure_a_checkpoint(run: Run, capsys):
@@ -222,6 +286,13 @@ def test_help_texts_are_the_docstrings(capsys):
         ["fit", "--ckpt_path=/no/such.ckpt"],
         ["fit", "--ckpt_path=last"],
         ["fly"],
+        ["predict"],
+        ["validate"],
+        ["test"],
+        ["fit", "--model.lr=-1"],
+        ["fit", "--model.ema_decay=2"],
+        ["fit", "--data.seed=12345678901234567890123"],
+        ["fit", "--trainer.devices=0"],
     ],
     ids=str,
 )
@@ -253,7 +324,6 @@ def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
     )
     (metrics,) = (tmp_path / "csv").rglob("metrics.csv")
     assert "smoothness/cycle/slerp" in metrics.read_text()
-    assert CSVLogger.__name__
 
 
 def test_watching_can_be_turned_off(run: Run, tmp_path: Path):

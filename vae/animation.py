@@ -45,6 +45,8 @@ _SLOWEST = 0.01  # a GIF's delay has 16 bits
 def check(path: Path, fps: float) -> None:
     """Raises `UserError` unless `write` could write such an animation there."""
     suffix = path.suffix.lower()
+    if not path.name or path.name.lower() in SUFFIXES:
+        raise UserError(f"{path}: has no name; write for example renders/morph.gif")
     if suffix and suffix not in SUFFIXES:
         raise UserError(f"{path}: cannot write {suffix}; use {' '.join(SUFFIXES)}, or no suffix for a folder of frames")
     if not _SLOWEST <= fps <= 1000:
@@ -149,6 +151,9 @@ def write_still(frame: Frame, path: Path) -> None:
         save(iio.imwrite("<bytes>", frame, extension=path.suffix.lower()), path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    except (ValueError, OverflowError):
+        height, width, _ = frame.shape
+        raise UserError(f"{path}: {width}×{height} pixels are too many for {path.suffix}; use .png") from None
 
 
 def _is_frame(path: Path) -> bool:

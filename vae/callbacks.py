@@ -89,10 +89,12 @@ class MorphLogger(pl.Callback):
 
     def _measure(self, vae: VAE, mu: Tensor, pictures: Tensor) -> dict[str, float]:
         t = times(1, self.frames)
-        ends = pictures.reshape(-1, 2, *pictures.shape[1:])
-        scalars = {}
-        for name, path in PATHS.items():
-            walks = torch.stack([path(pair.cpu(), t, False) for pair in mu.reshape(-1, 2, mu.shape[1])]).to(mu)
+        pairs, ends = mu.reshape(-1, 2, mu.shape[1]), pictures.reshape(-1, 2, *pictures.shape[1:])
+        different = (ends[:, 0] != ends[:, 1]).flatten(1).any(1)  # of too few pictures, some pairs are twice the same
+        pairs, ends = pairs[different], ends[different]
+        scalars: dict[str, float] = {}
+        for name, path in PATHS.items() if len(pairs) else ():
+            walks = torch.stack([path(pair.cpu(), t, False) for pair in pairs]).to(mu)
             for field, value in smoothness(vae, walks, ends)._asdict().items():
                 scalars[f"smoothness/{field}/{name}"] = float(value)
         return scalars
@@ -133,11 +135,11 @@ class Alarms(pl.Callback):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Before `best.ckpt` could be written."""
-        self._check(trainer)
+        self._check(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Before `last.ckpt` is written."""
-        self._check(trainer)
+        self._check(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warns of posterior collapse."""
@@ -151,14 +153,17 @@ class Alarms(pl.Callback):
                 latent_dim,
             )
 
-    def _check(self, trainer: pl.Trainer) -> None:
+    def _check(self, trainer: pl.Trainer, pl_module: pl.LightningModule | None = None) -> None:
+        """Raises `UserError` if a loss was, or, where a module is given, its weights are not finite."""
         if self._first_bad is None:
             return
         first = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
-        if first < torch.iinfo(torch.int64).max:
+        fault = f"the loss is not finite since step {first}" if first < torch.iinfo(torch.int64).max else None
+        if pl_module is not None and not torch.stack([p.isfinite().all() for p in pl_module.parameters()]).all():
+            fault = fault or f"the weights are not finite at step {trainer.global_step}"
+        if fault:
             raise UserError(
-                f"the loss is not finite since step {first}; the last checkpoint before it is kept; "
-                "lower --model.lr, or set --trainer.precision 32-true"
+                f"{fault}; checkpoints from before it are kept; lower --model.lr, or set --trainer.precision 32-true"
             )
 
 

@@ -34,7 +34,9 @@ def read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises nearly anything on damaged or hostile bytes
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}); name another one") from None
-    if not isinstance(content, dict) or not {"state_dict", "hyper_parameters"} <= content.keys():
+    if not isinstance(content, dict) or not all(
+        content.get(key) and isinstance(content[key], dict) for key in ("state_dict", "hyper_parameters")
+    ):
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
     return content
 

@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 from torchmetrics import Metric
 
+from data.errors import UserError
 from vae.callbacks import Alarms
 from vae.elbo import Elbo, anneal, bits_per_dim, objective
 from vae.likelihoods import LikelihoodName
@@ -87,6 +88,12 @@ class VAETraining(pl.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        least = {"beta": beta, "beta_start": beta_start, "free_bits": free_bits, "sigma_floor": sigma_floor, "lr": lr}
+        for name, value in least.items():
+            if not 0 <= value < math.inf:
+                raise UserError(f"{name} {value}: must be 0 or more")
+        if not 0 <= ema_decay < 1:
+            raise UserError(f"ema_decay {ema_decay}: must be from 0 to below 1")
         self.save_hyperparameters()
         self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, sigma_floor)
         self.vae.to(memory_format=torch.channels_last)
@@ -94,7 +101,7 @@ class VAETraining(pl.LightningModule):
             self.vae.compile()
         self.beta, self.beta_start, self.beta_share, self.free_bits = beta, beta_start, beta_share, free_bits
         self.lr, self.weight_decay, self.warmup_steps, self.hold_share = lr, weight_decay, warmup_steps, hold_share
-        self.ema_decay = ema_decay
+        self.ema_decay, self._reached = ema_decay, 0.0
         self.train_active_units, self.val_active_units = ActiveUnits(latent_dim), ActiveUnits(latent_dim)
 
     @property
@@ -108,7 +115,16 @@ class VAETraining(pl.LightningModule):
 
     def current_beta(self) -> float:
         """The KL's weight at this point of the training."""
-        return anneal(self.beta_start, self.beta, self.progress / self.beta_share if self.beta_share > 0 else 1)
+        progress = max(self.progress, self._reached)
+        return anneal(self.beta_start, self.beta, progress / self.beta_share if self.beta_share > 0 else 1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Notes how far the schedule has come, so that β does not rise again where a longer training goes on."""
+        checkpoint["progress"] = max(self.progress, self._reached)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Reads what `on_save_checkpoint` noted."""
+        self._reached = checkpoint.get("progress", 0.0)
 
     def learning_rate_factor(self, step: int) -> float:
         """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02."""
