@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from vae import checkpoint
+from vae.cli import next_version
 
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
 
@@ -245,8 +246,8 @@ def test_a_second_run_gets_the_next_number_even_if_the_logs_were_deleted(tmp_pat
     (tmp_path / "checkpoints" / "version_4").mkdir(parents=True)
     (tmp_path / "logs" / "version_2").mkdir(parents=True)
     (tmp_path / "logs" / "version_x").mkdir()
-    assert train.next_version(tmp_path / "checkpoints", tmp_path / "logs") == 5
-    assert train.next_version(tmp_path / "nowhere") == 0
+    assert next_version(tmp_path / "checkpoints", tmp_path / "logs") == 5
+    assert next_version(tmp_path / "nowhere") == 0
 
 
 def test_print_config_writes_a_file_that_config_reads(tmp_path: Path, capsys):

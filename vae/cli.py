@@ -1,0 +1,213 @@
+"""What LightningCLI lacks: folders for runs, resuming without surprises, the last lines."""
+
+import io
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from data.errors import UserError
+from data.files import save
+from data.module import full_source, source_name
+from vae import checkpoint
+from vae.callbacks import MorphLogger
+
+_LINKED = ("image_size", "channels")
+_FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
+
+
+class Parser(LightningArgumentParser):
+    """Tells what is wrong with an argument in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
+        """Prints the message and exits with code 2."""
+        print(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class WholeCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Called on the first process alone."""
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        save(content.getvalue(), Path(path))
+
+
+class KeepConfig(SaveConfigCallback):
+    """Writes `config.yaml`, which `--config` takes, beside the run's checkpoints."""
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Called on the first process alone."""
+        if stage == "fit" and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
+            text = self.parser.dump(self.config, skip_none=False)
+            save(text.encode(), Path(str(trainer.checkpoint_callback.dirpath)) / "config.yaml")
+
+
+class LoomCLI(LightningCLI):
+    """A LightningCLI for `VAETraining` and `ImageData`."""
+
+    run: Path
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """The size of the images is stated once, by the data; `--watch` says what TensorBoard shows."""
+        for name in _LINKED:
+            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+        parser.add_lightning_class_args(MorphLogger, "watch")
+
+    @property
+    def _options(self) -> Any:
+        return self.config[self.config["subcommand"]]
+
+    @property
+    def _root(self) -> Path:
+        return Path(self._options.trainer.default_root_dir or ".")
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """`predict` is left out: that is what render.py is for."""
+        return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
+
+    def _parse_ckpt_path(self) -> None:
+        """Takes what is not given from the checkpoint and its run, and refuses what contradicts it."""
+        command, options = self.config["subcommand"], self._options
+        if not options.get("ckpt_path"):
+            if command == "fit":
+                return
+            raise UserError(f"{command}: measures a trained model; name it with --ckpt_path, a file or last")
+        given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
+        if options.ckpt_path == "last":
+            runs = self._root / "checkpoints"
+            if given.get("data.source"):
+                runs /= source_name(given.data.source)
+            newest = checkpoint.newest(runs)
+            if newest is None:
+                raise UserError(f"{runs}: holds no last.ckpt; train first, without --ckpt_path")
+            options.ckpt_path = str(newest)
+        checkpoint.load_vae(options.ckpt_path)  # tells in one line if it will not do
+        content = checkpoint.read(Path(options.ckpt_path))
+        free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(_LINKED)
+        self._adopt("model", content["hyper_parameters"], given, {"compile"})
+        self._adopt("data", content.get("datamodule_hyper_parameters", {}), given, free)
+        if command == "fit":
+            self._continue(content, given)
+
+    def _continue(self, content: dict[str, Any], given: Any) -> None:
+        """Plans for as many epochs as the run did, unless told otherwise; there must be some left."""
+        options = self._options
+        if not content.get("optimizer_states"):
+            raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
+        kept = Path(options.ckpt_path).parent / "config.yaml"
+        if "trainer.max_epochs" not in given and kept.is_file():
+            options.trainer.max_epochs = yaml.safe_load(kept.read_text())["trainer"]["max_epochs"]
+        done, planned = content["epoch"] + 1, options.trainer.max_epochs
+        if planned is not None and 0 <= planned <= done:
+            raise UserError(
+                f"{options.ckpt_path}: has trained {done} epochs, and {planned} are planned; "
+                f"go on with --trainer.max_epochs {2 * done}, say"
+            )
+
+    def _adopt(self, group: str, trained: dict[str, Any], given: Any, free: set[str]) -> None:
+        options = self._options
+        for name in trained.keys() & options[group].keys():
+            if f"{group}.{name}" not in given:
+                if name != "compile":  # whether that works is for this machine to say
+                    options[group][name] = trained[name]
+                continue
+            wanted = full_source(options.data.source) if name == "source" else options[group][name]
+            if wanted != trained[name] and name not in free:
+                raise UserError(
+                    f"--{group}.{name} {wanted}: contradicts {options.ckpt_path}, which was trained with "
+                    f"{trained[name]}; leave it out, or train anew without --ckpt_path"
+                )
+
+    def before_instantiate_classes(self) -> None:
+        """Chooses the precision and the run's folders."""
+        options = self._options
+        if options.trainer.precision is None:
+            options.trainer.precision = best_precision(options.trainer.accelerator)
+        name = source_name(options.data.source)
+        runs = self._root / "checkpoints" / name
+        resumed = Path(options.get("ckpt_path") or "")
+        if resumed.name == "last.ckpt" and resumed.parent.parent.resolve() == runs.resolve():
+            self.run = resumed.parent
+        else:
+            self.run = runs / f"version_{next_version(runs, self._root / 'logs' / name)}"
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Adds the logger, unless one was chosen, and the checkpoints, unless they are off; both for fitting alone."""
+        chosen = self.config_init[self.subcommand].trainer
+        fitting = self.subcommand == "fit"
+        if chosen.logger in (None, True):
+            match = re.fullmatch(r"version_(\d+)", self.run.name)
+            version = int(match[1]) if match else self.run.name
+            logs = self._root / "logs"
+            kwargs["logger"] = (
+                TensorBoardLogger(logs, self.run.parent.name, version, default_hp_metric=False) if fitting else False
+            )
+        if not fitting:
+            kwargs["enable_checkpointing"] = False
+        elif chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
+            kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
+            kwargs["callbacks"] = [
+                *(chosen.callbacks or []),
+                ModelCheckpoint(filename="best", monitor="val/elbo", mode="max", **kept),
+                ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **kept),
+            ]
+        kwargs["plugins"] = [*(chosen.plugins or []), WholeCheckpointIO()]
+        return super().instantiate_trainer(**kwargs)
+
+    def fit(self, **arguments: Any) -> None:
+        """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
+        try:
+            self.trainer.fit(**arguments)
+        except SystemExit:
+            if self.trainer.interrupted and self.trainer.is_global_zero:
+                last = self.run / "last.ckpt"
+                how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: no epoch was finished"
+                print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
+            raise SystemExit(130) from None
+
+    def before_fit(self) -> None:
+        """Says what is trained on what."""
+        if self.trainer.is_global_zero:
+            data, device = self.datamodule, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
+            size = f"{data.image_size}×{data.image_size}×{data.channels}"
+            print(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.run}", flush=True)
+
+    def after_fit(self) -> None:
+        """Says where the result is and what to do with it."""
+        last = self.run / "last.ckpt"
+        if not self.trainer.is_global_zero or not last.is_file():
+            return
+        done = self.trainer.current_epoch
+        best = self.run / "best.ckpt"
+        print(f"\nTrained {done} epochs. Checkpoint: {last}{f' (best validation ELBO: {best})' * best.is_file()}")
+        print(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
+        print(f"Render: python render.py --checkpoint {last}")
+
+
+def best_precision(accelerator: Any) -> str:
+    """bf16-mixed where the device computes it in hardware, float32 elsewhere."""
+    if torch.cuda.is_available() and accelerator != "cpu":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        on_cpu = accelerator == "cpu" or not torch.backends.mps.is_available()
+        native = on_cpu and bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return "bf16-mixed" if native else "32-true"
+
+
+def next_version(*folders: Path) -> int:
+    """The first run number above all that are taken in any of the folders."""
+    names = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
+    return max((int(match[1]) + 1 for name in names if (match := re.fullmatch(r"version_(\d+)", name))), default=0)
