@@ -47,8 +47,11 @@ def load_vae(path: Path | str) -> VAE:
     Raises:
         UserError (a ValueError): one line that says why the file will not do.
     """
-    path = Path(path)
-    content = read(path)
+    return build_vae(read(Path(path)), Path(path))
+
+
+def build_vae(content: dict[str, Any], path: Path) -> VAE:
+    """What `load_vae` does with the contents that `read` gave; `path` is named where they will not do."""
     wanted = inspect.signature(VAE).parameters
     try:
         vae = VAE(**{name: value for name, value in content["hyper_parameters"].items() if name in wanted})

@@ -93,8 +93,8 @@ class LoomCLI(LightningCLI):
             if newest is None:
                 raise UserError(f"{runs}: holds no last.ckpt; train first, without --ckpt_path")
             options.ckpt_path = str(newest)
-        checkpoint.load_vae(options.ckpt_path)  # tells in one line if it will not do
         content = checkpoint.read(Path(options.ckpt_path))
+        checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
         free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(_LINKED)
         self._adopt("model", content["hyper_parameters"], given, {"compile"})
         self._adopt("data", content.get("datamodule_hyper_parameters", {}), given, free)
@@ -171,7 +171,9 @@ class LoomCLI(LightningCLI):
         try:
             self.trainer.fit(**arguments)
         except SystemExit:
-            if self.trainer.interrupted and self.trainer.is_global_zero:
+            if not self.trainer.interrupted:
+                raise
+            if self.trainer.is_global_zero:
                 last = self.run / "last.ckpt"
                 how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: no epoch was finished"
                 print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
