@@ -3,7 +3,6 @@
 Without arguments: linear.gif, slerp.gif, loop.gif and compare.gif into renders/.
 """
 
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,12 @@ from jsonargparse import ArgumentParser, Namespace
 from torch import Tensor
 from tqdm import tqdm
 
+from data import lines_benchmark
 from data.errors import UserError, told_in_one_line
-from data.pixels import read, to_tensor
 from vae import animation, captions, checkpoint, timeline
 from vae.frames import Frame, decode, resize
+from vae.keyframes import named_keyframe, seeded_keyframes
+from vae.lines_scores import score_paths, table
 from vae.model import VAE
 from vae.paths import PATHS
 
@@ -32,6 +33,7 @@ _COMMANDS = {
     "loop": "Great circles through all keyframes and back, without a seam and without a frame shown twice.",
     "compare": "The linear path above the slerp path, labelled, in step.",
     "strip": "A still: the path's pictures side by side, with the time t under each.",
+    "lines": "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
 }
 
 
@@ -87,25 +89,19 @@ class Strip:
     path: Literal["linear", "slerp"] = "slerp"
 
 
-def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
-    """The first `count` latents (count, D) that a seed draws from the prior; more of them do not change the first."""
-    if abs(seed) >= 2**63:
-        raise UserError(f"seed {seed}: must fit into 64 bits")
-    generator = torch.Generator().manual_seed(seed)
-    return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
+@dataclass(frozen=True)
+class Lines:
+    """What the benchmark needs.
 
-
-def named_keyframe(vae: VAE, word: str) -> Tensor:
-    """A keyframe (1, D): an integer is a seed, anything else a picture to encode.
-
-    Raises:
-        UserError: the picture is missing or broken.
+    Args:
+        checkpoint: a .ckpt file, trained on `lines`.
+        seed: names the fresh lines.
+        pairs: how many pairs of them.
     """
-    if re.fullmatch(r"[+-]?\d+", word):
-        return seeded_keyframes(int(word), 1, vae.latent_dim)
-    pixels = torch.from_numpy(read(Path(word).expanduser(), vae.image_size, vae.channels))
-    with torch.inference_mode():
-        return vae.encode(to_tensor(pixels[None]))[0]
+
+    checkpoint: str = "checkpoints/lines.ckpt"
+    seed: int = 1
+    pairs: int = lines_benchmark.PAIRS
 
 
 def choose_keyframes(vae: VAE, options: Namespace, closed: bool) -> Tensor:
@@ -186,6 +182,10 @@ def build_parser() -> Parser:
     commands = parser.add_subcommands(required=False)
     for name, purpose in _COMMANDS.items():
         command = Parser(description=purpose)
+        commands.add_subcommand(name, command, help=purpose)
+        if name == "lines":
+            command.add_class_arguments(Lines)
+            continue
         command.add_class_arguments(Scene)
         command.add_class_arguments(Strip if name == "strip" else Motion)
         command.add_argument(
@@ -193,6 +193,17 @@ def build_parser() -> Parser:
         )
         commands.add_subcommand(name, command, help=purpose)
     return parser
+
+
+def score_lines(options: Any) -> None:
+    """The `lines` command: prints a table."""
+    if options.pairs < 1:
+        raise UserError(f"pairs {options.pairs}: must be at least 1")
+    path = Path(options.checkpoint).expanduser()
+    angles = lines_benchmark.pairs(options.seed, options.pairs)
+    print(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}", flush=True)
+    print(table(score_paths(checkpoint.load_vae(path), angles)))
+    print(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {path}")
 
 
 def run(command: str, options: Any) -> Path:
@@ -224,6 +235,8 @@ def main(args: Sequence[str] | None = None) -> None:
     with told_in_one_line("render.py"):
         for plan in [words] if words else [[command] for command in _DEFAULT_COMMANDS]:
             parsed = parser.parse_args(plan)
+            if parsed.subcommand == "lines":
+                return score_lines(parsed.lines)
             out = run(parsed.subcommand, parsed[parsed.subcommand])
     print(
         f"Open {out if words else out.parent}. Next: python render.py slerp --keyframes cat.png dog.png --out morph.mp4"

@@ -86,7 +86,8 @@ class Run:
             "--trainer.log_every_n_steps=1",
             "--trainer.enable_progress_bar=false",
             f"--watch.frames={FRAMES}",
-            "--watch.pairs=2",
+            "--health.pairs=2",
+            "--health.pictures=8",
             *more,
         ]
 

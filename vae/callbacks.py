@@ -1,115 +1,104 @@
-"""What is watched while training: morphs and their smoothness in TensorBoard, and two alarms."""
+"""What is measured while training, and two alarms."""
 
 import logging
+from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch import Tensor
-from torch.nn import functional as F
-from torchvision.utils import make_grid
 
 from data.errors import UserError
-from data.pixels import to_tensor, to_uint8
-from vae.animation import encode
-from vae.frames import Frame
+from data.pixels import to_tensor
+from vae.health import picture_health
 from vae.model import VAE
 from vae.paths import PATHS
-from vae.smoothness import Smoothness, smoothness
+from vae.smoothness import encode, smoothness
 from vae.timeline import times
 
 _log = logging.getLogger(__name__)
-_SAMPLES, _RECONSTRUCTIONS = 32, 8
-_SMALLEST_TILE = 64  # pixels; smaller pictures are enlarged for the eye
-_FPS = 12
+_NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
+_LARGE = ("val/elbo", "val/reconstruction", "val/active_units", "smoothness/sharp_mid")
+_SMALL = ("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean", "smoothness/")
+_OFF_ONE = "off_one/"
 
 
-def _layout() -> dict[str, dict[str, list[object]]]:
-    """TensorBoard's custom scalars: what belongs together on one chart."""
+def monitored(metric: str) -> tuple[str, str]:
+    """What `ModelCheckpoint` must watch so that `best` is the best by a metric: its name, and `min` or `max`.
 
-    def chart(*tags: str) -> list[object]:
-        return ["Multiline", list(tags)]
+    Raises:
+        UserError: not a metric that is logged.
 
-    both = [(term, f"train/{term}", f"val/{term}") for term in ("elbo", "reconstruction", "kl", "bits_per_dim")]
-    return {
-        "ELBO": {term: chart(train, val) for term, train, val in both},
-        "Smoothness": {name: chart(*(f"smoothness/{name}/{path}" for path in PATHS)) for name in Smoothness._fields},
-        "Latents": {"active units": chart("train/active_units", "val/active_units"), "beta": chart("train/beta")},
-    }
+    >>> monitored("val/elbo"), monitored("latent/aggregate_variance")
+    (('val/elbo', 'max'), ('off_one/latent/aggregate_variance', 'min'))
+    """
+    if metric in _NEAR_ONE:
+        return _OFF_ONE + metric, "min"
+    if metric.startswith(_LARGE):
+        return metric, "max"
+    if metric.startswith(_SMALL):
+        return metric, "min"
+    names = ", ".join(word + "…" * word.endswith("/") for word in (*_LARGE, *_SMALL, *_NEAR_ONE))
+    raise UserError(f"checkpoint_metric {metric}: must be one of {names}")
 
 
-class MorphLogger(pl.Callback):
-    """Shows each epoch how morphs look and how smooth they are.
+class HealthLogger(pl.Callback):
+    """Measures after each validation how healthy the latent space is, and how smooth morphs through it are.
 
-    The keyframes are the same in every epoch: two pairs of latents from the prior and two pairs of held-out pictures.
-    TensorBoard gets the GIFs `morph/linear`, `morph/slerp` and `morph/loop`, the pictures `images/reconstruction` and
-    `images/samples`, and the numbers `smoothness/…`; other loggers get the numbers.
+    `smoothness/…` says it of morphs between held-out pictures, `reconstruction/…` of the pictures and `samples/…` of
+    draws from the prior, all with the first held-out pictures and the same draws. Every process measures the same.
 
     Args:
-        every_n_epochs: how often; 0 is never.
-        frames: frames from one keyframe to the next, half as many in a loop.
-        pairs: pairs of held-out pictures whose morphs are measured.
+        pictures: held-out pictures to reconstruct, and samples from the prior.
+        pairs: pairs of them whose morphs are measured.
+        frames: frames of such a morph.
     """
 
-    def __init__(self, every_n_epochs: int = 1, frames: int = 16, pairs: int = 12) -> None:
-        if every_n_epochs < 0 or frames < 3 or pairs < 2:
-            raise UserError("watch: every_n_epochs must be at least 0, frames at least 3, pairs at least 2")
-        self.every_n_epochs, self.frames, self.pairs = every_n_epochs, frames, pairs
+    def __init__(self, pictures: int = 128, pairs: int = 12, frames: int = 16) -> None:
+        if pictures < 2 or pairs < 1 or frames < 3:
+            raise UserError("health: pictures must be at least 2, pairs at least 1, frames at least 3")
+        self.pictures, self.pairs, self.frames = max(pictures, 2 * pairs), pairs, frames
         self._pictures: Tensor | None = None
 
     @torch.inference_mode()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Renders on the first process alone; nothing here waits for the others."""
-        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if not due or trainer.sanity_checking or not trainer.is_global_zero or not trainer.loggers:
+        """Logs the numbers, in float32 whatever the training's precision."""
+        if trainer.sanity_checking:
             return
-        if trainer.state.fn != "fit":
-            return
-        vae: VAE = pl_module.vae  # type: ignore[assignment]
         if self._pictures is None:
-            self._pictures = _first_pictures(trainer.val_dataloaders, 2 * self.pairs)
-            for logger in _tensorboards(trainer):
-                logger.experiment.add_custom_scalars(_layout())
-        pictures = self._pictures.to(pl_module.device)
-        mu = vae.encode(pictures)[0]
-        prior = torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu)
+            self._pictures = held_out(trainer, self.pictures)
+        vae: VAE = pl_module.vae  # type: ignore[assignment]
+        numbers = self.measure(vae, self._pictures.to(pl_module.device))
+        pl_module.log_dict(numbers, sync_dist=True)
+        off_one = {_OFF_ONE + name: (value - 1).abs() for name, value in numbers.items() if name in _NEAR_ONE}
+        pl_module.log_dict(off_one, sync_dist=True, logger=False)
 
-        scalars = self._measure(vae, mu, pictures)
-        for any_logger in trainer.loggers:
-            any_logger.log_metrics(scalars, step=trainer.global_step)
-        for logger in _tensorboards(trainer):
-            step = trainer.global_step
-            for tag, movie in self._movies(vae, prior[:4], mu[:4]).items():
-                _add_encoded(logger, tag, encode(movie, ".gif", _FPS), step)
-            shown = pictures[:_RECONSTRUCTIONS]
-            pair = torch.cat([shown, vae.decode(mu[:_RECONSTRUCTIONS])])
-            logger.experiment.add_image("images/reconstruction", _grid(pair, len(shown)), step, dataformats="HWC")
-            logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
+    def measure(self, vae: VAE, pictures: Tensor) -> dict[str, Tensor]:
+        """The numbers of a model and pictures (N, C, H, W), by their names in the log."""
+        latents = torch.randn(self.pictures, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+        found = picture_health(vae, pictures, latents.to(pictures))
+        numbers = {"reconstruction/sharpness": found.reconstruction_sharpness}
+        numbers |= {"samples/sharpness": found.sample_sharpness, "samples/saturation": found.sample_saturation}
+        ends = pictures[: min(2 * self.pairs, len(pictures) // 2 * 2)].reshape(-1, 2, *pictures.shape[1:])
+        ends = ends[(ends[:, 0] != ends[:, 1]).flatten(1).any(1)]
+        if len(ends):
+            keyframes = encode(vae, ends.flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
+            for name, path in PATHS.items():
+                walks = torch.stack([path(pair, times(1, self.frames), False) for pair in keyframes]).to(pictures)
+                for field, value in smoothness(vae, walks, ends)._asdict().items():
+                    numbers[f"smoothness/{field}/{name}"] = value
+        return {name: value for name, value in numbers.items() if value.isfinite()}
 
-    def _measure(self, vae: VAE, mu: Tensor, pictures: Tensor) -> dict[str, float]:
-        t = times(1, self.frames)
-        pairs, ends = mu.reshape(-1, 2, mu.shape[1]), pictures.reshape(-1, 2, *pictures.shape[1:])
-        different = (ends[:, 0] != ends[:, 1]).flatten(1).any(1)  # of too few pictures, some pairs are twice the same
-        pairs, ends = pairs[different], ends[different]
-        scalars: dict[str, float] = {}
-        for name, path in PATHS.items() if len(pairs) else ():
-            walks = torch.stack([path(pair.cpu(), t, False) for pair in pairs]).to(mu)
-            for field, value in smoothness(vae, walks, ends)._asdict().items():
-                scalars[f"smoothness/{field}/{name}"] = float(value)
-        return scalars
 
-    def _movies(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
-        """Four open morphs in a square for each path, and two loops side by side."""
-        keyframes = torch.cat([prior, encoded]).cpu()
-        movies = {}
-        for name, path in PATHS.items():
-            walks = [path(pair, times(1, self.frames), False) for pair in keyframes.reshape(4, 2, -1)]
-            movies[f"morph/{name}"] = _film(vae, walks)
-        loop_times = times(4, max(1, self.frames // 2), closed=True)
-        loops = [PATHS["slerp"](keyframes_, loop_times, True) for keyframes_ in keyframes.reshape(2, 4, -1)]
-        movies["morph/loop"] = _film(vae, loops)
-        return movies
+def held_out(trainer: pl.Trainer, count: int) -> Tensor:
+    """At most `count` held-out pictures (N, C, H, W) in [-1, 1], the same on every process."""
+    assert trainer.val_dataloaders is not None
+    return first_pictures(trainer.val_dataloaders.dataset, count)
+
+
+def first_pictures(dataset: Any, count: int) -> Tensor:
+    """At most `count` pictures of a data set, (N, C, H, W) in [-1, 1]."""
+    pictures = torch.stack([dataset[index] for index in range(min(count, len(dataset)))])
+    return pictures if pictures.is_floating_point() else to_tensor(pictures)
 
 
 class Alarms(pl.Callback):
@@ -141,7 +130,7 @@ class Alarms(pl.Callback):
         """Before `last.ckpt` is written."""
         self._check(trainer, pl_module)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Warns of posterior collapse."""
         active = trainer.callback_metrics.get("val/active_units")
         latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
@@ -165,38 +154,3 @@ class Alarms(pl.Callback):
             raise UserError(
                 f"{fault}; checkpoints from before it are kept; lower --model.lr, or set --trainer.precision 32-true"
             )
-
-
-def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def _first_pictures(loaders: object, count: int) -> Tensor:
-    """The first `count` held-out pictures (N, C, H, W), from the beginning again where there are fewer."""
-    batches: list[Tensor] = []
-    for batch in loaders:  # type: ignore[attr-defined]
-        batches.append(batch)
-        if sum(map(len, batches)) >= count:
-            break
-    pictures = torch.cat(batches)
-    pictures = pictures[torch.arange(count) % len(pictures)]
-    return pictures if pictures.is_floating_point() else to_tensor(pictures)
-
-
-def _grid(x: Tensor, columns: int) -> Tensor:
-    """Pictures (N, C, H, W) in [-1, 1] side by side: (H', W', 3) uint8."""
-    scale = max(1, _SMALLEST_TILE // x.shape[-1])
-    tiles = F.interpolate(x.float(), scale_factor=scale, mode="nearest")
-    return to_uint8(make_grid(tiles, columns, padding=2, pad_value=1)[None])[0].cpu()
-
-
-def _film(vae: VAE, walks: list[Tensor]) -> list[Frame]:
-    """Frames that show several walks (N, D) in step, two in a row."""
-    latents = torch.stack(walks, dim=1).to(next(vae.parameters()))
-    return [_grid(vae.decode(moment), 2).numpy() for moment in latents]
-
-
-def _add_encoded(logger: TensorBoardLogger, tag: str, picture: bytes, step: int) -> None:
-    """Adds a picture as it is encoded; the Images tab plays GIFs, which `add_image` cannot pass on."""
-    summary = Summary(value=[Summary.Value(tag=tag, image=Summary.Image(encoded_image_string=picture))])
-    logger.experiment._get_file_writer().add_summary(summary, step)

@@ -18,7 +18,8 @@ from data.errors import UserError
 from data.files import save
 from data.module import full_source, source_name
 from vae import checkpoint
-from vae.callbacks import MorphLogger
+from vae.callbacks import HealthLogger, monitored
+from vae.gallery import MorphLogger
 
 _LINKED = ("image_size", "channels")
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
@@ -59,10 +60,17 @@ class LoomCLI(LightningCLI):
     run: Path
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The size of the images is stated once, by the data; `--watch` says what TensorBoard shows."""
+        """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
         for name in _LINKED:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.add_lightning_class_args(MorphLogger, "watch")
+        parser.add_lightning_class_args(HealthLogger, "health")
+        parser.add_argument(
+            "--checkpoint_metric",
+            type=str,
+            default="val/elbo",
+            help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, latent/aggregate_variance, …",
+        )
 
     @property
     def _options(self) -> Any:
@@ -157,10 +165,11 @@ class LoomCLI(LightningCLI):
         if not fitting:
             kwargs["enable_checkpointing"] = False
         elif chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
+            monitor, mode = monitored(self._options.checkpoint_metric)
             kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
             kwargs["callbacks"] = [
                 *(chosen.callbacks or []),
-                ModelCheckpoint(filename="best", monitor="val/elbo", mode="max", **kept),
+                ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **kept),
                 ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **kept),
             ]
         kwargs["plugins"] = [*(chosen.plugins or []), WholeCheckpointIO()]
@@ -193,7 +202,8 @@ class LoomCLI(LightningCLI):
             return
         done = self.trainer.current_epoch
         best = self.run / "best.ckpt"
-        print(f"\nTrained {done} epochs. Checkpoint: {last}{f' (best validation ELBO: {best})' * best.is_file()}")
+        kept = f" (best {self._options.checkpoint_metric}: {best})" if best.is_file() else ""
+        print(f"\nTrained {done} epochs. Checkpoint: {last}{kept}")
         print(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
         print(f"Render: python render.py --checkpoint {last}")
 

@@ -8,6 +8,7 @@ density of one fixed distribution.
 
 import math
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from data.errors import UserError
 from vae.networks import squash
 
-LikelihoodName = Literal["gaussian", "laplace", "bernoulli"]
+LikelihoodName = Literal["wavelet", "gaussian", "laplace", "bernoulli"]
 
 
 class Likelihood(nn.Module):
@@ -53,14 +54,19 @@ class _Scaled(Likelihood):
         self.floor = sigma_floor
         self.register_buffer("scale", torch.tensor(1.0 if sigma is None else sigma))
 
-    def _scale(self, batch_scale: Tensor) -> Tensor:
-        """The scale to use, given the batch's maximum-likelihood one; follows it while training."""
+    def _calibrate(self, running: Tensor, batch_scale: Tensor) -> Tensor:
+        """The scale to use, given the batch's maximum-likelihood one, which `running` follows while training."""
         if not (self.calibrated and self.training):
-            return self.scale
+            return running
         scale = torch.hypot(batch_scale, torch.full_like(batch_scale, self.floor))
         with torch.no_grad():
-            self.scale.lerp_(scale.detach(), 0.02)
+            running.lerp_(scale.detach(), 0.02)
         return scale
+
+
+def _normal(squared: Tensor, sigma: Tensor) -> Tensor:
+    """Σ log Normal(error; 0, σ²) over squared errors (N, dims): (N,)."""
+    return -0.5 * squared.sum(1) / sigma**2 - squared.shape[1] * (sigma.log() + 0.5 * math.log(2 * math.pi))
 
 
 class Gaussian(_Scaled):
@@ -68,9 +74,7 @@ class Gaussian(_Scaled):
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         squared = (x - squash(logits)).square().flatten(1)
-        sigma = self._scale(squared.mean().sqrt())
-        dims = squared.shape[1]
-        return -0.5 * squared.sum(1) / sigma**2 - dims * (sigma.log() + 0.5 * math.log(2 * math.pi))
+        return _normal(squared, self._calibrate(self.scale, squared.mean().sqrt()))
 
 
 class Laplace(_Scaled):
@@ -78,7 +82,7 @@ class Laplace(_Scaled):
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         absolute = (x - squash(logits)).abs().flatten(1)
-        b = self._scale(absolute.mean())
+        b = self._calibrate(self.scale, absolute.mean())
         return -absolute.sum(1) / b - absolute.shape[1] * (2 * b).log()
 
 
@@ -95,6 +99,39 @@ class Bernoulli(Likelihood):
         return -F.binary_cross_entropy_with_logits(logits, (x + 1) / 2, reduction="none").flatten(1).sum(1)
 
 
+def haar(x: Tensor) -> tuple[Tensor, Tensor]:
+    """One octave of the orthonormal Haar transform.
+
+    Args:
+        x: (N, C, H, W), even sides.
+
+    Returns:
+        details (N, 3·C·H·W/4) and means (N, C·H·W/4) of blocks of 2×2 pixels, twice as large; the sum of all squares
+        is that of x.
+    """
+    a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
+    details = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], 1)
+    return details.flatten(1) / 2, (a + b + c + d).flatten(1) / 2
+
+
+class Wavelet(_Scaled):
+    """Normal in the Haar basis, with one σ for the details and one for the means."""
+
+    scales: Tensor
+
+    def __init__(self, sigma: float | None, sigma_floor: float) -> None:
+        super().__init__(sigma, sigma_floor)
+        self.register_buffer("scales", self.scale.repeat(2))
+
+    def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
+        total = x.new_zeros(len(x))
+        for running, band in zip(self.scales, haar(x - squash(logits)), strict=True):
+            total = total + _normal(band.square(), self._calibrate(running, band.square().mean().sqrt()))
+        with torch.no_grad():
+            self.scale.copy_((self.scales.square() @ self.scales.new_tensor([0.75, 0.25])).sqrt())
+        return total
+
+
 def likelihood(name: LikelihoodName, sigma: float | None = None, sigma_floor: float = 0.0) -> Likelihood:
     """The likelihood of that name.
 
@@ -108,7 +145,11 @@ def likelihood(name: LikelihoodName, sigma: float | None = None, sigma_floor: fl
     """
     if name == "bernoulli":
         return Bernoulli()
-    kinds = {"gaussian": Gaussian, "laplace": Laplace}
+    kinds: dict[str, Callable[[float | None, float], Likelihood]] = {
+        "wavelet": Wavelet,
+        "gaussian": Gaussian,
+        "laplace": Laplace,
+    }
     if name not in kinds:
         raise UserError(f"likelihood {name!r}: must be gaussian, laplace or bernoulli")
     return kinds[name](sigma, sigma_floor)

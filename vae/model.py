@@ -5,10 +5,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vae.anchors import STD, Anchors
 from vae.elbo import Elbo, kl_divergence
 from vae.likelihoods import LikelihoodName
 from vae.likelihoods import likelihood as build_likelihood
-from vae.networks import Decoder, Encoder, check_size
+from vae.networks import Decoder, Encoder, check_size, squash
 
 
 class VAE(nn.Module):
@@ -36,12 +37,15 @@ class VAE(nn.Module):
         likelihood: LikelihoodName = "gaussian",
         sigma: float | None = None,
         sigma_floor: float = 0.0,
+        palette: int = 0,
+        anchor_share: float = 0.0,
     ) -> None:
         super().__init__()
         check_size(image_size, channels, latent_dim, width)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
         self.encoder = Encoder(image_size, channels, latent_dim, width)
-        self.decoder = Decoder(image_size, channels, latent_dim, width)
+        self.decoder = Decoder(image_size, channels, latent_dim, width, palette)
+        self.anchors = Anchors(channels, latent_dim) if anchor_share else None
         self.likelihood = build_likelihood(likelihood, sigma, sigma_floor)
 
     @property
@@ -59,6 +63,10 @@ class VAE(nn.Module):
             `mu` and `logvar`, each (N, D).
         """
         mu, logvar = self.encoder(x)
+        if self.anchors is not None:
+            anchored = self.anchors.mask > 0
+            mu = torch.where(anchored, self.anchors(x), mu)
+            logvar = torch.where(anchored, 2 * math.log(STD), logvar)
         return mu, logvar
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -77,8 +85,11 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean picture of p(x|z): (N, D) → (N, C, H, W) in [-1, 1]."""
-        images: Tensor = self.decoder(z)
-        return images
+        return squash(self.logits(z))
+
+    def logits(self, z: Tensor) -> Tensor:
+        """What `decode` squashes into pictures, (N, C, H, W)."""
+        return self.decoder.logits(z if self.anchors is None else self.anchors.onto_sphere(z))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""
@@ -96,7 +107,7 @@ class VAE(nn.Module):
             the `Elbo` with terms of shape (N,) and (N, D); `mu` and `logvar`, each (N, D).
         """
         mu, logvar = self.encode(x)
-        logits = self.decoder.logits(self.reparameterize(mu, logvar, generator))
+        logits = self.logits(self.reparameterize(mu, logvar, generator))
         return Elbo(self.likelihood.log_prob(logits, x), kl_divergence(mu, logvar)), mu, logvar
 
     def importance_bound(self, x: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
@@ -117,5 +128,5 @@ class VAE(nn.Module):
         for _ in range(samples):
             z = self.reparameterize(mu, logvar, generator)
             log_ratio = 0.5 * (logvar + (z - mu).square() / logvar.exp() - z.square()).sum(1)
-            weights.append(self.likelihood.log_prob(self.decoder.logits(z), x) + log_ratio)
+            weights.append(self.likelihood.log_prob(self.logits(z), x) + log_ratio)
         return torch.stack(weights).logsumexp(0) - math.log(samples)

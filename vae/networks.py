@@ -43,7 +43,7 @@ def check_size(image_size: int, channels: int, latent_dim: int, width: int) -> N
         raise UserError(f"width {width}: must be a multiple of {_GROUPS}")
 
 
-def _widths(image_size: int, width: int) -> list[int]:
+def scales(image_size: int, width: int) -> list[int]:
     """Channels at each scale, from half the picture's size down to the smallest map."""
     return [width * min(2**level, 4) for level in range(halvings(image_size))]
 
@@ -90,7 +90,7 @@ class Encoder(nn.Module):
 
     def __init__(self, image_size: int, channels: int, latent_dim: int, width: int) -> None:
         super().__init__()
-        widths = _widths(image_size, width)
+        widths = scales(image_size, width)
         layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1)]
         for narrow, wide in pairwise(widths):
             layers += [Residual(narrow), nn.Conv2d(narrow, wide, 3, stride=2, padding=1)]
@@ -108,9 +108,9 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents (N, D) → images (N, C, H, W) in [-1, 1]."""
 
-    def __init__(self, image_size: int, channels: int, latent_dim: int, width: int) -> None:
+    def __init__(self, image_size: int, channels: int, latent_dim: int, width: int, palette: int = 0) -> None:
         super().__init__()
-        widths = _widths(image_size, width)[::-1]
+        widths = scales(image_size, width)[::-1]
         side = image_size >> len(widths)
         self.project = nn.Linear(latent_dim, widths[0] * side * side)
         self.unflatten = nn.Unflatten(1, (widths[0], side, side))
@@ -120,16 +120,43 @@ class Decoder(nn.Module):
             layers += [nn.Conv2d(wide, narrow, 1), nn.Upsample(scale_factor=2), Position(narrow, side)]
             layers += [Residual(narrow)]
         layers += [Residual(widths[-1]), nn.GroupNorm(_GROUPS, widths[-1]), nn.SiLU()]
-        layers += [nn.Conv2d(widths[-1], 4 * channels, 3, padding=1), nn.PixelShuffle(2)]
+        layers += [nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1), nn.PixelShuffle(2)]
         self.layers = nn.Sequential(*layers)
+        self.palette = Palette(latent_dim, channels, palette) if palette else None
 
     def logits(self, z: Tensor) -> Tensor:
         """The picture before squashing, (N, C, H, W): log p/(1 − p) of a pixel's brightness p = (x + 1)/2."""
         h = self.unflatten(self.project(z)).contiguous(memory_format=torch.channels_last)
-        return self.layers(h).float()
+        maps: Tensor = self.layers(h).float()
+        return maps if self.palette is None else self.palette(z, maps)
 
     def forward(self, z: Tensor) -> Tensor:
         return squash(self.logits(z))
+
+
+class Palette(nn.Module):
+    """A few colours that the whole picture shares, read from z, mixed by soft masks, plus what they cannot say.
+
+    logits = Σ_k softmax_k(masks) · colour_k(z) + rest: shapes and colours then change apart from one another.
+
+    Args:
+        latent_dim: D.
+        channels: C of the picture.
+        colours: K.
+    """
+
+    def __init__(self, latent_dim: int, channels: int, colours: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.colours = nn.Sequential(
+            *[nn.Linear(latent_dim, _CODE_CHANNELS), nn.SiLU(), nn.Linear(_CODE_CHANNELS, _CODE_CHANNELS), nn.SiLU()],
+            *[nn.Linear(_CODE_CHANNELS, channels * colours), nn.Unflatten(1, (channels, -1))],
+        )
+
+    def forward(self, z: Tensor, maps: Tensor) -> Tensor:
+        """Latents (N, D) and maps (N, C + K, H, W) → logits (N, C, H, W)."""
+        rest, masks = maps[:, : self.channels], maps[:, self.channels :]
+        return 2 * torch.einsum("nck,nkhw->nchw", self.colours(z).float(), (2 * masks).softmax(1)) + 0.2 * rest
 
 
 def squash(logits: Tensor) -> Tensor:

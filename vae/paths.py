@@ -87,7 +87,8 @@ def _segments(keyframes: Tensor, t: Tensor, closed: bool) -> tuple[Tensor, Tenso
     if keyframes.ndim != 2 or count < 2:
         raise UserError(f"{count} keyframe{'s' * (count != 1)}: a path needs two or more")
     last = count - 1 if closed else count - 2
-    time = t.to(torch.float64)
+    exact = torch.float32 if keyframes.device.type == "mps" else torch.float64  # which MPS lacks
+    time = t.to(exact)
     segment = time.floor().clamp(0, last).long()
-    points = keyframes.to(torch.float64)
+    points = keyframes.to(exact)
     return points[segment], points[(segment + 1) % count], (time - segment)[:, None]

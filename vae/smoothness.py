@@ -50,17 +50,17 @@ def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
         pictures: (P, 2, C, H, W) in [-1, 1].
     """
     count, frames, _ = paths.shape
-    x = _decode(vae, paths.flatten(0, 1))
+    x = decode(vae, paths.flatten(0, 1))
     x = x.reshape(count, frames, *x.shape[1:])
 
     inner, inner_z = x[:, 1:-1].flatten(0, 1), paths[:, 1:-1].flatten(0, 1)
-    found = _encode(vae, inner)
+    found = encode(vae, inner)
     chord = (paths[:, -1] - paths[:, 0]).norm(dim=1).clamp_min(1e-12).repeat_interleave(frames - 2)
     cycle = ((found - inner_z).norm(dim=1) / (0.5 * chord)).mean()
 
     real = pictures.flatten(0, 1)
-    own_error = (_decode(vae, _encode(vae, real)) - real).square().mean()
-    off_manifold = (_decode(vae, found) - inner).square().mean() / own_error.clamp_min(1e-12)
+    own_error = (decode(vae, encode(vae, real)) - real).square().mean()
+    off_manifold = (decode(vae, found) - inner).square().mean() / own_error.clamp_min(1e-12)
 
     mix = torch.linspace(0, 1, frames, device=x.device)
     start, end = gradient_energy(pictures).unbind(1)
@@ -72,9 +72,11 @@ def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
     return Smoothness(cycle, off_manifold, sharp_mid, jump)
 
 
-def _decode(vae: VAE, z: Tensor) -> Tensor:
+def decode(vae: VAE, z: Tensor) -> Tensor:
+    """`vae.decode` in batches."""
     return torch.cat([vae.decode(batch) for batch in torch.split(z, _BATCH)])
 
 
-def _encode(vae: VAE, x: Tensor) -> Tensor:
+def encode(vae: VAE, x: Tensor) -> Tensor:
+    """The posterior means, in batches."""
     return torch.cat([vae.encode(batch)[0] for batch in torch.split(x, _BATCH)])

@@ -1,47 +1,29 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
-from torchmetrics import Metric
 
 from data.errors import UserError
-from vae.callbacks import Alarms
-from vae.elbo import Elbo, anneal, bits_per_dim, objective
+from vae.blur import blur
+from vae.callbacks import Alarms, first_pictures
+from vae.critic import Critic, latents_to_judge
+from vae.elbo import Elbo, anneal, bits_per_dim, kl_divergence, objective
+from vae.health import AggregatePosterior
 from vae.likelihoods import LikelihoodName
 from vae.model import VAE
+from vae.moments import Moments
+from vae.networks import squash
 
-_IWAE_SAMPLES = 64
-
-
-class ActiveUnits(Metric):
-    """How many latent dimensions say anything: Var_x(mu_k) > 0.01 (Burda 2016, section 5.2)."""
-
-    full_state_update = False
-    total: Tensor
-    squares: Tensor
-    count: Tensor
-
-    def __init__(self, latent_dim: int) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(latent_dim), dist_reduce_fx="sum")
-        self.add_state("squares", torch.zeros(latent_dim), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
-
-    def update(self, mu: Tensor) -> None:
-        """Takes in posterior means, (N, D)."""
-        self.total += mu.sum(0)
-        self.squares += mu.square().sum(0)
-        self.count += len(mu)
-
-    def compute(self) -> Tensor:
-        """() the number of active units over everything taken in."""
-        mean = self.total / self.count
-        return (self.squares / self.count - mean.square() > 0.01).sum().float()
+_IWAE_SAMPLES, _ANCHORING = 64, 4096
+_PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
+_CRITIC_LR = 0.5
 
 
 class VAETraining(pl.LightningModule):
@@ -59,6 +41,17 @@ class VAETraining(pl.LightningModule):
         beta_start: its weight at the start: 0 is KL warm-up (Bowman 2016), a large one unfolds the latent space first.
         beta_share: share of the training over which the weight goes from beta_start to beta.
         free_bits: nats that each dimension may use at no cost (Kingma 2016).
+        moments: weight of the aggregate posterior's distance from the prior, ‖M − I‖² of second moments
+            (DIP-VAE-II, Kumar 2018); 0 is off.
+        anchor_share: principal components of the blurred pictures with more than this share of their variance become
+            the first latents, which then cannot fold; 0 is off.
+        palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
+        decoder_share: the last share of the training, in which the encoder stays as it is and the decoder alone
+            learns, with a tenth of the floor; 0 is off.
+        critic: weight, in nats per dimension, of a critic's verdict on morphs and samples in that last share (VAE/GAN,
+            Larsen 2016); 0 is off.
+        blur: σ of the blur, in pixels, at the start of the training; 0 is off.
+        blur_share: share of the training over which the blur goes to 0.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
         warmup_steps: steps over which the learning rate rises.
@@ -80,6 +73,13 @@ class VAETraining(pl.LightningModule):
         beta_start: float = 100.0,
         beta_share: float = 0.3,
         free_bits: float = 0.0,
+        moments: float = 20.0,
+        anchor_share: float = 0.05,
+        palette: int = 0,
+        decoder_share: float = 0.4,
+        critic: float = 0.02,
+        blur: float = 0.0,
+        blur_share: float = 0.2,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup_steps: int = 100,
@@ -89,20 +89,39 @@ class VAETraining(pl.LightningModule):
     ) -> None:
         super().__init__()
         least = {"beta": beta, "beta_start": beta_start, "free_bits": free_bits, "sigma_floor": sigma_floor, "lr": lr}
+        least |= {"moments": moments, "critic": critic, "blur": blur, "palette": palette}
         for name, value in least.items():
             if not 0 <= value < math.inf:
                 raise UserError(f"{name} {value}: must be 0 or more")
-        if not 0 <= ema_decay < 1:
-            raise UserError(f"ema_decay {ema_decay}: must be from 0 to below 1")
+        for name, value in {
+            "ema_decay": ema_decay,
+            "anchor_share": anchor_share,
+            "decoder_share": decoder_share,
+        }.items():
+            if not 0 <= value < 1:
+                raise UserError(f"{name} {value}: must be from 0 to below 1")
         self.save_hyperparameters()
-        self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, sigma_floor)
-        self.vae.to(memory_format=torch.channels_last)
+        self.recipe: Any = self.hparams
+        options: dict[str, Any] = {
+            "sigma": sigma,
+            "sigma_floor": sigma_floor,
+            "anchor_share": anchor_share,
+            "palette": palette,
+        }
+        self.vae = VAE(image_size, channels, latent_dim, width, likelihood, **options)
+        self.moments = Moments(latent_dim)
+        self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
+        self.to(memory_format=torch.channels_last)
         if compile:
             self.vae.compile()
-        self.beta, self.beta_start, self.beta_share, self.free_bits = beta, beta_start, beta_share, free_bits
-        self.lr, self.weight_decay, self.warmup_steps, self.hold_share = lr, weight_decay, warmup_steps, hold_share
-        self.ema_decay, self._reached = ema_decay, 0.0
-        self.train_active_units, self.val_active_units = ActiveUnits(latent_dim), ActiveUnits(latent_dim)
+        self._reached = 0.0
+        self.train_posterior, self.val_posterior = AggregatePosterior(latent_dim), AggregatePosterior(latent_dim)
+
+    def setup(self, stage: str) -> None:
+        """Fits the anchors to the training pictures."""
+        if stage == "fit" and self.vae.anchors is not None:
+            pictures = first_pictures(self.trainer.datamodule.train_set, _ANCHORING)  # type: ignore[attr-defined]
+            self.vae.anchors.fit(pictures, self.recipe.anchor_share)
 
     @property
     def progress(self) -> float:
@@ -113,14 +132,24 @@ class VAETraining(pl.LightningModule):
             ends.append(trainer.max_epochs * trainer.num_training_batches / trainer.accumulate_grad_batches)
         return min(1.0, trainer.global_step / max(min(ends, default=math.inf), 1))
 
+    @property
+    def _furthest(self) -> float:
+        """The progress, or that of the training which was resumed if it had come further."""
+        return max(self.progress, self._reached)
+
+    @property
+    def sharpening(self) -> bool:
+        """Whether the decoder learns alone."""
+        return self.progress >= 1 - self.recipe.decoder_share
+
     def current_beta(self) -> float:
         """The KL's weight at this point of the training."""
-        progress = max(self.progress, self._reached)
-        return anneal(self.beta_start, self.beta, progress / self.beta_share if self.beta_share > 0 else 1)
+        share = self.recipe.beta_share
+        return anneal(self.recipe.beta_start, self.recipe.beta, self._furthest / share if share > 0 else 1)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes how far the schedule has come, so that β does not rise again where a longer training goes on."""
-        checkpoint["progress"] = max(self.progress, self._reached)
+        checkpoint["progress"] = self._furthest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Reads what `on_save_checkpoint` noted."""
@@ -128,31 +157,67 @@ class VAETraining(pl.LightningModule):
 
     def learning_rate_factor(self, step: int) -> float:
         """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02."""
-        warmup = min(1.0, (step + 1) / max(self.warmup_steps, 1))
-        fall = max(0.0, (self.progress - self.hold_share) / max(1 - self.hold_share, 1e-9))
+        warmup = min(1.0, (step + 1) / max(self.recipe.warmup_steps, 1))
+        fall = max(0.0, (self.progress - self.recipe.hold_share) / max(1 - self.recipe.hold_share, 1e-9))
         return warmup * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
-        return [Alarms(), EMAWeightAveraging(decay=self.ema_decay)] if fitting else [Alarms()]
+        return [Alarms(), EMAWeightAveraging(decay=self.recipe.ema_decay)] if fitting else [Alarms()]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
-        """−objective in nats per dimension, so that its scale does not depend on the size of the images."""
-        elbo, mu, _ = self.vae(x)
-        beta = self.current_beta()
+        """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
+        sharpening, weights = self.sharpening, self.recipe
+        x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
+        with torch.set_grad_enabled(not sharpening):
+            mu, logvar = self.vae.encode(x)
+        z = self.vae.reparameterize(mu, logvar)
+        self.vae.likelihood.floor = weights.sigma_floor * (0.1 if sharpening else 1)
+        judging = sharpening and self.critic is not None
+        logits = self.vae.logits(torch.cat([z, latents_to_judge(mu)]) if judging else z)
+        elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
+        loss = -objective(elbo, self.current_beta(), weights.free_bits)
+        if not sharpening:
+            loss = loss + weights.moments * self.moments(mu, logvar)
+        loss = loss / self.vae.dims
+        if judging:
+            loss = loss + self._judge(x, squash(logits[len(x) :]))
         self._log_elbo("train", elbo, on_step=True, on_epoch=False)
-        self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[0]["lr"]})
-        self.train_active_units.update(mu.detach())
-        self.log("train/active_units", self.train_active_units, on_step=False, on_epoch=True)
-        return -objective(elbo, beta, self.free_bits) / self.vae.dims
+        rates = {"train/beta": self.current_beta(), "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]}
+        self.log_dict(rates)
+        self.train_posterior.update(mu.detach(), logvar.detach())
+        return loss
+
+    def _judge(self, real: Tensor, fake: Tensor) -> Tensor:
+        assert self.critic is not None
+        verdict, doubts = self.critic.loss(real, fake), self.critic.doubts(fake)
+        if self.trainer.global_step % _PENALTY_EVERY == 0:
+            verdict = verdict + _PENALTY_EVERY * _PENALTY / 2 * self.critic.gradient_penalty(real)
+        self.log_dict({"train/critic": verdict, "train/doubts": doubts})
+        return verdict + self.recipe.critic * doubts
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """The ELBO of held-out pictures, with noise that is the same in every epoch."""
-        elbo, mu, _ = self.vae(x, self._noise(batch_idx))
+        elbo, mu, logvar = self.vae(x, self._noise(batch_idx))
         self._log_elbo("val", elbo, batch_size=len(x), sync_dist=True)
-        self.val_active_units.update(mu)
-        self.log("val/active_units", self.val_active_units)
+        self.val_posterior.update(mu, logvar)
+
+    def on_train_epoch_end(self) -> None:
+        """How many dimensions were used."""
+        self.log("train/active_units", self.train_posterior.compute().active_units)
+        self.train_posterior.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """The health of the latents, and a histogram of the KL of each dimension."""
+        health = self.val_posterior.compute()
+        self.val_posterior.reset()
+        self.log("val/active_units", health.active_units)
+        self.log("latent/aggregate_mean", health.aggregate_mean)
+        self.log("latent/aggregate_variance", health.aggregate_variance)
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_histogram("latent/kl", health.kl, self.global_step)
 
     def test_step(self, x: Tensor, batch_idx: int) -> None:
         """The ELBO, and the importance-weighted bound with 64 samples (Burda 2016), in nats per image."""
@@ -162,12 +227,19 @@ class VAETraining(pl.LightningModule):
         self.log("test/iwae", bound.mean(), batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW, fused where it can be, following `learning_rate_factor`."""
+        """AdamW, fused where it can be: the encoder rests while sharpening, the critic before."""
         fused = self.trainer.scaler is None  # a fused optimizer unscales by itself, too late for clipping
+        groups: list[dict[str, Any]] = [{"params": self.vae.encoder.parameters()}]
+        groups += [{"params": self.vae.decoder.parameters()}]
+        factor = self.learning_rate_factor
+        factors: list[Callable[[int], float]] = [lambda step: factor(step) * (not self.sharpening), factor]
+        if self.critic is not None:
+            groups.append({"params": self.critic.parameters(), "betas": (0.0, 0.99), "weight_decay": 0.0})
+            factors.append(lambda step: factor(step) * self.sharpening * _CRITIC_LR)
         optimizer = torch.optim.AdamW(
-            self.parameters(), self.lr, betas=(0.9, 0.99), weight_decay=self.weight_decay, fused=fused
+            groups, self.recipe.lr, betas=(0.9, 0.99), weight_decay=self.recipe.weight_decay, fused=fused
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self.learning_rate_factor)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def configure_gradient_clipping(

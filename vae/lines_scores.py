@@ -1,0 +1,47 @@
+"""The LINES benchmark of a model: its paths between fresh lines, beside paths that are known."""
+
+import torch
+from torch import Tensor
+
+from data import lines_benchmark
+from data.errors import UserError
+from data.lines_benchmark import FRAMES, LineScores
+from vae.model import VAE
+from vae.paths import PATHS
+from vae.smoothness import decode, encode
+
+
+@torch.inference_mode()
+def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
+    """Scores every path, and then the controls.
+
+    Args:
+        vae: trained on `lines`, in eval mode.
+        angles: (P, 2) of the lines at the paths' ends.
+
+    Raises:
+        UserError: a model of other pictures.
+    """
+    if (vae.image_size, vae.channels) != (32, 1):
+        raise UserError(
+            f"the checkpoint draws {vae.image_size}×{vae.image_size}×{vae.channels} pictures, lines are 32×32×1; "
+            "train one with python train.py fit --data.source lines"
+        )
+    ends = encode(vae, lines_benchmark.images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim)
+    t = torch.linspace(0, 1, FRAMES, dtype=torch.float64)
+    films = {
+        name: decode(vae, torch.cat([path(pair, t, False) for pair in ends])).reshape(-1, FRAMES, 1, 32, 32)
+        for name, path in PATHS.items()
+    }
+    films |= lines_benchmark.controls(angles)
+    return {name: lines_benchmark.score(film, angles) for name, film in films.items()}
+
+
+def table(scores: dict[str, LineScores]) -> str:
+    """The scores as text, a row each."""
+    rows = [("path", "distance ×10³", "smoothness", "end error", "long way", "backtracking")]
+    for name, found in scores.items():
+        distance, smoothness, end_error, long_way, backtracking = (float(number) for number in found)
+        turning = (f"{smoothness:.3f}", f"{end_error:.2f}°", f"{long_way:.3f}", f"{backtracking:.3f}")
+        rows.append((name, f"{1e3 * distance:.3f}", *turning))
+    return "\n".join(f"{row[0]:<12}" + "".join(f"{cell:>15}" for cell in row[1:]) for row in rows)
