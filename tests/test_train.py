@@ -365,6 +365,7 @@ def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog)
     train.main(
         small.arguments(
             "--model.beta=1e4",
+            "--model.anchor_share=0",
             "--model.beta_start=1e4",
             "--model.warmup_steps=1",
             "--model.ema_decay=0.5",
