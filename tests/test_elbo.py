@@ -15,6 +15,8 @@ from vae.likelihoods import likelihood
 from vae.networks import squash
 
 SCALED = {"gaussian": Normal, "laplace": Laplace}
+FIXED = {**SCALED, "wavelet": Normal}  # one scale for all pixels, unless it is calibrated
+every_fixed = pytest.mark.parametrize("name", FIXED)
 every_scaled = pytest.mark.parametrize("name", SCALED)
 
 
@@ -33,7 +35,7 @@ def x():
 
 
 def log_prob(name, logits, x, scale):
-    return SCALED[name](squash(logits), scale).log_prob(x).flatten(1).sum(1)
+    return FIXED[name](squash(logits), scale).log_prob(x).flatten(1).sum(1)
 
 
 @pytest.mark.parametrize("spread", [0.1, 1, 3])
@@ -48,7 +50,7 @@ def test_kl_divergence_is_zero_at_the_prior_and_positive_elsewhere():
     assert (elbo.kl_divergence(normal(50, 4), normal(50, 4, seed=1)) > 0).all()
 
 
-@every_scaled
+@every_fixed
 @pytest.mark.parametrize("sigma", [0.05, 0.5, 2.0])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 def test_a_fixed_scale_gives_the_log_density_of_torch(name, sigma, training, logits, x):
@@ -86,7 +88,7 @@ def test_no_other_scale_is_likelier_for_the_batch_than_the_calibrated_one(name, 
     assert others.argmax() not in (0, 400)
 
 
-@every_scaled
+@every_fixed
 def test_the_running_scale_settles_where_no_scale_is_likelier(name, logits, x):
     p = likelihood(name)
     for _ in range(600):
@@ -105,7 +107,7 @@ def test_the_scale_is_calibrated_with_a_gradient_that_vanishes_at_the_best_one(n
     assert_close(with_scale, logits.grad, rtol=1e-3, atol=1e-4)
 
 
-@every_scaled
+@every_fixed
 @pytest.mark.parametrize("floor", [0.01, 0.3])
 def test_a_calibrated_scale_does_not_fall_below_its_floor(name, floor, logits):
     p = likelihood(name, sigma_floor=floor)
@@ -115,11 +117,25 @@ def test_a_calibrated_scale_does_not_fall_below_its_floor(name, floor, logits):
     assert_close(p.log_prob(logits, squash(logits)), log_prob(name, logits, squash(logits), floor))
 
 
-@every_scaled
+@every_fixed
 @pytest.mark.parametrize("sigma", [0, -0.1])
 def test_a_scale_that_is_not_positive_is_refused(name, sigma):
     with pytest.raises(UserError, match="sigma"):
         likelihood(name, sigma)
+
+
+def test_two_scales_are_likelier_than_one_where_details_and_means_err_unevenly(x):
+    coarse = normal(5, 3, 4, 4, seed=2).repeat_interleave(2, 2).repeat_interleave(2, 3)
+    logits = torch.atanh(x * 0.9) * 2 + 0.3 * coarse + 0.01 * normal(5, 3, 8, 8, seed=3)
+    one, two = (likelihood(name).log_prob(logits, squash(2 * torch.atanh(x * 0.9))) for name in ("gaussian", "wavelet"))
+    assert two.sum() > one.sum() + 10
+
+
+def test_the_wavelets_overall_scale_is_the_root_mean_squared_error(logits, x):
+    p = likelihood("wavelet")
+    for _ in range(600):
+        p.log_prob(logits, x)
+    assert_close(p.scale, (x - squash(logits)).square().mean().sqrt(), rtol=1e-3, atol=0)
 
 
 def test_an_unknown_likelihood_is_refused():

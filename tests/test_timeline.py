@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from data.errors import UserError
-from vae.timeline import EASINGS, cubic_bezier, easing, times
+from vae.timeline import EASINGS, cubic_bezier, easing, even_pace, times
 
 CURVES = [  # every corner of what is allowed, and some that people use
     (0.1, 0.9, 0.2, 1),
@@ -164,3 +164,32 @@ def test_linear_closed_times_are_equal_steps_with_the_seam_included(segments, fr
 def test_too_few_frames_or_segments_are_refused(segments, frames, closed):
     with pytest.raises(UserError, match=f"{frames} frames"):
         times(segments, frames, closed=closed)
+
+
+def random_change(seed, count=20):
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_even_pace_shares_the_change_equally(seed):
+    t, change = torch.linspace(0, 3, 21, dtype=torch.float64), random_change(seed)
+    found = even_pace(t, change, torch.linspace(0, 1, 9))
+    passed = torch.cat([torch.zeros(1), change.cumsum(0)])
+    at = torch.from_numpy(np.interp(found.numpy(), t.numpy(), passed.numpy()))
+    assert_close(at.diff(), torch.full((8,), float(change.sum() / 8), dtype=torch.float64))
+    assert found[0] == 0
+    assert found[-1] == 3
+
+
+@pytest.mark.parametrize("change", [torch.ones(10), torch.zeros(10)], ids=["constant", "none"])
+def test_an_even_pace_changes_nothing_where_the_change_is_even_or_none(change):
+    share = torch.linspace(0, 1, 7, dtype=torch.float64)
+    assert_close(even_pace(torch.linspace(0, 1, 11), change, share), share, atol=1e-6, rtol=0)
+
+
+def test_an_even_pace_rushes_through_what_stands_still():
+    change = torch.tensor([1.0, 0, 0, 1])
+    found = even_pace(torch.linspace(0, 1, 5), change, torch.tensor([0.25, 0.49, 0.51, 0.75]))
+    assert found[1] < 0.25
+    assert found[2] > 0.75
+    assert (found.diff() > 0).all()

@@ -73,8 +73,10 @@ def newest(folder: Path) -> Path | None:
 def strip(source: Path, target: Path) -> None:
     """Writes a checkpoint's weights and hyperparameters alone."""
     content = read(source)
+    kept = {key: content[key] for key in _KEPT if key in content}
+    kept["state_dict"] = {name: weight for name, weight in kept["state_dict"].items() if name.startswith(_PREFIX)}
     file = io.BytesIO()
-    torch.save({key: content[key] for key in _KEPT if key in content}, file)
+    torch.save(kept, file)
     save(file.getvalue(), target)
 
 

@@ -7,8 +7,18 @@ from data import lines_benchmark
 from data.errors import UserError
 from data.lines_benchmark import FRAMES, LineScores
 from vae.model import VAE
-from vae.paths import PATHS
+from vae.paths import PATHS, slerp
 from vae.smoothness import decode, encode
+from vae.timeline import even_pace
+
+_DENSE = 65
+
+
+def evenly(vae: VAE, pair: Tensor, t: Tensor) -> Tensor:
+    """The latents (T, D) on the great circle between two (2, D) at which shares t of the visible change have passed."""
+    dense = torch.linspace(0, 1, _DENSE, dtype=torch.float64)
+    change = decode(vae, slerp(pair, dense)).diff(dim=0).flatten(1).norm(dim=1)
+    return slerp(pair, even_pace(dense, change, t))
 
 
 @torch.inference_mode()
@@ -29,10 +39,9 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
         )
     ends = encode(vae, lines_benchmark.images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim)
     t = torch.linspace(0, 1, FRAMES, dtype=torch.float64)
-    films = {
-        name: decode(vae, torch.cat([path(pair, t, False) for pair in ends])).reshape(-1, FRAMES, 1, 32, 32)
-        for name, path in PATHS.items()
-    }
+    walks = {name: torch.stack([path(pair, t, False) for pair in ends]) for name, path in PATHS.items()}
+    walks["slerp, even"] = torch.stack([evenly(vae, pair, t) for pair in ends])
+    films = {name: decode(vae, walk.flatten(0, 1)).reshape(-1, FRAMES, 1, 32, 32) for name, walk in walks.items()}
     films |= lines_benchmark.controls(angles)
     return {name: lines_benchmark.score(film, angles) for name, film in films.items()}
 

@@ -104,3 +104,26 @@ def times(segments: int, frames: int, easing: Easing = EASINGS["linear"], closed
     index = torch.arange(segments * steps + (not closed))
     eased = easing((index % steps).to(torch.float64) / steps)
     return index.div(steps, rounding_mode="floor") + eased
+
+
+def even_pace(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
+    """When given shares of all visible change have passed: the arc length in decoded space, inverted.
+
+    Args:
+        t: (M,) ascending times at which a path was looked at.
+        change: (M − 1,) how much the picture changed from one to the next, 0 or more.
+        share: (T,) in [0, 1].
+
+    Returns:
+        (T,) times, float64; equal shares make equal steps of change. Where nothing changes, time passes evenly.
+
+    >>> even_pace(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])).tolist()
+    [0.0, 0.6666666666666666, 2.0]
+    """
+    t, change = t.to(torch.float64), change.to(torch.float64)
+    change = change + max(1e-9 * float(change.sum()), 1e-300)  # so that every share has one time
+    passed = torch.cat([change.new_zeros(1), change.cumsum(0)])
+    target = share.to(torch.float64) * passed[-1]
+    after = torch.searchsorted(passed, target).clamp(1, len(change))
+    within = ((target - passed[after - 1]) / change[after - 1]).clamp(0, 1)
+    return torch.lerp(t[after - 1], t[after], within)

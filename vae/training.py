@@ -245,11 +245,13 @@ class VAETraining(pl.LightningModule):
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
     ) -> None:
-        """Clips by norm. Lightning's own refuses a fused optimizer under bf16, where no gradient is scaled."""
+        """Clips by norm, the critic apart from the rest. Lightning's own refuses a fused optimizer under bf16."""
         if self.trainer.scaler is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         elif gradient_clip_val:
-            torch.nn.utils.clip_grad_norm_(self.parameters(), gradient_clip_val)
+            for part in (self.vae, self.critic):
+                if part is not None:
+                    torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
 
     def _noise(self, batch_idx: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(batch_idx)
