@@ -121,7 +121,7 @@ def even_pace(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
     [0.0, 0.6666666666666666, 2.0]
     """
     t, change = t.to(torch.float64), change.to(torch.float64)
-    change = change + max(1e-9 * float(change.sum()), 1e-300)  # so that every share has one time
+    change = change.clamp_min(max(1e-9 * float(change.sum()), 1e-300))  # so that every share has one time
     passed = torch.cat([change.new_zeros(1), change.cumsum(0)])
     target = share.to(torch.float64) * passed[-1]
     after = torch.searchsorted(passed, target).clamp(1, len(change))
