@@ -20,7 +20,7 @@ MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAM
 
 
 def events(folder: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "histograms": 0})
     accumulator.Reload()
     return accumulator
 
@@ -67,6 +67,8 @@ def test_scalars_tell_of_the_elbo_and_of_smoothness(run: Run):
     terms = ("elbo", "reconstruction", "kl", "bits_per_dim", "sigma", "active_units")
     expected = {f"{stage}/{term}" for stage in ("train", "val") for term in terms} | {"train/lr", "train/beta"}
     numbers = ("cycle", "off_manifold", "sharp_mid", "jump")
+    expected |= {"latent/aggregate_mean", "latent/aggregate_variance", "reconstruction/sharpness"}
+    expected |= {"samples/sharpness", "samples/saturation"}
     expected |= {f"smoothness/{number}/{path}" for number in numbers for path in ("linear", "slerp")}
     assert expected <= set(log.Tags()["scalars"])
     last = {tag: log.Scalars(tag)[-1].value for tag in expected}
@@ -83,7 +85,7 @@ def test_last_is_the_last_state_and_best_the_best_elbo(run: Run):
     assert {path.name for path in run.checkpoints.iterdir()} == {"last.ckpt", "best.ckpt", "config.yaml"}
 
 
-def test_the_model_learns(run: Run, tmp_path: Path):
+def test_the_model_learns(run: Run, tmp_path: Path, monkeypatch):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     plain = ["--model.beta=1", "--model.beta_start=1", "--model.warmup_steps=1", "--model.ema_decay=0.5"]
     train.main(small.arguments("--trainer.max_epochs=8", "--watch.every_n_epochs=0", *plain))
@@ -176,7 +178,7 @@ def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, on
     kept = (again.checkpoints / "last.ckpt").read_bytes()
 
     def poison(self, optimizer, **options):
-        next(self.parameters()).grad.fill_(float("inf"))
+        next(self.vae.decoder.parameters()).grad.fill_(float("inf"))
 
     monkeypatch.setattr("vae.training.VAETraining.configure_gradient_clipping", poison)
     more = f"--trainer.max_epochs={EPOCHS + 1}"
@@ -366,6 +368,7 @@ def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog)
         small.arguments(
             "--model.beta=1e4",
             "--model.anchor_share=0",
+            "--model.moments=0",
             "--model.beta_start=1e4",
             "--model.warmup_steps=1",
             "--model.ema_decay=0.5",
@@ -376,12 +379,96 @@ def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog)
     assert "--model.beta" in caplog.text
 
 
+def parts(weights: dict[str, torch.Tensor], prefix: str) -> torch.Tensor:
+    return torch.cat([weight.flatten() for name, weight in weights.items() if name.startswith(prefix)])
+
+
+def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp_path: Path, monkeypatch):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    each = {}
+
+    def keep(self, checkpoint):
+        each[self.current_epoch] = {name: weight.clone() for name, weight in self.state_dict().items()}
+
+    monkeypatch.setattr("vae.training.VAETraining.on_save_checkpoint", keep)
+    train.main(small.arguments("--trainer.max_epochs=2", "--model.decoder_share=0.5", "--model.ema_decay=0"))
+    middle, end = each[0], each[1]
+    assert torch.equal(parts(middle, "vae.encoder."), parts(end, "vae.encoder."))
+    assert not torch.equal(parts(middle, "vae.decoder."), parts(end, "vae.decoder."))
+    assert not torch.equal(parts(middle, "critic."), parts(end, "critic."))
+    assert {"train/critic", "train/doubts"} <= set(events(small.logs).Tags()["scalars"])
+
+
+@pytest.mark.parametrize(
+    "off",
+    [
+        ["likelihood=gaussian"],
+        ["likelihood=bernoulli"],
+        ["sigma_floor=0"],
+        ["beta_start=10"],
+        ["moments=0"],
+        ["anchor_share=0"],
+        ["decoder_share=0"],
+        ["critic=0"],
+        ["palette=5"],
+        ["blur=4"],
+        [
+            "likelihood=gaussian",
+            "sigma=0.7071",
+            "beta=1",
+            "beta_start=1",
+            "moments=0",
+            "anchor_share=0",
+            "decoder_share=0",
+        ],
+    ],
+    ids=" ".join,
+)
+def test_every_part_of_the_recipe_is_off_or_on_by_its_option(run: Run, tmp_path: Path, off: list[str]):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments(*[f"--model.{option}" for option in off], "--watch.every_n_epochs=0"))
+    vae = checkpoint.load_vae(small.checkpoints / "last.ckpt")
+    assert vae.sample(2, torch.Generator().manual_seed(0)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "metric", ["smoothness/cycle/linear", "smoothness/sharp_mid/slerp", "latent/aggregate_variance"]
+)
+def test_best_is_the_best_by_any_metric(run: Run, tmp_path: Path, metric: str):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments(f"--checkpoint_metric={metric}", "--trainer.max_epochs=4", "--watch.every_n_epochs=0"))
+    values = [event.value for event in events(small.logs).Scalars(metric)]
+    ranks = {"cycle": min, "sharp_mid": max, "aggregate_variance": lambda row: min(row, key=lambda v: abs(v - 1))}
+    best = ranks[metric.split("/")[1]](values)
+    assert checkpoint.read(small.checkpoints / "best.ckpt")["epoch"] == values.index(best)
+
+
+def test_a_metric_that_is_not_logged_is_refused(run: Run, tmp_path: Path, one_line_error):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    line = one_line_error(train.main, *small.arguments("--checkpoint_metric=beauty"))
+    assert "beauty" in line
+    assert "smoothness/" in line
+
+
+def test_validate_tells_the_health_of_a_checkpoint(run: Run, capsys):
+    train.main(["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", "--health.pairs=3"])
+    told = capsys.readouterr().out
+    for name in ("val/bits_per_dim", "latent/aggregate_variance", "smoothness/sharp_mid/slerp", "samples/sharpness"):
+        assert name in told
+
+
+def test_the_kl_of_every_dimension_is_a_histogram(run: Run):
+    log = events(run.logs)
+    assert len(log.Histograms("latent/kl")) == EPOCHS
+    assert log.Histograms("latent/kl")[-1].histogram_value.num == 4
+
+
 def test_compiling_keeps_the_checkpoint_loadable(run: Run, tmp_path: Path, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *a, **k: compiled.append(self))
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(small.arguments("--model.compile=true", "--trainer.max_epochs=1"))
-    assert len(compiled) == 1
+    assert len(compiled) == 2
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
 
 

@@ -41,6 +41,13 @@ def monitored(metric: str) -> tuple[str, str]:
     raise UserError(f"checkpoint_metric {metric}: must be one of {names}")
 
 
+def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:
+    """Logs numbers by their names, and for `monitored` how far those are from 1 that should be 1."""
+    off_one = {_OFF_ONE + name: (value - 1).abs() for name, value in numbers.items() if name in _NEAR_ONE}
+    module.log_dict(numbers, sync_dist=True)
+    module.log_dict(off_one, sync_dist=True, logger=False)
+
+
 class HealthLogger(pl.Callback):
     """Measures after each validation how healthy the latent space is, and how smooth morphs through it are.
 
@@ -67,10 +74,7 @@ class HealthLogger(pl.Callback):
         if self._pictures is None:
             self._pictures = held_out(trainer, self.pictures)
         vae: VAE = pl_module.vae  # type: ignore[assignment]
-        numbers = self.measure(vae, self._pictures.to(pl_module.device))
-        pl_module.log_dict(numbers, sync_dist=True)
-        off_one = {_OFF_ONE + name: (value - 1).abs() for name, value in numbers.items() if name in _NEAR_ONE}
-        pl_module.log_dict(off_one, sync_dist=True, logger=False)
+        log_health(pl_module, self.measure(vae, self._pictures.to(pl_module.device)))
 
     def measure(self, vae: VAE, pictures: Tensor) -> dict[str, Tensor]:
         """The numbers of a model and pictures (N, C, H, W), by their names in the log."""

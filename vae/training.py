@@ -12,9 +12,9 @@ from torch import Tensor
 
 from data.errors import UserError
 from vae.blur import blur
-from vae.callbacks import Alarms, first_pictures
+from vae.callbacks import Alarms, first_pictures, log_health
 from vae.critic import Critic, latents_to_judge
-from vae.elbo import Elbo, anneal, bits_per_dim, kl_divergence, objective
+from vae.elbo import Elbo, anneal, bits_per_dim, kl_divergence, objective, surer
 from vae.health import AggregatePosterior
 from vae.likelihoods import LikelihoodName
 from vae.model import VAE
@@ -24,6 +24,9 @@ from vae.networks import squash
 _IWAE_SAMPLES, _ANCHORING = 64, 4096
 _PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
 _CRITIC_LR = 0.5
+import os
+
+_TAU = float(os.environ.get("TAU", "0.3"))
 
 
 class VAETraining(pl.LightningModule):
@@ -113,7 +116,8 @@ class VAETraining(pl.LightningModule):
         self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
         self.to(memory_format=torch.channels_last)
         if compile:
-            self.vae.compile()
+            for part in (self.vae.encoder.features, self.vae.decoder.layers):
+                part.compile()
         self._reached = 0.0
         self.train_posterior, self.val_posterior = AggregatePosterior(latent_dim), AggregatePosterior(latent_dim)
 
@@ -152,7 +156,9 @@ class VAETraining(pl.LightningModule):
         checkpoint["progress"] = self._furthest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Reads what `on_save_checkpoint` noted."""
+        """Reads what `on_save_checkpoint` noted; what only training needs may be missing."""
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith("vae.")}
+        checkpoint["state_dict"] = {**own, **checkpoint["state_dict"]}
         self._reached = checkpoint.get("progress", 0.0)
 
     def learning_rate_factor(self, step: int) -> float:
@@ -172,7 +178,7 @@ class VAETraining(pl.LightningModule):
         x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
-        z = self.vae.reparameterize(mu, logvar)
+        z = self.vae.reparameterize(mu, surer(logvar, _TAU) if sharpening else logvar)
         self.vae.likelihood.floor = weights.sigma_floor * (0.1 if sharpening else 1)
         judging = sharpening and self.critic is not None
         logits = self.vae.logits(torch.cat([z, latents_to_judge(mu)]) if judging else z)
@@ -183,6 +189,9 @@ class VAETraining(pl.LightningModule):
         loss = loss / self.vae.dims
         if judging:
             loss = loss + self._judge(x, squash(logits[len(x) :]))
+        resting = self.vae.encoder if sharpening else self.critic
+        if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
+            loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
         self._log_elbo("train", elbo, on_step=True, on_epoch=False)
         rates = {"train/beta": self.current_beta(), "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]}
         self.log_dict(rates)
@@ -212,9 +221,8 @@ class VAETraining(pl.LightningModule):
         """The health of the latents, and a histogram of the KL of each dimension."""
         health = self.val_posterior.compute()
         self.val_posterior.reset()
-        self.log("val/active_units", health.active_units)
-        self.log("latent/aggregate_mean", health.aggregate_mean)
-        self.log("latent/aggregate_variance", health.aggregate_variance)
+        numbers = {"val/active_units": health.active_units, "latent/aggregate_mean": health.aggregate_mean}
+        log_health(self, {**numbers, "latent/aggregate_variance": health.aggregate_variance})
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_histogram("latent/kl", health.kl, self.global_step)
