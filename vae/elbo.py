@@ -75,24 +75,6 @@ def anneal(start: float, end: float, progress: float) -> float:
     return float(start * (end / start) ** progress)
 
 
-def surer(logvar: Tensor, ratio: float) -> Tensor:
-    """The log variance of a posterior whose evidence counts 1/ratio² times, while the prior's stays as it is.
-
-    1/v' = 1 + (1/v − 1) / ratio²: a precise dimension's deviation is multiplied by the ratio, one that says nothing
-    keeps its 1.
-
-    Args:
-        logvar: log v, any shape, v at most 1; what is above counts as 1.
-        ratio: above 0, at most 1.
-
-    >>> import torch
-    >>> surer(torch.tensor([-10.0, 0.0]), 0.5).exp().sqrt() / torch.tensor([-5.0, 0.0]).exp()
-    tensor([0.5000, 1.0000])
-    """
-    evidence = (-logvar).exp().sub(1).clamp_min(0) / ratio**2
-    return -evidence.add(1).log()
-
-
 def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
     """Bits a pixel value costs: −log₂ p(x) / dims for 8-bit pixels.
 

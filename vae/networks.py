@@ -120,7 +120,10 @@ class Decoder(nn.Module):
             layers += [nn.Conv2d(wide, narrow, 1), nn.Upsample(scale_factor=2), Position(narrow, side)]
             layers += [Residual(narrow)]
         layers += [Residual(widths[-1]), nn.GroupNorm(_GROUPS, widths[-1]), nn.SiLU()]
-        layers += [nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1), nn.PixelShuffle(2)]
+        head = nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1)
+        with torch.no_grad():  # the four pixels of a block start out alike, against checkerboards (ICNR, Aitken 2017)
+            head.weight.copy_(head.weight[::4].repeat_interleave(4, 0))
+        layers += [head, nn.PixelShuffle(2)]
         self.layers = nn.Sequential(*layers)
         self.palette = Palette(latent_dim, channels, palette) if palette else None
 

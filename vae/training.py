@@ -14,7 +14,7 @@ from data.errors import UserError
 from vae.blur import blur
 from vae.callbacks import Alarms, first_pictures, log_health
 from vae.critic import Critic, latents_to_judge
-from vae.elbo import Elbo, anneal, bits_per_dim, kl_divergence, objective, surer
+from vae.elbo import Elbo, anneal, bits_per_dim, kl_divergence, objective
 from vae.health import AggregatePosterior
 from vae.likelihoods import LikelihoodName
 from vae.model import VAE
@@ -24,9 +24,6 @@ from vae.networks import squash
 _IWAE_SAMPLES, _ANCHORING = 64, 4096
 _PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
 _CRITIC_LR = 0.5
-import os
-
-_TAU = float(os.environ.get("TAU", "0.3"))
 
 
 class VAETraining(pl.LightningModule):
@@ -178,7 +175,7 @@ class VAETraining(pl.LightningModule):
         x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
-        z = self.vae.reparameterize(mu, surer(logvar, _TAU) if sharpening else logvar)
+        z = self.vae.reparameterize(mu, logvar)
         self.vae.likelihood.floor = weights.sigma_floor * (0.1 if sharpening else 1)
         judging = sharpening and self.critic is not None
         logits = self.vae.logits(torch.cat([z, latents_to_judge(mu)]) if judging else z)
