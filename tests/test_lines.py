@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+import render
 from data import lines_benchmark as lines
+from vae import lines_scores
+from vae.model import VAE
 
 
 @pytest.fixture(scope="module")
@@ -80,3 +83,46 @@ def test_a_path_that_does_not_turn_counts_as_smooth(angles):
     still = lines.images(angles[:, :1].expand(-1, 16))
     found = lines.score(still, angles[:, :1].expand(-1, 2))
     assert found.smoothness == found.backtracking == found.long_way == 0
+
+
+class Turner(VAE):
+    """Codes are the line's angle on a circle, pictures the line at the code's angle: a perfect model of lines."""
+
+    def __init__(self):
+        super().__init__(32, 1, latent_dim=8, width=8)
+
+    def encode(self, x):
+        angle = lines.nearest(x)[0].float()
+        mu = torch.zeros(len(x), 8)
+        mu[:, 2], mu[:, 5] = angle.cos(), angle.sin()
+        return mu, torch.zeros(len(x), 8)
+
+    def decode(self, z):
+        return lines.images(torch.atan2(z[:, 5], z[:, 2]))
+
+
+def test_on_a_perfect_circle_slerp_is_the_rotation_and_linear_rushes_through_the_middle(angles):
+    found = lines_scores.score_paths(Turner(), angles)
+    assert found["slerp"].distance < 1e-5
+    assert found["slerp"].smoothness < 0.01
+    assert found["slerp"].end_error < 0.05
+    assert found["linear"].smoothness > 3 * found["slerp, even"].smoothness
+    assert found["slerp, even"].smoothness < 0.02
+
+
+def test_the_table_has_a_row_for_every_path_and_control(angles):
+    told = lines_scores.table(lines_scores.score_paths(Turner(), angles[:8])).splitlines()
+    assert [row[:13].strip() for row in told] == [
+        "path", "linear", "slerp", "slerp, even", "rotation", "cross-fade", "hard cut",
+    ]  # fmt: skip
+    assert len({len(row) for row in told}) == 1
+
+
+def test_a_model_of_other_pictures_is_refused(one_line_error):
+    line = one_line_error(render.main, "lines", "--checkpoint", "checkpoints/patterns.ckpt")
+    assert "32×32×1" in line
+    assert "--data.source lines" in line
+
+
+def test_no_pairs_are_refused(one_line_error):
+    assert "pairs 0" in one_line_error(render.main, "lines", "--pairs", "0")

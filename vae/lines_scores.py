@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from data import lines_benchmark
 from data.errors import UserError
@@ -43,7 +44,8 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
     walks["slerp, even"] = torch.stack([evenly(vae, pair, t) for pair in ends])
     films = {name: decode(vae, walk.flatten(0, 1)).reshape(-1, FRAMES, 1, 32, 32) for name, walk in walks.items()}
     films |= lines_benchmark.controls(angles)
-    return {name: lines_benchmark.score(film, angles) for name, film in films.items()}
+    bar = tqdm(films.items(), "Scoring", leave=False, unit=" paths", delay=1)
+    return {name: lines_benchmark.score(film, angles) for name, film in bar}
 
 
 def table(scores: dict[str, LineScores]) -> str:

@@ -20,7 +20,7 @@ class VAE(nn.Module):
         channels: 1 (grey) or 3 (RGB).
         latent_dim: D, how many numbers describe a picture.
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
-        likelihood: p(x|z): `gaussian`, `laplace` or `bernoulli`.
+        likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: fixed scale of a gaussian or laplace likelihood, on pixels in [-1, 1]; null calibrates it.
         sigma_floor: what a calibrated scale cannot fall below.
 

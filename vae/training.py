@@ -34,7 +34,7 @@ class VAETraining(pl.LightningModule):
         channels: 1 or 3; the data says it.
         latent_dim: D, how many numbers describe a picture.
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
-        likelihood: p(x|z): `gaussian`, `laplace` or `bernoulli`.
+        likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: fixed scale of a gaussian or laplace likelihood, on pixels in [-1, 1]; null calibrates it (σ-VAE).
         sigma_floor: what a calibrated scale cannot fall below; larger leaves more room to the KL term.
         beta: weight of the KL term at the end of its schedule (β-VAE, Higgins 2017).
@@ -66,9 +66,9 @@ class VAETraining(pl.LightningModule):
         channels: int = 3,
         latent_dim: int = 16,
         width: int = 24,
-        likelihood: LikelihoodName = "gaussian",
+        likelihood: LikelihoodName = "wavelet",
         sigma: float | None = None,
-        sigma_floor: float = 0.1,
+        sigma_floor: float = 0.03,
         beta: float = 10.0,
         beta_start: float = 100.0,
         beta_share: float = 0.3,
