@@ -66,7 +66,6 @@ class HealthLogger(pl.Callback):
         self.pictures, self.pairs, self.frames = max(pictures, 2 * pairs), pairs, frames
         self._pictures: Tensor | None = None
 
-    @torch.inference_mode()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Logs the numbers, in float32 whatever the training's precision."""
         if trainer.sanity_checking:
@@ -76,6 +75,7 @@ class HealthLogger(pl.Callback):
         vae: VAE = pl_module.vae  # type: ignore[assignment]
         log_health(pl_module, self.measure(vae, self._pictures.to(pl_module.device)))
 
+    @torch.no_grad()
     def measure(self, vae: VAE, pictures: Tensor) -> dict[str, Tensor]:
         """The numbers of a model and pictures (N, C, H, W), by their names in the log."""
         latents = torch.randn(self.pictures, vae.latent_dim, generator=torch.Generator().manual_seed(0))

@@ -84,7 +84,7 @@ def saturation(x: Tensor) -> Tensor:
     return (x.amax(-3) - x.amin(-3)).mean((-2, -1))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def picture_health(vae: VAE, pictures: Tensor, latents: Tensor) -> PictureHealth:
     """Compares reconstructions and samples with pictures.
 

@@ -40,7 +40,7 @@ def gradient_energy(x: Tensor) -> Tensor:
     return down + across
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
     """Measures paths between the encodings of pairs of real pictures.
 
