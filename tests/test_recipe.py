@@ -73,7 +73,7 @@ def test_flat_pictures_have_no_details():
 @pytest.fixture(params=[LINES, PATTERNS], ids=["lines", "patterns"])
 def fitted(request):
     anchors = Anchors(request.param.shape[1], 6)
-    anchors.fit(request.param, 0.05)
+    anchors.fit(request.param.split(64), 0.05)
     return anchors, request.param
 
 
@@ -89,7 +89,7 @@ def test_anchored_codes_have_the_priors_moments(fitted):
 
 def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
     anchors = Anchors(1, 6)
-    anchors.fit(LINES, 0.05)
+    anchors.fit([LINES], 0.05)
     assert anchors.mask.tolist() == [1, 1, 0, 0, 0, 0]
     angles = torch.linspace(0, 2 * math.pi, 65, dtype=torch.float64)
     code = anchors(lines_benchmark.images(angles))
@@ -102,7 +102,7 @@ def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
 
 def test_colourful_patterns_keep_the_lengths_of_their_codes():
     anchors = Anchors(3, 6)
-    anchors.fit(PATTERNS, 0.05)
+    anchors.fit([PATTERNS], 0.05)
     assert anchors.radius == 0
     z = normal(5, 6)
     assert_close(anchors.onto_sphere(z), z)
@@ -110,7 +110,7 @@ def test_colourful_patterns_keep_the_lengths_of_their_codes():
 
 def test_onto_sphere_moves_anchored_dimensions_alone_and_only_once():
     anchors = Anchors(1, 6)
-    anchors.fit(LINES, 0.05)
+    anchors.fit([LINES], 0.05)
     z = normal(5, 6)
     moved = anchors.onto_sphere(z)
     assert_close(moved[:, 2:], z[:, 2:])
@@ -120,12 +120,19 @@ def test_onto_sphere_moves_anchored_dimensions_alone_and_only_once():
 
 def test_the_encoder_gives_anchored_codes_and_the_decoder_sees_them_on_their_sphere():
     vae = VAE(32, 1, latent_dim=6, width=8, anchor_share=0.05).eval()
-    vae.anchors.fit(LINES, 0.05)
+    vae.anchors.fit([LINES], 0.05)
     mu, logvar = vae.encode(LINES[:8])
     assert_close(mu[:, :2], vae.anchors(LINES[:8])[:, :2])
     assert logvar[:, :2].unique().numel() == 1
     away = mu * torch.tensor([3.0, 3.0, 1, 1, 1, 1])
     assert_close(vae.decode(away), vae.decode(mu))
+
+
+def test_pictures_that_are_all_the_same_give_no_anchors():
+    anchors = Anchors(1, 6)
+    anchors.fit([LINES[:1].expand(9, -1, -1, -1)], 0.05)
+    assert anchors.mask.sum() == 0
+    assert anchors(LINES[:2]).abs().max() == 0
 
 
 # Moments

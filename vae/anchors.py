@@ -6,6 +6,8 @@ that their variance is the prior's: what the mean of a linear VAE's posterior is
 NeurIPS 2019). As a linear map of the picture they change evenly when the picture does.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -41,7 +43,10 @@ class Anchors(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Pictures (N, C, H, W) → (N, D), 0 where a dimension is not anchored."""
         with torch.autocast(x.device.type, enabled=False):
-            return self.onto_sphere(F.linear(_coarse(x), self.weight) - self.offset)
+            return self.onto_sphere(self._project(_coarse(x)))
+
+    def _project(self, coarse: Tensor) -> Tensor:
+        return F.linear(coarse, self.weight) - self.offset
 
     def onto_sphere(self, z: Tensor) -> Tensor:
         """Latents (N, D) with the anchored ones at their radius, if they have one; the others as they are."""
@@ -49,27 +54,28 @@ class Anchors(nn.Module):
         return torch.where((self.mask > 0) & (self.radius > 0), z * self.radius / length, z)
 
     @torch.no_grad()
-    def fit(self, pictures: Tensor, share: float) -> None:
+    def fit(self, batches: Iterable[Tensor], share: float) -> None:
         """Takes the components that hold more than a share of the variance of the blurred pictures.
 
         Where the lengths of their codes hardly differ (a coefficient of variation below 0.1), the codes lie on a
         sphere, as those of a turning object do; then they are put onto it, so that a great circle never leaves it.
 
         Args:
-            pictures: (N, C, H, W) in [-1, 1].
+            batches: of pictures, (N, C, H, W) in [-1, 1].
             share: in (0, 1).
         """
-        coarse = _coarse(pictures)
+        coarse = torch.cat([_coarse(batch) for batch in batches])
         mean = coarse.mean(0)
         _, singular, directions = torch.linalg.svd(coarse - mean, full_matrices=False)
         variance = singular.square()
-        count = min(int((variance > share * variance.sum()).sum()), len(self.mask))
-        scale = len(pictures) ** 0.5 / singular[:count]
+        rounding = 1e-6 * coarse.square().sum()
+        count = min(int((variance > share * variance.sum() + rounding).sum()), len(self.mask))
+        scale = len(coarse) ** 0.5 / singular[:count]
         self.mask.zero_()[:count] = 1
         self.weight.zero_()[:count] = directions[:count] * scale[:, None]
         self.offset.copy_(self.weight @ mean)
         self.radius.zero_()
-        lengths = self(pictures).norm(dim=1)
+        lengths = self._project(coarse).norm(dim=1)
         if count > 1 and lengths.std() < _ON_SPHERE * lengths.mean():
             self.radius.fill_(count**0.5)
 

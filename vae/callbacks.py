@@ -99,9 +99,9 @@ def held_out(trainer: pl.Trainer, count: int) -> Tensor:
     return first_pictures(trainer.val_dataloaders.dataset, count)
 
 
-def first_pictures(dataset: Any, count: int) -> Tensor:
-    """At most `count` pictures of a data set, (N, C, H, W) in [-1, 1]."""
-    pictures = torch.stack([dataset[index] for index in range(min(count, len(dataset)))])
+def first_pictures(dataset: Any, stop: int, start: int = 0) -> Tensor:
+    """The pictures of a data set from `start` to before `stop` or its end, (N, C, H, W) in [-1, 1]."""
+    pictures = torch.stack([dataset[index] for index in range(start, min(stop, len(dataset)))])
     return pictures if pictures.is_floating_point() else to_tensor(pictures)
 
 

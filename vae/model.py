@@ -21,8 +21,10 @@ class VAE(nn.Module):
         latent_dim: D, how many numbers describe a picture.
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
         likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
-        sigma: fixed scale of a gaussian or laplace likelihood, on pixels in [-1, 1]; null calibrates it.
+        sigma: fixed scale of such a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it.
         sigma_floor: what a calibrated scale cannot fall below.
+        palette: colours that a whole picture shares, see `vae.networks.Palette`; 0 is none.
+        anchor_share: above 0, some latents are given and not learned, see `vae.anchors.Anchors.fit`.
 
     Raises:
         UserError: a size, width or likelihood that cannot be built.
@@ -54,7 +56,7 @@ class VAE(nn.Module):
         return self.channels * self.image_size**2
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior q(z|x) = Normal(mu, exp(logvar)).
+        """The posterior q(z|x) = Normal(mu, exp(logvar)); of anchored dimensions, the anchors' own with σ = 0.01.
 
         Args:
             x: (N, C, H, W) in [-1, 1].

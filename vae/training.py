@@ -21,9 +21,12 @@ from vae.model import VAE
 from vae.moments import Moments
 from vae.networks import squash
 
-_IWAE_SAMPLES, _ANCHORING = 64, 4096
+_IWAE_SAMPLES = 64
+_ANCHORING, _AT_ONCE = 4096, 64
 _PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
-_CRITIC_LR = 0.5
+_CRITIC_LR = 0.5  # over the others' learning rate
+_NOT_NEGATIVE = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "critic", "palette", "blur", "lr")
+_SHARES = ("anchor_share", "decoder_share", "ema_decay")
 
 
 class VAETraining(pl.LightningModule):
@@ -88,27 +91,15 @@ class VAETraining(pl.LightningModule):
         compile: bool = False,
     ) -> None:
         super().__init__()
-        least = {"beta": beta, "beta_start": beta_start, "free_bits": free_bits, "sigma_floor": sigma_floor, "lr": lr}
-        least |= {"moments": moments, "critic": critic, "blur": blur, "palette": palette}
-        for name, value in least.items():
-            if not 0 <= value < math.inf:
-                raise UserError(f"{name} {value}: must be 0 or more")
-        for name, value in {
-            "ema_decay": ema_decay,
-            "anchor_share": anchor_share,
-            "decoder_share": decoder_share,
-        }.items():
-            if not 0 <= value < 1:
-                raise UserError(f"{name} {value}: must be from 0 to below 1")
         self.save_hyperparameters()
         self.recipe: Any = self.hparams
-        options: dict[str, Any] = {
-            "sigma": sigma,
-            "sigma_floor": sigma_floor,
-            "anchor_share": anchor_share,
-            "palette": palette,
-        }
-        self.vae = VAE(image_size, channels, latent_dim, width, likelihood, **options)
+        for name in _NOT_NEGATIVE:
+            if not 0 <= self.recipe[name] < math.inf:
+                raise UserError(f"{name} {self.recipe[name]}: must be 0 or more")
+        for name in _SHARES:
+            if not 0 <= self.recipe[name] < 1:
+                raise UserError(f"{name} {self.recipe[name]}: must be from 0 to below 1")
+        self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, sigma_floor, palette, anchor_share)
         self.moments = Moments(latent_dim)
         self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
         self.to(memory_format=torch.channels_last)
@@ -121,8 +112,10 @@ class VAETraining(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Fits the anchors to the training pictures."""
         if stage == "fit" and self.vae.anchors is not None:
-            pictures = first_pictures(self.trainer.datamodule.train_set, _ANCHORING)  # type: ignore[attr-defined]
-            self.vae.anchors.fit(pictures, self.recipe.anchor_share)
+            pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
+            starts = range(0, min(_ANCHORING, len(pictures)), _AT_ONCE)
+            batches = (first_pictures(pictures, start + _AT_ONCE, start) for start in starts)
+            self.vae.anchors.fit(batches, self.recipe.anchor_share)
 
     @property
     def progress(self) -> float:
