@@ -5,6 +5,8 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from data.patterns import FACTORS, draw
+from vae.paths import PATHS
 from vae.smoothness import gradient_energy, smoothness
 
 
@@ -149,3 +151,18 @@ def test_many_paths_score_the_mean_of_each_alone(linear):
         each = torch.stack([getattr(result, name) for result in alone])
         assert each.std() > 0
         assert_close(getattr(together, name), each.mean())
+
+
+@pytest.mark.parametrize(("path", "ceiling"), [("linear", 0.79), ("slerp", 0.81)])
+def test_even_the_patterns_own_factors_lose_sharpness_on_the_way(path, ceiling):
+    """What a model would score that drew the family perfectly and had its factors, made normal, for latents."""
+    prior = torch.distributions.Normal(0.0, 1.0)
+
+    def perfect(z):
+        return draw(prior.cdf(z) if path == "slerp" else z, 64).permute(0, 3, 1, 2) * 2 - 1
+
+    factors = torch.rand(128, len(FACTORS), generator=torch.Generator().manual_seed(0)).clamp(0.001, 0.999)
+    ends = (prior.icdf(factors) if path == "slerp" else factors).reshape(64, 2, -1)
+    walks = torch.stack([PATHS[path](pair, torch.linspace(0, 1, 16), False) for pair in ends])
+    pictures = perfect(ends.flatten(0, 1)).reshape(64, 2, 3, 64, 64)
+    assert smoothness(Stub(perfect), walks, pictures).sharp_mid.item() == pytest.approx(ceiling, abs=0.03)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from vae.blur import blur
 
-STD = 0.01
+STD = 0.003
 _SIDE = 16  # more detail than this a blur of 6 pixels in 16 leaves nothing of
 _BLUR = 6.0
 _ON_SPHERE = 0.1

@@ -56,7 +56,7 @@ class VAE(nn.Module):
         return self.channels * self.image_size**2
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior q(z|x) = Normal(mu, exp(logvar)); of anchored dimensions, the anchors' own with σ = 0.01.
+        """The posterior q(z|x) = Normal(mu, exp(logvar)); of anchored dimensions, the anchors' own with σ = 0.003.
 
         Args:
             x: (N, C, H, W) in [-1, 1].
