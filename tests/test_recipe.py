@@ -148,8 +148,10 @@ def test_moments_of_the_prior_are_left_alone():
 
 
 @pytest.mark.parametrize("scale", [0.3, 3.0])
-def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale):
-    mu = (scale * normal(64, 3) @ torch.tensor([[1.0, 0.8, 0], [0, 1, 0], [0, 0, 1]])).requires_grad_()
+@pytest.mark.parametrize("offset", [0.0, 2.0])
+def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale, offset):
+    mix = torch.tensor([[1.0, 0.8, 0], [0, 1, 0], [0, 0, 1]])
+    mu = (scale * normal(64, 3) @ mix + offset).requires_grad_()
     logvar = torch.full((64, 3), -6.0)
     moments, optimizer = Moments(3), torch.optim.SGD([mu], 0.1)
     for _ in range(1500):
@@ -157,6 +159,7 @@ def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale):
         moments(mu, logvar).backward()
         optimizer.step()
     assert_close((mu.T @ mu / 64).detach(), torch.eye(3), atol=0.05, rtol=0)
+    assert mu.mean(0).abs().max() < 0.05
 
 
 # Critic

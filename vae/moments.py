@@ -1,4 +1,8 @@
-"""Matching the aggregate posterior to the prior (DIP-VAE-II, Kumar, Sattigeri and Balakrishnan, ICLR 2018, eq. 7)."""
+"""Matching the aggregate posterior to the prior (DIP-VAE-II, Kumar, Sattigeri and Balakrishnan, ICLR 2018, eq. 7).
+
+Second moments alone do not tell a dimension that fills the prior from one that stands still at 1: the mean belongs to
+them.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -7,27 +11,33 @@ _MEMORY = 0.95
 
 
 class Moments(nn.Module):
-    """The second moment of q(z) = E_x q(z|x) and its distance from the prior's, the unit matrix.
+    """The first two moments of q(z) = E_x q(z|x) and their distance from the prior's.
 
     Attributes:
-        second_moment: (D, D), a running mean: one batch alone says little.
+        mean: (D,) E[z], a running mean like the other: one batch alone says little.
+        second: (D, D) E[z zᵀ].
     """
 
-    second_moment: Tensor
+    mean: Tensor
+    second: Tensor
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        self.register_buffer("second_moment", torch.eye(latent_dim))
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("second", torch.eye(latent_dim))
 
     def forward(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """() a number whose gradient is that of ‖M − I‖², M the running E[z zᵀ] with this batch taken in.
+        """() a number whose gradient is that of ‖E[z zᵀ] − I‖² + 2‖E[z]‖², running means with this batch taken in.
+
+        Near the prior that is 4 KL(Normal with these moments ‖ prior).
 
         Args:
             mu: (N, D).
             logvar: (N, D).
         """
-        batch = mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
+        mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
         with torch.no_grad():
-            self.second_moment.lerp_(batch, 1 - _MEMORY)
-            excess = self.second_moment - torch.eye(len(batch), device=batch.device)
-        return 2 * (excess * batch).sum()
+            self.mean.lerp_(mean, 1 - _MEMORY)
+            self.second.lerp_(second, 1 - _MEMORY)
+            excess = self.second - torch.eye(len(second), device=second.device)
+        return 2 * (excess * second).sum() + 4 * (self.mean * mean).sum()
