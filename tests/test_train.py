@@ -366,10 +366,11 @@ def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(
         small.arguments(
-            "--model.beta=1e4",
+            "--model.beta=1e5",
+            "--model.beta_start=1e5",
             "--model.anchor_share=0",
             "--model.moments=0",
-            "--model.beta_start=1e4",
+            "--model.decoder_share=0",
             "--model.warmup_steps=1",
             "--model.ema_decay=0.5",
             "--trainer.max_epochs=20",

@@ -9,7 +9,7 @@ from vae.anchors import STD, Anchors
 from vae.elbo import Elbo, kl_divergence
 from vae.likelihoods import LikelihoodName
 from vae.likelihoods import likelihood as build_likelihood
-from vae.networks import Decoder, Encoder, check_size, squash
+from vae.networks import Decoder, Encoder, check_size
 
 
 class VAE(nn.Module):
@@ -87,11 +87,15 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean picture of p(x|z): (N, D) → (N, C, H, W) in [-1, 1]."""
-        return squash(self.logits(z))
+        images: Tensor = self.decoder(self._onto_sphere(z))
+        return images
 
     def logits(self, z: Tensor) -> Tensor:
-        """What `decode` squashes into pictures, (N, C, H, W)."""
-        return self.decoder.logits(z if self.anchors is None else self.anchors.onto_sphere(z))
+        """The same before squashing, see `vae.networks.Decoder.logits`."""
+        return self.decoder.logits(self._onto_sphere(z))
+
+    def _onto_sphere(self, z: Tensor) -> Tensor:
+        return z if self.anchors is None else self.anchors.onto_sphere(z)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""
