@@ -74,6 +74,7 @@ def latents_to_judge(mu: Tensor, generator: torch.Generator | None = None) -> Te
         generator: where the places on the paths and the prior's draws come from; None is the global one.
     """
     half = (len(mu) - 1) // 2
-    places = torch.arange(half) + torch.rand(half, generator=generator)
-    between = slerp(mu, places.to(mu.device)) if half else mu[:0]
-    return torch.cat([between, torch.randn(mu[half:].shape, generator=generator).to(mu)])
+    places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)
+    between = slerp(mu, places) if half else mu[:0]
+    prior = torch.randn(mu[half:].shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    return torch.cat([between, prior])

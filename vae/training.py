@@ -44,7 +44,7 @@ class VAETraining(pl.LightningModule):
         beta_start: its weight at the start: 0 is KL warm-up (Bowman 2016), a large one unfolds the latent space first.
         beta_share: share of the training over which the weight goes from beta_start to beta.
         free_bits: nats that each dimension may use at no cost (Kingma 2016).
-        moments: weight of the aggregate posterior's distance from the prior, ‖M − I‖² of second moments
+        moments: weight of the distance of the aggregate posterior's first two moments from the prior's
             (DIP-VAE-II, Kumar 2018); 0 is off.
         anchor_share: principal components of the blurred pictures with more than this share of their variance become
             the first latents, which then cannot fold; 0 is off.
@@ -93,12 +93,10 @@ class VAETraining(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.recipe: Any = self.hparams
-        for name in _NOT_NEGATIVE:
-            if not 0 <= self.recipe[name] < math.inf:
-                raise UserError(f"{name} {self.recipe[name]}: must be 0 or more")
-        for name in _SHARES:
-            if not 0 <= self.recipe[name] < 1:
-                raise UserError(f"{name} {self.recipe[name]}: must be from 0 to below 1")
+        for names, end, allowed in ((_NOT_NEGATIVE, math.inf, "0 or more"), (_SHARES, 1, "from 0 to below 1")):
+            for name in names:
+                if not 0 <= self.recipe[name] < end:
+                    raise UserError(f"{name} {self.recipe[name]}: must be {allowed}")
         self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, sigma_floor, palette, anchor_share)
         self.moments = Moments(latent_dim)
         self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
@@ -164,7 +162,7 @@ class VAETraining(pl.LightningModule):
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
-        sharpening, weights = self.sharpening, self.recipe
+        sharpening, weights, beta = self.sharpening, self.recipe, self.current_beta()
         x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
@@ -173,7 +171,7 @@ class VAETraining(pl.LightningModule):
         judging = sharpening and self.critic is not None
         logits = self.vae.logits(torch.cat([z, latents_to_judge(mu)]) if judging else z)
         elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
-        loss = -objective(elbo, self.current_beta(), weights.free_bits)
+        loss = -objective(elbo, beta, weights.free_bits)
         if not sharpening:
             loss = loss + weights.moments * self.moments(mu, logvar)
         loss = loss / self.vae.dims
@@ -183,8 +181,7 @@ class VAETraining(pl.LightningModule):
         if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
             loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
         self._log_elbo("train", elbo, on_step=True, on_epoch=False)
-        rates = {"train/beta": self.current_beta(), "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]}
-        self.log_dict(rates)
+        self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
         self.train_posterior.update(mu.detach(), logvar.detach())
         return loss
 
