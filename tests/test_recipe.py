@@ -17,6 +17,7 @@ from vae.likelihoods import haar
 from vae.model import VAE
 from vae.moments import Moments
 from vae.networks import Palette
+from vae.paths import slerp
 
 LINES = lines_benchmark.images(lines_benchmark.pairs(3, 400).flatten())
 PATTERNS = to_tensor(patterns(3, torch.arange(400), 32))
@@ -133,6 +134,19 @@ def test_pictures_that_are_all_the_same_give_no_anchors():
     anchors.fit([LINES[:1].expand(9, -1, -1, -1)], 0.05)
     assert anchors.mask.sum() == 0
     assert anchors(LINES[:2]).abs().max() == 0
+
+
+# Sleep
+
+
+def test_a_latent_that_sleeps_says_nothing_and_does_not_bend_a_path():
+    vae = VAE(32, 1, latent_dim=6, width=8, prune=1.0).eval()
+    awake, _ = vae.encode(LINES[:8])
+    vae.asleep[3:] = 1
+    mu, logvar = vae.encode(LINES[:8])
+    assert_close(mu[:, :3], awake[:, :3])
+    assert mu[:, 3:].abs().max() == logvar[:, 3:].abs().max() == 0
+    assert slerp(mu, torch.linspace(0, 7, 20))[:, 3:].abs().max() == 0
 
 
 # Moments

@@ -12,9 +12,12 @@ from conftest import EPOCHS, FRAMES, Run, fill_with_odd_pictures, scene
 from PIL import Image, ImageChops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import data.lines
 import train
+from data.pixels import to_tensor
 from vae import checkpoint
 from vae.cli import next_version
+from vae.elbo import kl_divergence
 
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
 
@@ -400,6 +403,22 @@ def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp
     assert {"train/critic", "train/doubts"} <= set(events(small.logs).Tags()["scalars"])
 
 
+@pytest.mark.parametrize(("prune", "asleep"), [("0.5", [0, 0, 1, 1]), ("1e9", [1, 1, 1, 1]), ("0", None)])
+def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
+    run: Run, tmp_path: Path, monkeypatch, prune: str, asleep: list[int] | None
+):
+    monkeypatch.setattr("vae.training._WORTH", 0.0)
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    lines = ["--data.source=lines", "--data.limit=320", "--trainer.max_epochs=2", "--watch.every_n_epochs=0"]
+    loud = ["--model.beta=1000", "--model.beta_start=1000", "--model.ema_decay=0", "--model.decoder_share=0.5"]
+    train.main([*small.arguments(*loud, f"--model.prune={prune}"), *lines])
+    vae = checkpoint.load_vae(tmp_path / "checkpoints/lines/version_0/last.ckpt")
+    assert (vae.asleep if asleep is None else vae.asleep.tolist()) == asleep
+    x = to_tensor(data.lines.lines(7, torch.arange(8), 32))
+    kl = kl_divergence(*vae.encode(x)).mean(0)
+    assert [value < 1e-6 for value in kl.tolist()] == [bool(flag) for flag in asleep or [0, 0, 0, 0]]
+
+
 @pytest.mark.parametrize(
     "off",
     [
@@ -410,6 +429,7 @@ def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp
         ["moments=0"],
         ["anchor_share=0"],
         ["decoder_share=0"],
+        ["prune=0"],
         ["critic=0"],
         ["palette=5"],
         ["blur=4"],

@@ -25,10 +25,16 @@ class VAE(nn.Module):
         sigma_floor: what a calibrated scale cannot fall below.
         palette: colours that a whole picture shares, see `vae.networks.Palette`; 0 is none.
         anchor_share: above 0, some latents are given and not learned, see `vae.anchors.Anchors.fit`.
+        prune: above 0, latents that say next to nothing can be put to sleep.
+
+    Attributes:
+        asleep: (D,) 1 where a latent sleeps: whatever the picture, its posterior is the prior; None without `prune`.
 
     Raises:
         UserError: a size, width or likelihood that cannot be built.
     """
+
+    asleep: Tensor | None
 
     def __init__(
         self,
@@ -41,6 +47,7 @@ class VAE(nn.Module):
         sigma_floor: float = 0.0,
         palette: int = 0,
         anchor_share: float = 0.0,
+        prune: float = 0.0,
     ) -> None:
         super().__init__()
         check_size(image_size, channels, latent_dim, width)
@@ -48,6 +55,7 @@ class VAE(nn.Module):
         self.encoder = Encoder(image_size, channels, latent_dim, width)
         self.decoder = Decoder(image_size, channels, latent_dim, width, palette)
         self.anchors = Anchors(channels, latent_dim) if anchor_share else None
+        self.register_buffer("asleep", torch.zeros(latent_dim) if prune else None)
         self.likelihood = build_likelihood(likelihood, sigma, sigma_floor)
 
     @property
@@ -69,6 +77,9 @@ class VAE(nn.Module):
             anchored = self.anchors.mask > 0
             mu = torch.where(anchored, self.anchors(x), mu)
             logvar = torch.where(anchored, 2 * math.log(STD), logvar)
+        if self.asleep is not None:
+            asleep = self.asleep > 0.5  # averaging the weights makes a fraction of it
+            mu, logvar = mu.masked_fill(asleep, 0), logvar.masked_fill(asleep, 0)
         return mu, logvar
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:

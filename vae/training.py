@@ -25,7 +25,8 @@ _IWAE_SAMPLES = 64
 _ANCHORING, _AT_ONCE = 4096, 64
 _PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
 _CRITIC_LR = 0.5  # over the others' learning rate
-_NOT_NEGATIVE = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "critic", "palette", "blur", "lr")
+_WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
+_NOT_NEGATIVE = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "palette", "blur", "lr")
 _SHARES = ("anchor_share", "decoder_share", "ema_decay")
 
 
@@ -51,6 +52,8 @@ class VAETraining(pl.LightningModule):
         palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
         decoder_share: the last share of the training, in which the encoder stays as it is and the decoder alone
             learns, with a tenth of the floor; 0 is off.
+        prune: latents that carry fewer nats than this when the encoder comes to rest are put to sleep, so that their
+            small talk does not disturb a morph; 0 is off.
         critic: weight, in nats per dimension, of a critic's verdict on morphs and samples in that last share (VAE/GAN,
             Larsen 2016); 0 is off.
         blur: σ of the blur, in pixels, at the start of the training; 0 is off.
@@ -80,6 +83,7 @@ class VAETraining(pl.LightningModule):
         anchor_share: float = 0.05,
         palette: int = 0,
         decoder_share: float = 0.4,
+        prune: float = 1.0,
         critic: float = 0.1,
         blur: float = 0.0,
         blur_share: float = 0.2,
@@ -97,7 +101,9 @@ class VAETraining(pl.LightningModule):
             for name in names:
                 if not 0 <= self.recipe[name] < end:
                     raise UserError(f"{name} {self.recipe[name]}: must be {allowed}")
-        self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, sigma_floor, palette, anchor_share)
+        likely = (likelihood, sigma, sigma_floor)
+        self.vae = VAE(image_size, channels, latent_dim, width, *likely, palette, anchor_share, prune)
+        self.register_buffer("worth", torch.full((latent_dim,), _WORTH))
         self.moments = Moments(latent_dim)
         self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
         self.to(memory_format=torch.channels_last)
@@ -164,6 +170,8 @@ class VAETraining(pl.LightningModule):
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
         sharpening, weights, beta = self.sharpening, self.recipe, self.current_beta()
         x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
+        if self.vae.asleep is not None:
+            self.vae.asleep.copy_((self.worth < weights.prune) * sharpening)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
         z = self.vae.reparameterize(mu, logvar)
@@ -174,6 +182,7 @@ class VAETraining(pl.LightningModule):
         loss = -objective(elbo, beta, weights.free_bits)
         if not sharpening:
             loss = loss + weights.moments * self.moments(mu, logvar)
+            self.worth.lerp_(elbo.kl.detach().mean(0), 0.02)
         loss = loss / self.vae.dims
         if judging:
             loss = loss + self._judge(x, squash(logits[len(x) :]))
