@@ -26,7 +26,7 @@ _ANCHORING, _AT_ONCE = 4096, 64
 _PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
 _CRITIC_LR = 0.5  # over the others' learning rate
 _WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
-_NOT_NEGATIVE = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "palette", "blur", "lr")
+_AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "palette", "blur", "lr")
 _SHARES = ("anchor_share", "decoder_share", "ema_decay")
 
 
@@ -66,6 +66,8 @@ class VAETraining(pl.LightningModule):
         compile: compile the networks with torch.compile: slow to start, then faster.
     """
 
+    worth: Tensor
+
     def __init__(
         self,
         image_size: int = 64,
@@ -97,7 +99,7 @@ class VAETraining(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.recipe: Any = self.hparams
-        for names, end, allowed in ((_NOT_NEGATIVE, math.inf, "0 or more"), (_SHARES, 1, "from 0 to below 1")):
+        for names, end, allowed in ((_AMOUNTS, math.inf, "0 or more"), (_SHARES, 1, "from 0 to below 1")):
             for name in names:
                 if not 0 <= self.recipe[name] < end:
                     raise UserError(f"{name} {self.recipe[name]}: must be {allowed}")
