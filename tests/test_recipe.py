@@ -139,7 +139,7 @@ def test_pictures_that_are_all_the_same_give_no_anchors():
 # Sleep
 
 
-def test_a_latent_that_sleeps_says_nothing_and_does_not_bend_a_path():
+def test_a_latent_that_sleeps_says_nothing_is_not_heard_and_does_not_bend_a_path():
     vae = VAE(32, 1, latent_dim=6, width=8, prune=1.0).eval()
     awake, _ = vae.encode(LINES[:8])
     vae.asleep[3:] = 1
@@ -147,6 +147,7 @@ def test_a_latent_that_sleeps_says_nothing_and_does_not_bend_a_path():
     assert_close(mu[:, :3], awake[:, :3])
     assert mu[:, 3:].abs().max() == logvar[:, 3:].abs().max() == 0
     assert slerp(mu, torch.linspace(0, 7, 20))[:, 3:].abs().max() == 0
+    assert_close(vae.decode(awake), vae.decode(mu))
 
 
 # Moments

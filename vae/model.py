@@ -28,7 +28,8 @@ class VAE(nn.Module):
         prune: above 0, latents that say next to nothing can be put to sleep.
 
     Attributes:
-        asleep: (D,) 1 where a latent sleeps: whatever the picture, its posterior is the prior; None without `prune`.
+        asleep: (D,) 1 where a latent sleeps: its posterior is the prior and the decoder does not hear it; None without
+            `prune`.
 
     Raises:
         UserError: a size, width or likelihood that cannot be built.
@@ -77,10 +78,7 @@ class VAE(nn.Module):
             anchored = self.anchors.mask > 0
             mu = torch.where(anchored, self.anchors(x), mu)
             logvar = torch.where(anchored, 2 * math.log(STD), logvar)
-        if self.asleep is not None:
-            asleep = self.asleep > 0.5  # averaging the weights makes a fraction of it
-            mu, logvar = mu.masked_fill(asleep, 0), logvar.masked_fill(asleep, 0)
-        return mu, logvar
+        return self._awake(mu), self._awake(logvar)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
@@ -98,15 +96,19 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean picture of p(x|z): (N, D) → (N, C, H, W) in [-1, 1]."""
-        images: Tensor = self.decoder(self._onto_sphere(z))
+        images: Tensor = self.decoder(self._heard(z))
         return images
 
     def logits(self, z: Tensor) -> Tensor:
         """The same before squashing, see `vae.networks.Decoder.logits`."""
-        return self.decoder.logits(self._onto_sphere(z))
+        return self.decoder.logits(self._heard(z))
 
-    def _onto_sphere(self, z: Tensor) -> Tensor:
-        return z if self.anchors is None else self.anchors.onto_sphere(z)
+    def _heard(self, z: Tensor) -> Tensor:
+        return self._awake(z if self.anchors is None else self.anchors.onto_sphere(z))
+
+    def _awake(self, values: Tensor) -> Tensor:
+        """(N, D) with 0 for the latents that sleep: averaging the weights makes fractions of `asleep`."""
+        return values if self.asleep is None else values.masked_fill(self.asleep > 0.5, 0)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""
