@@ -18,6 +18,7 @@ from vae.paths import slerp
 
 _SLOPE = 0.2
 _CODE = 128
+_PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
 
 
 class Critic(nn.Module):
@@ -64,6 +65,13 @@ class Critic(nn.Module):
         """() −E log D(fake), what the decoder makes small; gradients pass through the critic and leave it as it is."""
         fixed = {name: weight.detach() for name, weight in self.named_parameters()}
         return F.softplus(-functional_call(self, fixed, (fake,))).mean()
+
+    def judge(self, real: Tensor, fake: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """What the critic makes small, now and then with its penalty, and what the decoder does, () each."""
+        verdict, doubts = self.loss(real, fake), self.doubts(fake)
+        if step % _PENALTY_EVERY == 0:
+            verdict = verdict + _PENALTY_EVERY * _PENALTY / 2 * self.gradient_penalty(real)
+        return verdict, doubts
 
 
 def latents_to_judge(mu: Tensor, generator: torch.Generator | None = None) -> Tensor:

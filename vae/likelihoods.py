@@ -26,10 +26,12 @@ class Likelihood(nn.Module):
 
     Attributes:
         density: whether log p is a density over pixel values, so that bits per dimension are defined.
-        scale: (), the current σ (gaussian) or b (laplace) on pixels in [-1, 1].
+        floor: what a calibrated scale cannot fall below; training moves it.
+        scale: (), the current σ or b (laplace) on pixels in [-1, 1].
     """
 
     density: bool = True
+    floor: float = 0.0
     scale: Tensor
 
     @abstractmethod
@@ -136,7 +138,7 @@ def likelihood(name: LikelihoodName, sigma: float | None = None, sigma_floor: fl
     """The likelihood of that name.
 
     Args:
-        name: `gaussian`, `laplace` or `bernoulli`.
+        name: `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: a fixed scale on pixels in [-1, 1]; None calibrates it.
         sigma_floor: what a calibrated scale cannot fall below (added in quadrature).
 
@@ -151,5 +153,5 @@ def likelihood(name: LikelihoodName, sigma: float | None = None, sigma_floor: fl
         "laplace": Laplace,
     }
     if name not in kinds:
-        raise UserError(f"likelihood {name!r}: must be gaussian, laplace or bernoulli")
+        raise UserError(f"likelihood {name!r}: must be wavelet, gaussian, laplace or bernoulli")
     return kinds[name](sigma, sigma_floor)

@@ -1,7 +1,6 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
@@ -14,17 +13,17 @@ from data.errors import UserError
 from vae.blur import blur
 from vae.callbacks import Alarms, first_pictures, log_health
 from vae.critic import Critic, latents_to_judge
-from vae.elbo import Elbo, anneal, bits_per_dim, kl_divergence, objective
+from vae.elbo import Elbo, bits_per_dim, kl_divergence, objective
 from vae.health import AggregatePosterior
 from vae.likelihoods import LikelihoodName
 from vae.model import VAE
 from vae.moments import Moments
 from vae.networks import squash
+from vae.optimizer import clip, optimizers
+from vae.schedule import Schedule
 
 _IWAE_SAMPLES = 64
 _ANCHORING, _AT_ONCE = 4096, 64
-_PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
-_CRITIC_LR = 0.5  # over the others' learning rate
 _WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
 _AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "palette", "blur", "lr")
 _SHARES = ("anchor_share", "decoder_share", "ema_decay")
@@ -99,6 +98,7 @@ class VAETraining(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         self.recipe: Any = self.hparams
+        self.schedule = Schedule.of(dict(self.recipe))
         for names, end, allowed in ((_AMOUNTS, math.inf, "0 or more"), (_SHARES, 1, "from 0 to below 1")):
             for name in names:
                 if not 0 <= self.recipe[name] < end:
@@ -138,14 +138,8 @@ class VAETraining(pl.LightningModule):
         return max(self.progress, self._reached)
 
     @property
-    def sharpening(self) -> bool:
-        """Whether the decoder learns alone."""
-        return self.progress >= 1 - self.recipe.decoder_share
-
-    def current_beta(self) -> float:
-        """The KL's weight at this point of the training."""
-        share = self.recipe.beta_share
-        return anneal(self.recipe.beta_start, self.recipe.beta, self._furthest / share if share > 0 else 1)
+    def _sharpening(self) -> bool:
+        return self.schedule.sharpening(self.progress)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes how far the schedule has come, so that β does not rise again where a longer training goes on."""
@@ -157,12 +151,6 @@ class VAETraining(pl.LightningModule):
         checkpoint["state_dict"] = {**own, **checkpoint["state_dict"]}
         self._reached = checkpoint.get("progress", 0.0)
 
-    def learning_rate_factor(self, step: int) -> float:
-        """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02."""
-        warmup = min(1.0, (step + 1) / max(self.recipe.warmup_steps, 1))
-        fall = max(0.0, (self.progress - self.recipe.hold_share) / max(1 - self.recipe.hold_share, 1e-9))
-        return warmup * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * fall)))
-
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
@@ -170,24 +158,26 @@ class VAETraining(pl.LightningModule):
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
-        sharpening, weights, beta = self.sharpening, self.recipe, self.current_beta()
+        sharpening, weights, beta = self._sharpening, self.recipe, self.schedule.current_beta(self._furthest)
         x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
         if self.vae.asleep is not None:
             self.vae.asleep.copy_((self.worth < weights.prune) * sharpening)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
         z = self.vae.reparameterize(mu, logvar)
-        self.vae.likelihood.floor = weights.sigma_floor * (0.1 if sharpening else 1)
-        judging = sharpening and self.critic is not None
-        logits = self.vae.logits(torch.cat([z, latents_to_judge(mu)]) if judging else z)
+        self.vae.likelihood.floor = self.schedule.floor(self.progress)
+        critic = self.critic if sharpening else None
+        logits = self.vae.logits(z if critic is None else torch.cat([z, latents_to_judge(mu)]))
         elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
         loss = -objective(elbo, beta, weights.free_bits)
         if not sharpening:
             loss = loss + weights.moments * self.moments(mu, logvar)
             self.worth.lerp_(elbo.kl.detach().mean(0), 0.02)
         loss = loss / self.vae.dims
-        if judging:
-            loss = loss + self._judge(x, squash(logits[len(x) :]))
+        if critic is not None:
+            verdict, doubts = critic.judge(x, squash(logits[len(x) :]), self.trainer.global_step)
+            self.log_dict({"train/critic": verdict, "train/doubts": doubts})
+            loss = loss + verdict + weights.critic * doubts
         resting = self.vae.encoder if sharpening else self.critic
         if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
             loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
@@ -195,14 +185,6 @@ class VAETraining(pl.LightningModule):
         self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
         self.train_posterior.update(mu.detach(), logvar.detach())
         return loss
-
-    def _judge(self, real: Tensor, fake: Tensor) -> Tensor:
-        assert self.critic is not None
-        verdict, doubts = self.critic.loss(real, fake), self.critic.doubts(fake)
-        if self.trainer.global_step % _PENALTY_EVERY == 0:
-            verdict = verdict + _PENALTY_EVERY * _PENALTY / 2 * self.critic.gradient_penalty(real)
-        self.log_dict({"train/critic": verdict, "train/doubts": doubts})
-        return verdict + self.recipe.critic * doubts
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """The ELBO of held-out pictures, with noise that is the same in every epoch."""
@@ -233,20 +215,9 @@ class VAETraining(pl.LightningModule):
         self.log("test/iwae", bound.mean(), batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
-        """AdamW, fused where it can be: the encoder rests while sharpening, the critic before."""
+        """AdamW, fused where it can be."""
         fused = self.trainer.scaler is None  # a fused optimizer unscales by itself, too late for clipping
-        groups: list[dict[str, Any]] = [{"params": self.vae.encoder.parameters()}]
-        groups += [{"params": self.vae.decoder.parameters()}]
-        factor = self.learning_rate_factor
-        factors: list[Callable[[int], float]] = [lambda step: factor(step) * (not self.sharpening), factor]
-        if self.critic is not None:
-            groups.append({"params": self.critic.parameters(), "betas": (0.0, 0.99), "weight_decay": 0.0})
-            factors.append(lambda step: factor(step) * self.sharpening * _CRITIC_LR)
-        optimizer = torch.optim.AdamW(
-            groups, self.recipe.lr, betas=(0.9, 0.99), weight_decay=self.recipe.weight_decay, fused=fused
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factors)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return optimizers(self.vae, self.critic, self.schedule, self.recipe, fused, lambda: self.progress)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
@@ -254,10 +225,8 @@ class VAETraining(pl.LightningModule):
         """Clips by norm, the critic apart from the rest. Lightning's own refuses a fused optimizer under bf16."""
         if self.trainer.scaler is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
-        elif gradient_clip_val:
-            for part in (self.vae, self.critic):
-                if part is not None:
-                    torch.nn.utils.clip_grad_norm_(part.parameters(), gradient_clip_val)
+        else:
+            clip([self.vae, self.critic], gradient_clip_val)
 
     def _noise(self, batch_idx: int) -> torch.Generator:
         return torch.Generator(self.device).manual_seed(batch_idx)
