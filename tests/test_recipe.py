@@ -12,12 +12,13 @@ from data.patterns import patterns
 from data.pixels import to_tensor
 from vae.anchors import Anchors
 from vae.blur import blur
-from vae.critic import Critic, latents_to_judge
+from vae.critic import Critic
 from vae.likelihoods import haar
 from vae.model import VAE
 from vae.moments import Moments
 from vae.networks import Palette
 from vae.paths import slerp
+from vae.unseen import unseen_latents
 
 LINES = lines_benchmark.images(lines_benchmark.pairs(3, 400).flatten())
 PATTERNS = to_tensor(patterns(3, torch.arange(400), 32))
@@ -221,13 +222,31 @@ def test_the_gradient_penalty_of_a_linear_critic_is_its_squared_slope():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 32])
-def test_latents_to_judge_are_as_many_as_codes_and_lie_between_them_or_in_the_prior(count):
+def test_unseen_latents_are_as_many_as_codes_and_lie_between_them_or_in_the_prior(count):
     mu = torch.nn.functional.normalize(normal(count, 8)) * 100
-    z = latents_to_judge(mu, torch.Generator().manual_seed(0))
+    z = unseen_latents(mu, torch.Generator().manual_seed(0))
     assert z.shape == mu.shape
     between = (count - 1) // 2
     assert_close(z[:between].norm(dim=1), torch.full((between,), 100.0))
     assert (z[between:].norm(dim=1) < 10).all()
+
+
+# Cycle
+
+
+@pytest.mark.parametrize("prune", [0.0, 1.0])
+def test_the_cycle_error_is_that_of_the_codes_of_decoded_pictures_and_teaches_the_decoder_alone(prune):
+    vae = VAE(32, 1, latent_dim=6, width=8, anchor_share=0.05, prune=prune)
+    vae.anchors.fit([LINES], 0.05)
+    if prune:
+        vae.asleep[4:] = 1
+    z = normal(5, 6)
+    error = vae.cycle_error(z, vae.decode(z))
+    heard = vae.anchors.onto_sphere(z) * torch.tensor([1, 1, 1, 1, 1 - prune, 1 - prune])
+    assert_close(error, (vae.encode(vae.decode(z))[0] - heard).square().mean())
+    error.backward()
+    assert all(weight.grad is None for weight in vae.encoder.parameters())
+    assert vae.decoder.project.weight.grad.abs().sum() > 0
 
 
 # Palette

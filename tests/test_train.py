@@ -431,6 +431,8 @@ def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
         ["decoder_share=0"],
         ["prune=0"],
         ["critic=0"],
+        ["cycle=0"],
+        ["critic=0", "cycle=0"],
         ["palette=5"],
         ["blur=4"],
         [

@@ -10,11 +10,9 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional as F
 
-from vae.networks import scales
-from vae.paths import slerp
+from vae.networks import frozen, scales
 
 _SLOPE = 0.2
 _CODE = 128
@@ -63,8 +61,7 @@ class Critic(nn.Module):
 
     def doubts(self, fake: Tensor) -> Tensor:
         """() −E log D(fake), what the decoder makes small; gradients pass through the critic and leave it as it is."""
-        fixed = {name: weight.detach() for name, weight in self.named_parameters()}
-        return F.softplus(-functional_call(self, fixed, (fake,))).mean()
+        return F.softplus(-frozen(self, fake)).mean()
 
     def judge(self, real: Tensor, fake: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """What the critic makes small, now and then with its penalty, and what the decoder does, () each."""
@@ -72,17 +69,3 @@ class Critic(nn.Module):
         if step % _PENALTY_EVERY == 0:
             verdict = verdict + _PENALTY_EVERY * _PENALTY / 2 * self.gradient_penalty(real)
         return verdict, doubts
-
-
-def latents_to_judge(mu: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Latents (N, D) whose pictures nobody has seen: half on great circles between codes, half from the prior.
-
-    Args:
-        mu: (N, D), the codes of a batch.
-        generator: where the places on the paths and the prior's draws come from; None is the global one.
-    """
-    half = (len(mu) - 1) // 2
-    places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)
-    between = slerp(mu, places) if half else mu[:0]
-    prior = torch.randn(mu[half:].shape, generator=generator, device=mu.device, dtype=mu.dtype)
-    return torch.cat([between, prior])

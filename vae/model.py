@@ -9,7 +9,7 @@ from vae.anchors import STD, Anchors
 from vae.elbo import Elbo, kl_divergence
 from vae.likelihoods import LikelihoodName
 from vae.likelihoods import likelihood as build_likelihood
-from vae.networks import Decoder, Encoder, check_size
+from vae.networks import Decoder, Encoder, check_size, frozen
 
 
 class VAE(nn.Module):
@@ -73,7 +73,9 @@ class VAE(nn.Module):
         Returns:
             `mu` and `logvar`, each (N, D).
         """
-        mu, logvar = self.encoder(x)
+        return self._posterior(x, *self.encoder(x))
+
+    def _posterior(self, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
         if self.anchors is not None:
             anchored = self.anchors.mask > 0
             mu = torch.where(anchored, self.anchors(x), mu)
@@ -109,6 +111,22 @@ class VAE(nn.Module):
     def _awake(self, values: Tensor) -> Tensor:
         """(N, D) with 0 for the latents that sleep: averaging the weights makes fractions of `asleep`."""
         return values if self.asleep is None else values.masked_fill(self.asleep > 0.5, 0)
+
+    def cycle_error(self, z: Tensor, x: Tensor) -> Tensor:
+        """How far the encoder is from finding latents again in their pictures, for the decoder to make it small.
+
+        E‖mu(x) − z‖² / D: a latent regressor (Zhu, Zhang et al., *Toward Multimodal Image-to-Image Translation*, NIPS
+        2017, section 3.3).
+
+        Args:
+            z: (N, D).
+            x: (N, C, H, W), decoded from z.
+
+        Returns:
+            () squared deviations of the prior, differentiable in x; the encoder's weights are constants.
+        """
+        mu, _ = self._posterior(x, *frozen(self.encoder, x))
+        return (mu - self._heard(z)).square().mean()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""

@@ -7,9 +7,11 @@ the borders.
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional as F
 
 from data.errors import UserError
@@ -85,6 +87,11 @@ class Position(nn.Module):
         return x + self.mix(self.features)
 
 
+def frozen(module: nn.Module, x: Tensor) -> Any:
+    """The module's output with its weights as constants: gradients pass through it and leave it as it is."""
+    return functional_call(module, {name: weight.detach() for name, weight in module.named_parameters()}, (x,))
+
+
 class Encoder(nn.Module):
     """Images (N, C, H, W) in [-1, 1] → the posterior's `mu` and `logvar`, each (N, D)."""
 
@@ -117,8 +124,8 @@ class Decoder(nn.Module):
         layers: list[nn.Module] = [Position(widths[0], side), Residual(widths[0])]
         for wide, narrow in pairwise(widths):
             side *= 2
-            layers += [nn.Conv2d(wide, narrow, 1), nn.Upsample(scale_factor=2), Position(narrow, side)]
-            layers += [Residual(narrow)]
+            layers += [nn.Conv2d(wide, narrow, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
+            layers += [Position(narrow, side), Residual(narrow)]
         layers += [Residual(widths[-1]), nn.GroupNorm(_GROUPS, widths[-1]), nn.SiLU()]
         head = nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1)
         with torch.no_grad():  # the four pixels of a block start out alike, against checkerboards (ICNR, Aitken 2017)

@@ -12,7 +12,7 @@ from torch import Tensor
 from data.errors import UserError
 from vae.blur import blur
 from vae.callbacks import Alarms, first_pictures, log_health
-from vae.critic import Critic, latents_to_judge
+from vae.critic import Critic
 from vae.elbo import Elbo, bits_per_dim, kl_divergence, objective
 from vae.health import AggregatePosterior
 from vae.likelihoods import LikelihoodName
@@ -21,11 +21,13 @@ from vae.moments import Moments
 from vae.networks import squash
 from vae.optimizer import clip, optimizers
 from vae.schedule import Schedule
+from vae.unseen import unseen_latents
 
 _IWAE_SAMPLES = 64
 _ANCHORING, _AT_ONCE = 4096, 64
 _WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
-_AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "palette", "blur", "lr")
+_AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "palette", "blur", "lr")
+_LAST_AMOUNTS = ("prune", "critic", "cycle")
 _SHARES = ("anchor_share", "decoder_share", "ema_decay")
 
 
@@ -55,6 +57,8 @@ class VAETraining(pl.LightningModule):
             small talk does not disturb a morph; 0 is off.
         critic: weight, in nats per dimension, of a critic's verdict on morphs and samples in that last share (VAE/GAN,
             Larsen 2016); 0 is off.
+        cycle: weight of what the encoder, in that last share, misses when it reads the latents of morphs and samples
+            from their pictures; 0 is off.
         blur: σ of the blur, in pixels, at the start of the training; 0 is off.
         blur_share: share of the training over which the blur goes to 0.
         lr: peak learning rate of AdamW.
@@ -86,6 +90,7 @@ class VAETraining(pl.LightningModule):
         decoder_share: float = 0.4,
         prune: float = 1.0,
         critic: float = 0.1,
+        cycle: float = 0.2,
         blur: float = 0.0,
         blur_share: float = 0.2,
         lr: float = 2e-3,
@@ -99,7 +104,10 @@ class VAETraining(pl.LightningModule):
         self.save_hyperparameters()
         self.recipe: Any = self.hparams
         self.schedule = Schedule.of(dict(self.recipe))
-        for names, end, allowed in ((_AMOUNTS, math.inf, "0 or more"), (_SHARES, 1, "from 0 to below 1")):
+        for names, end, allowed in (
+            (_AMOUNTS + _LAST_AMOUNTS, math.inf, "0 or more"),
+            (_SHARES, 1, "from 0 to below 1"),
+        ):
             for name in names:
                 if not 0 <= self.recipe[name] < end:
                     raise UserError(f"{name} {self.recipe[name]}: must be {allowed}")
@@ -166,16 +174,20 @@ class VAETraining(pl.LightningModule):
             mu, logvar = self.vae.encode(x)
         z = self.vae.reparameterize(mu, logvar)
         self.vae.likelihood.floor = self.schedule.floor(self.progress)
-        critic = self.critic if sharpening else None
-        logits = self.vae.logits(z if critic is None else torch.cat([z, latents_to_judge(mu)]))
+        critic, cycle = (self.critic, weights.cycle) if sharpening else (None, 0)
+        unseen = unseen_latents(mu) if critic is not None or cycle else mu[:0]
+        logits = self.vae.logits(torch.cat([z, unseen]))
         elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
         loss = -objective(elbo, beta, weights.free_bits)
         if not sharpening:
             loss = loss + weights.moments * self.moments(mu, logvar)
             self.worth.lerp_(elbo.kl.detach().mean(0), 0.02)
         loss = loss / self.vae.dims
+        drawn = squash(logits[len(x) :])
+        if cycle:
+            loss = loss + cycle * self.vae.cycle_error(unseen, drawn)
         if critic is not None:
-            verdict, doubts = critic.judge(x, squash(logits[len(x) :]), self.trainer.global_step)
+            verdict, doubts = critic.judge(x, drawn, self.trainer.global_step)
             self.log_dict({"train/critic": verdict, "train/doubts": doubts})
             loss = loss + verdict + weights.critic * doubts
         resting = self.vae.encoder if sharpening else self.critic
