@@ -90,7 +90,7 @@ class VAETraining(pl.LightningModule):
         decoder_share: float = 0.4,
         prune: float = 1.0,
         critic: float = 0.1,
-        cycle: float = 0.2,
+        cycle: float = 1.0,
         blur: float = 0.0,
         blur_share: float = 0.2,
         lr: float = 2e-3,
