@@ -1,4 +1,4 @@
-"""The parts of the recipe: blur, anchors, moments, critic and palette, each by the law it obeys."""
+"""The parts of the recipe, each by the law it obeys."""
 
 import math
 

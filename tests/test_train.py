@@ -434,7 +434,6 @@ def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
         ["cycle=0"],
         ["critic=0", "cycle=0"],
         ["palette=5"],
-        ["blur=4"],
         [
             "likelihood=gaussian",
             "sigma=0.7071",

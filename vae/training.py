@@ -10,7 +10,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from data.errors import UserError
-from vae.blur import blur
 from vae.callbacks import Alarms, first_pictures, log_health
 from vae.critic import Critic
 from vae.elbo import Elbo, bits_per_dim, kl_divergence, objective
@@ -26,8 +25,7 @@ from vae.unseen import unseen_latents
 _IWAE_SAMPLES = 64
 _ANCHORING, _AT_ONCE = 4096, 64
 _WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
-_AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "palette", "blur", "lr")
-_LAST_AMOUNTS = ("prune", "critic", "cycle")
+_AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "cycle", "palette", "lr")
 _SHARES = ("anchor_share", "decoder_share", "ema_decay")
 
 
@@ -59,8 +57,6 @@ class VAETraining(pl.LightningModule):
             Larsen 2016); 0 is off.
         cycle: weight of what the encoder, in that last share, misses when it reads the latents of morphs and samples
             from their pictures; 0 is off.
-        blur: σ of the blur, in pixels, at the start of the training; 0 is off.
-        blur_share: share of the training over which the blur goes to 0.
         lr: peak learning rate of AdamW.
         weight_decay: AdamW's.
         warmup_steps: steps over which the learning rate rises.
@@ -91,8 +87,6 @@ class VAETraining(pl.LightningModule):
         prune: float = 1.0,
         critic: float = 0.1,
         cycle: float = 1.0,
-        blur: float = 0.0,
-        blur_share: float = 0.2,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup_steps: int = 100,
@@ -105,7 +99,7 @@ class VAETraining(pl.LightningModule):
         self.recipe: Any = self.hparams
         self.schedule = Schedule.of(dict(self.recipe))
         for names, end, allowed in (
-            (_AMOUNTS + _LAST_AMOUNTS, math.inf, "0 or more"),
+            (_AMOUNTS, math.inf, "0 or more"),
             (_SHARES, 1, "from 0 to below 1"),
         ):
             for name in names:
@@ -167,7 +161,6 @@ class VAETraining(pl.LightningModule):
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
         sharpening, weights, beta = self._sharpening, self.recipe, self.schedule.current_beta(self._furthest)
-        x = blur(x, weights.blur * max(0.0, 1 - self._furthest / weights.blur_share) if weights.blur else 0)
         if self.vae.asleep is not None:
             self.vae.asleep.copy_((self.worth < weights.prune) * sharpening)
         with torch.set_grad_enabled(not sharpening):
