@@ -119,7 +119,7 @@ def choose_keyframes(vae: VAE, options: Namespace, closed: bool) -> Tensor:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
     if options.keyframes:
         return torch.cat([named_keyframe(vae, word) for word in options.keyframes])
-    return seeded_keyframes(options.seed, count, vae.latent_dim)
+    return vae.awake(seeded_keyframes(options.seed, count, vae.latent_dim))
 
 
 def choose_checkpoint(named: str | None) -> Path:
@@ -182,15 +182,14 @@ def build_parser() -> Parser:
     commands = parser.add_subcommands(required=False)
     for name, purpose in _COMMANDS.items():
         command = Parser(description=purpose)
-        commands.add_subcommand(name, command, help=purpose)
         if name == "lines":
             command.add_class_arguments(Lines)
-            continue
-        command.add_class_arguments(Scene)
-        command.add_class_arguments(Strip if name == "strip" else Motion)
-        command.add_argument(
-            "--keyframes", nargs="+", type=str, default=None, help="integers are seeds, anything else a picture"
-        )
+        else:
+            command.add_class_arguments(Scene)
+            command.add_class_arguments(Strip if name == "strip" else Motion)
+            command.add_argument(
+                "--keyframes", nargs="+", type=str, default=None, help="integers are seeds, anything else a picture"
+            )
         commands.add_subcommand(name, command, help=purpose)
     return parser
 

@@ -1,5 +1,6 @@
 """The parts of the recipe, each by the law it obeys."""
 
+import copy
 import math
 
 import pytest
@@ -13,6 +14,7 @@ from data.pixels import to_tensor
 from vae.anchors import Anchors
 from vae.blur import blur
 from vae.critic import Critic
+from vae.keyframes import named_keyframe
 from vae.likelihoods import haar
 from vae.model import VAE
 from vae.moments import Moments
@@ -128,6 +130,7 @@ def test_the_encoder_gives_anchored_codes_and_the_decoder_sees_them_on_their_sph
     assert logvar[:, :2].unique().numel() == 1
     away = mu * torch.tensor([3.0, 3.0, 1, 1, 1, 1])
     assert_close(vae.decode(away), vae.decode(mu))
+    assert_close(vae.decoder(away), vae.decode(mu))
 
 
 def test_pictures_that_are_all_the_same_give_no_anchors():
@@ -135,6 +138,14 @@ def test_pictures_that_are_all_the_same_give_no_anchors():
     anchors.fit([LINES[:1].expand(9, -1, -1, -1)], 0.05)
     assert anchors.mask.sum() == 0
     assert anchors(LINES[:2]).abs().max() == 0
+
+
+@pytest.mark.parametrize("count", [3, 5])
+def test_a_handful_of_pictures_does_not_pass_for_a_sphere(count):
+    anchors = Anchors(1, 6)
+    anchors.fit([normal(count, 1, 32, 32)], 0.01)
+    assert anchors.mask.sum() > 1
+    assert anchors.radius == 0
 
 
 # Sleep
@@ -149,6 +160,9 @@ def test_a_latent_that_sleeps_says_nothing_is_not_heard_and_does_not_bend_a_path
     assert mu[:, 3:].abs().max() == logvar[:, 3:].abs().max() == 0
     assert slerp(mu, torch.linspace(0, 7, 20))[:, 3:].abs().max() == 0
     assert_close(vae.decode(awake), vae.decode(mu))
+    assert_close(vae.decoder(awake), vae.decode(mu))
+    assert_close(copy.deepcopy(vae).decode(awake), vae.decode(mu))
+    assert_close(named_keyframe(vae, "5")[:, 3:], torch.zeros(1, 3))
 
 
 # Moments

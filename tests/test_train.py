@@ -465,6 +465,12 @@ def test_best_is_the_best_by_any_metric(run: Run, tmp_path: Path, metric: str):
     assert checkpoint.read(small.checkpoints / "best.ckpt")["epoch"] == values.index(best)
 
 
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_a_precision_that_would_not_do_is_refused(run: Run, tmp_path: Path, one_line_error, precision: str):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    assert "32-true" in one_line_error(train.main, *small.arguments(f"--trainer.precision={precision}"))
+
+
 def test_a_metric_that_is_not_logged_is_refused(run: Run, tmp_path: Path, one_line_error):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     line = one_line_error(train.main, *small.arguments("--checkpoint_metric=beauty"))

@@ -18,6 +18,7 @@ STD = 0.003
 _SIDE = 16  # more detail than this a blur of 6 pixels in 16 leaves nothing of
 _BLUR = 6.0
 _ON_SPHERE = 0.1
+_ENOUGH = 4  # fewer pictures for each component lie on a sphere whatever they show: whitening makes a simplex of them
 
 
 class Anchors(nn.Module):
@@ -76,7 +77,7 @@ class Anchors(nn.Module):
         self.offset.copy_(self.weight @ mean)
         self.radius.zero_()
         lengths = self._project(coarse).norm(dim=1)
-        if count > 1 and lengths.std() < _ON_SPHERE * lengths.mean():
+        if count > 1 and len(coarse) > _ENOUGH * count and lengths.std() < _ON_SPHERE * lengths.mean():
             self.radius.fill_(count**0.5)
 
 

@@ -20,6 +20,7 @@ _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturati
 _LARGE = ("val/elbo", "val/reconstruction", "val/active_units", "smoothness/sharp_mid")
 _SMALL = ("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean", "smoothness/")
 _OFF_ONE = "off_one/"
+_EVERY = 50
 
 
 def monitored(metric: str) -> tuple[str, str]:
@@ -96,12 +97,22 @@ class HealthLogger(pl.Callback):
 def held_out(trainer: pl.Trainer, count: int) -> Tensor:
     """At most `count` held-out pictures (N, C, H, W) in [-1, 1], the same on every process."""
     assert trainer.val_dataloaders is not None
-    return first_pictures(trainer.val_dataloaders.dataset, count)
+    pictures = trainer.val_dataloaders.dataset
+    return pictures_at(pictures, spread(len(pictures), count))
 
 
-def first_pictures(dataset: Any, stop: int, start: int = 0) -> Tensor:
-    """The pictures of a data set from `start` to before `stop` or its end, (N, C, H, W) in [-1, 1]."""
-    pictures = torch.stack([dataset[index] for index in range(start, min(stop, len(dataset)))])
+def spread(length: int, count: int) -> Tensor:
+    """At most `count` row numbers, evenly from all over: neighbours in a folder are alike.
+
+    >>> spread(10, 4), spread(3, 4)
+    (tensor([0, 2, 5, 7]), tensor([0, 1, 2]))
+    """
+    return torch.arange(min(count, length)) * length // min(count, length)
+
+
+def pictures_at(dataset: Any, rows: Tensor) -> Tensor:
+    """The pictures of a data set in some rows, (N, C, H, W) in [-1, 1]."""
+    pictures = torch.stack([dataset[row] for row in rows.tolist()])
     return pictures if pictures.is_floating_point() else to_tensor(pictures)
 
 
@@ -123,7 +134,7 @@ class Alarms(pl.Callback):
         never = torch.iinfo(torch.int64).max
         step = torch.where(loss.isfinite(), never, trainer.global_step)
         self._first_bad = step if self._first_bad is None else torch.minimum(self._first_bad, step)
-        if (batch_idx + 1) % trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        if (batch_idx + 1) % (trainer.log_every_n_steps or _EVERY) == 0:  # type: ignore[attr-defined]
             self._check(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

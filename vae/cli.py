@@ -143,6 +143,11 @@ class LoomCLI(LightningCLI):
         options = self._options
         if options.trainer.precision is None:
             options.trainer.precision = best_precision(options.trainer.accelerator)
+        if str(options.trainer.precision) in ("bf16-true", "16-true", "64-true", "64"):
+            raise UserError(
+                f"--trainer.precision {options.trainer.precision}: the likelihood and what is measured want float32; "
+                "take bf16-mixed, 16-mixed or 32-true"
+            )
         name = source_name(options.data.source)
         runs = self._root / "checkpoints" / name
         resumed = Path(options.get("ckpt_path") or "")

@@ -79,7 +79,7 @@ class MorphLogger(pl.Callback):
                 logger.experiment.add_custom_scalars(_layout())
         pictures = self._pictures.to(pl_module.device)
         mu = vae.encode(pictures)[0]
-        prior = torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu)
+        prior = vae.awake(torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu))
 
         for logger in _tensorboards(trainer):
             step = trainer.global_step

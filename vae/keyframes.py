@@ -26,7 +26,7 @@ def named_keyframe(vae: VAE, word: str) -> Tensor:
         UserError: the picture is missing or broken.
     """
     if re.fullmatch(r"[+-]?\d+", word):
-        return seeded_keyframes(int(word), 1, vae.latent_dim)
+        return vae.awake(seeded_keyframes(int(word), 1, vae.latent_dim))
     pixels = torch.from_numpy(read(Path(word).expanduser(), vae.image_size, vae.channels))
     with torch.inference_mode():
         return vae.encode(to_tensor(pixels[None]))[0]

@@ -1,9 +1,9 @@
 """p(x|z): the decoder's distribution over pictures; its log density is the ELBO's reconstruction term.
 
-A calibrated likelihood has one scale for all pixels, set to its maximum-likelihood value given the residuals (Rybkin,
-Daniilidis and Levine, *Simple and Effective VAE Training with Calibrated Decoders*, ICML 2021, eq. 6). While training
-it is the batch's own; from then on it is the running value, so that what is measured on held-out pictures is the log
-density of one fixed distribution.
+A calibrated likelihood has one scale for all pixels (the wavelet one for all details and one for all means), set to its
+maximum-likelihood value given the residuals (Rybkin, Daniilidis and Levine, *Simple and Effective VAE Training with
+Calibrated Decoders*, ICML 2021, eq. 6). While training it is the batch's own; from then on it is the running value, so
+that what is measured on held-out pictures is the log density of one fixed distribution.
 """
 
 import math
@@ -130,7 +130,8 @@ class Wavelet(_Scaled):
         for running, band in zip(self.scales, haar(x - squash(logits)), strict=True):
             total = total + _normal(band.square(), self._calibrate(running, band.square().mean().sqrt()))
         with torch.no_grad():
-            self.scale.copy_((self.scales.square() @ self.scales.new_tensor([0.75, 0.25])).sqrt())
+            details, means = self.scales.square()
+            self.scale.copy_((0.75 * details + 0.25 * means).sqrt())
         return total
 
 

@@ -11,6 +11,8 @@ from vae.likelihoods import LikelihoodName
 from vae.likelihoods import likelihood as build_likelihood
 from vae.networks import Decoder, Encoder, check_size, frozen
 
+_ANY = 1e-6  # averaging the weights makes fractions of a flag
+
 
 class VAE(nn.Module):
     """A Gaussian posterior over `latent_dim` numbers and a convolutional decoder.
@@ -54,7 +56,7 @@ class VAE(nn.Module):
         check_size(image_size, channels, latent_dim, width)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
         self.encoder = Encoder(image_size, channels, latent_dim, width)
-        self.decoder = Decoder(image_size, channels, latent_dim, width, palette)
+        self.decoder = Decoder(image_size, channels, latent_dim, width, palette, self._heard)
         self.anchors = Anchors(channels, latent_dim) if anchor_share else None
         self.register_buffer("asleep", torch.zeros(latent_dim) if prune else None)
         self.likelihood = build_likelihood(likelihood, sigma, sigma_floor)
@@ -80,7 +82,7 @@ class VAE(nn.Module):
             anchored = self.anchors.mask > 0
             mu = torch.where(anchored, self.anchors(x), mu)
             logvar = torch.where(anchored, 2 * math.log(STD), logvar)
-        return self._awake(mu), self._awake(logvar)
+        return self.awake(mu), self.awake(logvar)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
@@ -98,19 +100,19 @@ class VAE(nn.Module):
 
     def decode(self, z: Tensor) -> Tensor:
         """The mean picture of p(x|z): (N, D) → (N, C, H, W) in [-1, 1]."""
-        images: Tensor = self.decoder(self._heard(z))
+        images: Tensor = self.decoder(z)
         return images
 
     def logits(self, z: Tensor) -> Tensor:
         """The same before squashing, see `vae.networks.Decoder.logits`."""
-        return self.decoder.logits(self._heard(z))
+        return self.decoder.logits(z)
 
     def _heard(self, z: Tensor) -> Tensor:
-        return self._awake(z if self.anchors is None else self.anchors.onto_sphere(z))
+        return self.awake(z if self.anchors is None else self.anchors.onto_sphere(z))
 
-    def _awake(self, values: Tensor) -> Tensor:
-        """(N, D) with 0 for the latents that sleep: averaging the weights makes fractions of `asleep`."""
-        return values if self.asleep is None else values.masked_fill(self.asleep > 0.5, 0)
+    def awake(self, values: Tensor) -> Tensor:
+        """(…, D) with 0 for the latents that sleep, so that they do not bend a path."""
+        return values if self.asleep is None else values.masked_fill(self.asleep > _ANY, 0)
 
     def cycle_error(self, z: Tensor, x: Tensor) -> Tensor:
         """How far the encoder is from finding latents again in their pictures, for the decoder to make it small.

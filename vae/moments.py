@@ -27,15 +27,16 @@ class Moments(nn.Module):
         self.register_buffer("second", torch.eye(latent_dim))
 
     def forward(self, mu: Tensor, logvar: Tensor) -> Tensor:
-        """() a number whose gradient is that of ‖E[z zᵀ] − I‖² + 2‖E[z]‖², running means with this batch taken in.
+        """() a number whose gradient is that of ‖E[z zᵀ] − I‖² + 2‖E[z]‖² at the running means, passed to this batch.
 
-        Near the prior that is 4 KL(Normal with these moments ‖ prior).
+        Near the prior that distance is 4 KL(Normal with these moments ‖ prior).
 
         Args:
             mu: (N, D).
             logvar: (N, D).
         """
-        mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
+        with torch.autocast(mu.device.type, enabled=False):
+            mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
         with torch.no_grad():
             self.mean.lerp_(mean, 1 - _MEMORY)
             self.second.lerp_(second, 1 - _MEMORY)

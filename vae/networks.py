@@ -1,11 +1,12 @@
 """Encoder and decoder: residual convolutions (He 2016) with GroupNorm (Wu and He 2018) and SiLU.
 
-Both halve or double the picture until its side is at most eight pixels; a linear layer joins that small map to the
-latents. The decoder adds position features at every scale, so that a place in the picture need not be guessed from
+Both halve or double the picture until its side is odd or at most eight pixels; a linear layer joins that small map to
+the latents. The decoder adds position features at every scale, so that a place in the picture need not be guessed from
 the borders.
 """
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -112,11 +113,33 @@ class Encoder(nn.Module):
         return mu, logvar.clamp(-12, 4)
 
 
-class Decoder(nn.Module):
-    """Latents (N, D) → images (N, C, H, W) in [-1, 1]."""
+def _everything(z: Tensor) -> Tensor:
+    return z
 
-    def __init__(self, image_size: int, channels: int, latent_dim: int, width: int, palette: int = 0) -> None:
+
+class Decoder(nn.Module):
+    """Latents (N, D) → images (N, C, H, W) in [-1, 1].
+
+    Args:
+        image_size: H and W.
+        channels: C.
+        latent_dim: D.
+        width: channels of the widest map.
+        palette: colours, see `Palette`; 0 is none.
+        hear: what of the latents reaches the layers, (N, D) → (N, D).
+    """
+
+    def __init__(
+        self,
+        image_size: int,
+        channels: int,
+        latent_dim: int,
+        width: int,
+        palette: int = 0,
+        hear: Callable[[Tensor], Tensor] = _everything,
+    ) -> None:
         super().__init__()
+        self.hear = hear
         widths = scales(image_size, width)[::-1]
         side = image_size >> len(widths)
         self.project = nn.Linear(latent_dim, widths[0] * side * side)
@@ -136,6 +159,7 @@ class Decoder(nn.Module):
 
     def logits(self, z: Tensor) -> Tensor:
         """The picture before squashing, (N, C, H, W): log p/(1 − p) of a pixel's brightness p = (x + 1)/2."""
+        z = self.hear(z)
         h = self.unflatten(self.project(z)).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.layers(h).float()
         return maps if self.palette is None else self.palette(z, maps)
@@ -165,8 +189,9 @@ class Palette(nn.Module):
 
     def forward(self, z: Tensor, maps: Tensor) -> Tensor:
         """Latents (N, D) and maps (N, C + K, H, W) → logits (N, C, H, W)."""
-        rest, masks = maps[:, : self.channels], maps[:, self.channels :]
-        return 2 * torch.einsum("nck,nkhw->nchw", self.colours(z).float(), (2 * masks).softmax(1)) + 0.2 * rest
+        rest, masks, colours = maps[:, : self.channels], maps[:, self.channels :], self.colours(z).float()
+        with torch.autocast(maps.device.type, enabled=False):
+            return 2 * torch.einsum("nck,nkhw->nchw", colours, (2 * masks).softmax(1)) + 0.2 * rest
 
 
 def squash(logits: Tensor) -> Tensor:

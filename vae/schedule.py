@@ -34,8 +34,10 @@ class Schedule(NamedTuple):
         >>> schedule = Schedule(100, 10, 0.3, 0.03, 0.4, 100, 0.4)
         >>> [schedule.sharpening(progress) for progress in (0, 0.59, 0.6, 1)]
         [False, False, True, True]
+        >>> schedule._replace(decoder_share=0).sharpening(1)
+        False
         """
-        return progress >= 1 - self.decoder_share
+        return self.decoder_share > 0 and progress >= 1 - self.decoder_share
 
     def current_beta(self, progress: float) -> float:
         """The KL's weight.
@@ -47,11 +49,21 @@ class Schedule(NamedTuple):
         return anneal(self.beta_start, self.beta, progress / self.beta_share if self.beta_share > 0 else 1)
 
     def floor(self, progress: float) -> float:
-        """What σ cannot fall below: a tenth of it once no latent can be overtaxed any more."""
+        """What σ cannot fall below: a tenth of it once no latent can be overtaxed any more.
+
+        >>> [round(Schedule(100, 10, 0.3, 0.03, 0.4, 100, 0.4).floor(progress), 6) for progress in (0.5, 0.7)]
+        [0.03, 0.003]
+        """
         return self.sigma_floor * (_FLOOR_WHILE_SHARPENING if self.sharpening(progress) else 1)
 
     def learning_rate(self, progress: float, step: int) -> float:
-        """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02."""
+        """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02.
+
+        >>> schedule = Schedule(100, 10, 0.3, 0.03, 0.4, 100, 0.4)
+        >>> points = ((0, 0), (0, 49), (0.4, 400), (0.7, 700), (1, 999))
+        >>> [round(schedule.learning_rate(progress, step), 4) for progress, step in points]
+        [0.01, 0.5, 1.0, 0.51, 0.02]
+        """
         warmup = min(1.0, (step + 1) / max(self.warmup_steps, 1))
         fall = max(0.0, (progress - self.hold_share) / max(1 - self.hold_share, 1e-9))
         return warmup * (_END_RATE + (1 - _END_RATE) * 0.5 * (1 + math.cos(math.pi * fall)))

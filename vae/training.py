@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from data.errors import UserError
-from vae.callbacks import Alarms, first_pictures, log_health
+from vae.callbacks import Alarms, log_health, pictures_at, spread
 from vae.critic import Critic
 from vae.elbo import Elbo, bits_per_dim, kl_divergence, objective
 from vae.health import AggregatePosterior
@@ -23,10 +23,24 @@ from vae.schedule import Schedule
 from vae.unseen import unseen_latents
 
 _IWAE_SAMPLES = 64
+_VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
 _ANCHORING, _AT_ONCE = 4096, 64
 _WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
-_AMOUNTS = ("beta", "beta_start", "free_bits", "sigma_floor", "moments", "prune", "critic", "cycle", "palette", "lr")
-_SHARES = ("anchor_share", "decoder_share", "ema_decay")
+_AMOUNTS = (
+    "beta",
+    "beta_start",
+    "free_bits",
+    "sigma_floor",
+    "moments",
+    "prune",
+    "critic",
+    "cycle",
+    "palette",
+    "lr",
+    "warmup_steps",
+    "weight_decay",
+)
+_SHARES = ("beta_share", "hold_share", "anchor_share", "decoder_share", "ema_decay")
 
 
 class VAETraining(pl.LightningModule):
@@ -38,7 +52,7 @@ class VAETraining(pl.LightningModule):
         latent_dim: D, how many numbers describe a picture.
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
         likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
-        sigma: fixed scale of a gaussian or laplace likelihood, on pixels in [-1, 1]; null calibrates it (σ-VAE).
+        sigma: fixed scale of a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it (σ-VAE).
         sigma_floor: what a calibrated scale cannot fall below; larger leaves more room to the KL term.
         beta: weight of the KL term at the end of its schedule (β-VAE, Higgins 2017).
         beta_start: its weight at the start: 0 is KL warm-up (Bowman 2016), a large one unfolds the latent space first.
@@ -112,18 +126,30 @@ class VAETraining(pl.LightningModule):
         self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
         self.to(memory_format=torch.channels_last)
         if compile:
+            torch._dynamo.config.recompile_limit = _VARIANTS
             for part in (self.vae.encoder.features, self.vae.decoder.layers):
                 part.compile()
         self._reached = 0.0
         self.train_posterior, self.val_posterior = AggregatePosterior(latent_dim), AggregatePosterior(latent_dim)
 
     def setup(self, stage: str) -> None:
-        """Fits the anchors to the training pictures."""
+        """Fits the anchors to training pictures, up to 4,096 of them from all over the set."""
         if stage == "fit" and self.vae.anchors is not None:
             pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
-            starts = range(0, min(_ANCHORING, len(pictures)), _AT_ONCE)
-            batches = (first_pictures(pictures, start + _AT_ONCE, start) for start in starts)
+            rows = torch.split(spread(len(pictures), _ANCHORING), _AT_ONCE)
+            batches = (pictures_at(pictures, some) for some in rows)
             self.vae.anchors.fit(batches, self.recipe.anchor_share)
+
+    def on_fit_start(self) -> None:
+        """Every process draws noise of its own."""
+        if self.global_rank:
+            torch.manual_seed(torch.initial_seed() + self.global_rank)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """What rests gets no gradient, rather than one of 0, which AdamW would count as a step."""
+        for part in (self.vae.encoder if self._sharpening else self.critic,):
+            for weight in part.parameters() if part is not None else ():
+                weight.grad = None
 
     @property
     def progress(self) -> float:
@@ -131,7 +157,8 @@ class VAETraining(pl.LightningModule):
         trainer = self.trainer
         ends = [float(trainer.max_steps)] if trainer.max_steps > 0 else []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            ends.append(trainer.max_epochs * trainer.num_training_batches / trainer.accumulate_grad_batches)
+            batches = trainer.num_training_batches / trainer.accumulate_grad_batches
+            ends.append(trainer.max_epochs * (math.ceil(batches) if batches < math.inf else batches))
         return min(1.0, trainer.global_step / max(min(ends, default=math.inf), 1))
 
     @property
@@ -148,7 +175,7 @@ class VAETraining(pl.LightningModule):
         checkpoint["progress"] = self._furthest
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Reads what `on_save_checkpoint` noted; what only training needs may be missing."""
+        """Reads what `on_save_checkpoint` noted; to validate, what only training needs may be missing."""
         own = {name: value for name, value in self.state_dict().items() if not name.startswith("vae.")}
         checkpoint["state_dict"] = {**own, **checkpoint["state_dict"]}
         self._reached = checkpoint.get("progress", 0.0)
@@ -156,7 +183,8 @@ class VAETraining(pl.LightningModule):
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
-        return [Alarms(), EMAWeightAveraging(decay=self.recipe.ema_decay)] if fitting else [Alarms()]
+        device = self.trainer.strategy.root_device  # by itself it would stay where the weights are now, on the CPU
+        return [Alarms(), *([EMAWeightAveraging(device, decay=self.recipe.ema_decay)] if fitting else [])]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
