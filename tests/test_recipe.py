@@ -19,6 +19,7 @@ from vae.likelihoods import haar
 from vae.model import VAE
 from vae.moments import Moments
 from vae.networks import Palette
+from vae.optimizer import clip
 from vae.paths import slerp
 from vae.unseen import unseen_latents
 
@@ -261,6 +262,19 @@ def test_the_cycle_error_is_that_of_the_codes_of_decoded_pictures_and_teaches_th
     error.backward()
     assert all(weight.grad is None for weight in vae.encoder.parameters())
     assert vae.decoder.project.weight.grad.abs().sum() > 0
+
+
+# Clipping
+
+
+def test_each_part_is_clipped_to_a_norm_of_its_own():
+    parts = [nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)]
+    for part, size in zip(parts, (100.0, 10.0, 0.1), strict=True):
+        part.weight.grad = torch.tensor([[size, 0, 0]])
+    clip([*parts, None], 1.0)
+    assert_close(torch.tensor([part.weight.grad.norm() for part in parts]), torch.tensor([1, 1, 0.1]))
+    clip([*parts], None)
+    assert_close(parts[2].weight.grad, torch.tensor([[0.1, 0, 0]]))
 
 
 # Palette
