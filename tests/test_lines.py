@@ -8,7 +8,7 @@ from torch.testing import assert_close
 
 import render
 from data import lines_benchmark as lines
-from vae import lines_scores
+from vae import checkpoint, lines_scores
 from vae.model import VAE
 
 
@@ -116,6 +116,15 @@ def test_the_table_has_a_row_for_every_path_and_control(angles):
         "path", "linear", "slerp", "slerp, even", "rotation", "cross-fade", "hard cut",
     ]  # fmt: skip
     assert len({len(row) for row in told}) == 1
+
+
+def test_the_shipped_model_turns_its_lines(angles):
+    path = render._SHIPPED.with_name("lines.ckpt")
+    assert path.stat().st_size < 3_000_000
+    found = lines_scores.score_paths(checkpoint.load_vae(path), angles[:16])["slerp"]
+    assert found.distance < 0.12e-3
+    assert found.smoothness < 0.025
+    assert found.end_error < 0.3
 
 
 def test_a_model_of_other_pictures_is_refused(one_line_error):
