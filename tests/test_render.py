@@ -13,7 +13,10 @@ from conftest import Run, scene
 from PIL import Image
 
 import render
+from data.patterns import patterns
+from data.pixels import to_tensor
 from vae import checkpoint
+from vae.smoothness import decode, encode
 
 SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
 
@@ -183,6 +186,12 @@ def test_the_shipped_checkpoint_is_small_and_plain():
         "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version",
     }  # fmt: skip
     assert (checkpoint.load_vae(render._SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
+
+
+def test_the_shipped_checkpoint_draws_fresh_patterns_again():
+    x = to_tensor(patterns(123, torch.arange(32), 64))
+    vae = checkpoint.load_vae(render._SHIPPED)
+    assert (decode(vae, encode(vae, x)) - x).square().mean().sqrt() < 0.08
 
 
 @pytest.mark.parametrize(
