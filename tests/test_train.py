@@ -1,4 +1,5 @@
 import io
+import os
 import re
 import shutil
 import subprocess
@@ -299,6 +300,7 @@ def test_help_texts_are_the_docstrings(capsys):
         ["fit", "--model.ema_decay=2"],
         ["fit", "--data.seed=12345678901234567890123"],
         ["fit", "--trainer.devices=0"],
+        ["fit", "--trainer.max_epochs=-1"],
     ],
     ids=str,
 )
@@ -330,6 +332,15 @@ def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
     )
     (metrics,) = (tmp_path / "csv").rglob("metrics.csv")
     assert "smoothness/cycle/slerp" in metrics.read_text()
+
+
+@pytest.mark.parametrize("written", ["--trainer.callbacks=", "--trainer.callbacks+="])
+def test_a_callback_joins_ours(run: Run, tmp_path: Path, written: str):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    callback = f"{written}lightning.pytorch.callbacks.LearningRateMonitor"
+    train.main(small.arguments(callback, "--watch.every_n_epochs=0"))
+    assert (small.checkpoints / "last.ckpt").is_file()
+    assert any(tag.startswith("lr-") for tag in events(small.logs).Tags()["scalars"])
 
 
 def test_watching_can_be_turned_off(run: Run, tmp_path: Path):
@@ -419,13 +430,29 @@ def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
     assert [value < 1e-6 for value in kl.tolist()] == [bool(flag) for flag in asleep or [0, 0, 0, 0]]
 
 
+def trained_weights(run: Run, root: Path, *options: str) -> dict[str, torch.Tensor]:
+    small = Run(root, run.pictures, run.cache, "", "")
+    unwatched = ["--watch.every_n_epochs=0", "--trainer.logger=false"]
+    train.main(small.arguments("--model.latent_dim=8", *unwatched, *options))  # more latents than anchors
+    return checkpoint.load_vae(checkpoint.newest(small.checkpoints.parent)).state_dict()
+
+
+@pytest.fixture(scope="module")
+def usual_weights(run: Run, tmp_path_factory) -> dict[str, torch.Tensor]:
+    return trained_weights(run, tmp_path_factory.mktemp("usual"))
+
+
 @pytest.mark.parametrize(
     "off",
     [
         ["likelihood=gaussian"],
         ["likelihood=bernoulli"],
-        ["sigma_floor=0"],
+        ["sigma_floor=2"],
         ["beta_start=10"],
+        ["beta=1"],
+        ["free_bits=9"],
+        ["hold_share=0"],
+        ["ema_decay=0"],
         ["moments=0"],
         ["anchor_share=0"],
         ["decoder_share=0"],
@@ -446,11 +473,22 @@ def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
     ],
     ids=" ".join,
 )
-def test_every_part_of_the_recipe_is_off_or_on_by_its_option(run: Run, tmp_path: Path, off: list[str]):
-    small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments(*[f"--model.{option}" for option in off], "--watch.every_n_epochs=0"))
-    vae = checkpoint.load_vae(small.checkpoints / "last.ckpt")
-    assert vae.sample(2, torch.Generator().manual_seed(0)).isfinite().all()
+def test_every_part_of_the_recipe_is_off_or_on_by_its_option(
+    usual_weights: dict[str, torch.Tensor], run: Run, tmp_path: Path, off: list[str]
+):
+    weights = trained_weights(run, tmp_path, *[f"--model.{option}" for option in off])
+    assert parts(weights, "encoder.").isfinite().all()
+    assert parts(weights, "decoder.").isfinite().all()
+    both = weights.keys() & usual_weights.keys()
+    assert weights.keys() != usual_weights.keys() or any(not torch.equal(weights[n], usual_weights[n]) for n in both)
+
+
+def test_the_same_seed_trains_the_same_model(usual_weights: dict[str, torch.Tensor], run: Run, tmp_path: Path):
+    weights = trained_weights(run, tmp_path)
+    assert weights.keys() == usual_weights.keys()
+    assert all(torch.equal(weights[name], usual_weights[name]) for name in weights)
+    other = trained_weights(run, tmp_path, "--seed_everything=1")
+    assert not torch.equal(parts(other, "decoder."), parts(weights, "decoder."))
 
 
 @pytest.mark.parametrize(
@@ -500,18 +538,33 @@ def test_compiling_keeps_the_checkpoint_loadable(run: Run, tmp_path: Path, monke
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
 
 
+KEEP_EACH_RANK = """
+import lightning.pytorch as pl, torch
+
+class Keep(pl.Callback):
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        learnt = dict(pl_module.named_parameters())
+        torch.save({"learnt": learnt, "noise": torch.rand(4)}, f"rank{trainer.global_rank}.pt")
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_train_together(run: Run, tmp_path: Path):
     here = Path(train.__file__).parent
     small = Run(tmp_path, run.pictures, run.cache, "", "")
+    (tmp_path / "ranks.py").write_text(KEEP_EACH_RANK)
     together = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
-    command = [sys.executable, here / "train.py", *small.arguments(*together)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    command = [sys.executable, here / "train.py", *small.arguments(*together, "--trainer.callbacks=ranks.Keep")]
+    paths = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Render:") == 1
     assert checkpoint.read(small.checkpoints / "last.ckpt")["epoch"] == EPOCHS - 1
     assert [path.name for path in small.checkpoints.parent.iterdir()] == ["version_0"]
     assert len(events(small.logs).Images("morph/loop")) == EPOCHS
+    ours, theirs = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
+    assert all(torch.equal(ours["learnt"][name], theirs["learnt"][name]) for name in ours["learnt"])
+    assert not torch.equal(ours["noise"], theirs["noise"])
 
 
 @pytest.mark.slow

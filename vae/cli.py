@@ -148,6 +148,11 @@ class LoomCLI(LightningCLI):
                 f"--trainer.precision {options.trainer.precision}: the likelihood and what is measured want float32; "
                 "take bf16-mixed, 16-mixed or 32-true"
             )
+        if self.subcommand == "fit" and options.trainer.max_epochs == -1 and options.trainer.max_steps == -1:
+            raise UserError(
+                "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
+                "name it with --trainer.max_epochs or --trainer.max_steps"
+            )
         name = source_name(options.data.source)
         runs = self._root / "checkpoints" / name
         resumed = Path(options.get("ckpt_path") or "")
@@ -173,11 +178,11 @@ class LoomCLI(LightningCLI):
             monitor, mode = monitored(self._options.checkpoint_metric)
             kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
             kwargs["callbacks"] = [
-                *(chosen.callbacks or []),
+                *_listed(chosen.callbacks),
                 ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **kept),
                 ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **kept),
             ]
-        kwargs["plugins"] = [*(chosen.plugins or []), WholeCheckpointIO()]
+        kwargs["plugins"] = [*_listed(chosen.plugins), WholeCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **arguments: Any) -> None:
@@ -211,6 +216,11 @@ class LoomCLI(LightningCLI):
         print(f"\nTrained {done} epochs. Checkpoint: {last}{kept}")
         print(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
         print(f"Render: python render.py --checkpoint {last}")
+
+
+def _listed(chosen: Any) -> list[Any]:
+    """Lightning takes one callback or plugin as well as a list."""
+    return list(chosen) if isinstance(chosen, (list, tuple)) else [] if chosen is None else [chosen]
 
 
 def best_precision(accelerator: Any) -> str:
