@@ -14,7 +14,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.errors import UserError, told_in_one_line
 from data.module import ImageData
-from vae.cli import KeepConfig, LoomCLI, Parser
+from vae.cli import LoomCLI, Parser
+from vae.keeping import KeepConfig
 from vae.training import VAETraining
 
 _NOT_OURS = (

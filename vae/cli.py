@@ -1,6 +1,5 @@
 """What LightningCLI lacks: folders for runs, resuming without surprises, the last lines."""
 
-import io
 import re
 import sys
 from pathlib import Path
@@ -9,17 +8,16 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import yaml
-from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from data.errors import UserError
-from data.files import save
 from data.module import full_source, source_name
 from vae import checkpoint
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
+from vae.keeping import WholeCheckpointIO
 
 _LINKED = ("image_size", "channels")
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
@@ -32,26 +30,6 @@ class Parser(LightningArgumentParser):
         """Prints the message and exits with code 2."""
         print(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", file=sys.stderr)
         raise SystemExit(2)
-
-
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place."""
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Called on the first process alone."""
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        save(content.getvalue(), Path(path))
-
-
-class KeepConfig(SaveConfigCallback):
-    """Writes `config.yaml`, which `--config` takes, beside the run's checkpoints."""
-
-    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Called on the first process alone."""
-        if stage == "fit" and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
-            text = self.parser.dump(self.config, skip_none=False)
-            save(text.encode(), Path(str(trainer.checkpoint_callback.dirpath)) / "config.yaml")
 
 
 class LoomCLI(LightningCLI):
