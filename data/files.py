@@ -5,6 +5,22 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from data.errors import UserError
+
+
+def check_places(*paths: Path) -> None:
+    """Raises `UserError` unless all files could be written, none in the place of another."""
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; name a file")
+        nearest = next(parent for parent in path.absolute().parents if parent.exists())
+        if not nearest.is_dir():
+            raise UserError(f"{path}: cannot be written, {nearest} is a file")
+    places = [path.absolute() for path in paths]
+    for place in places:
+        if sum(place == other or place in other.parents for other in places) > 1:
+            raise UserError(f"{place}: is asked for twice; give each result a name of its own")
+
 
 def save(content: bytes, path: Path) -> None:
     """Writes bytes to a file; a crash leaves what was there before, or all of the new content.

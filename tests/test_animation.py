@@ -1,6 +1,7 @@
 """Animations are read back by other programs' means: Pillow for pictures, PyAV for video."""
 
 import os
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from data.errors import UserError
-from vae.animation import SUFFIXES, delays, write, write_still
+from vae.animation import SUFFIXES, delays, encode, write, write_still
 
 VIDEO = (".mp4", ".webm")
 LOSSLESS = (".png", "")
@@ -256,3 +257,11 @@ def test_a_bad_place_for_a_still_is_refused_and_nothing_changes(name, tmp_path):
     with pytest.raises(UserError):
         write_still(movie(1)[0], tmp_path / name)
     assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
+    film = [np.full((32, 32, 3), 40 * index, np.uint8) for index in range(3)]
+    first = encode(film, suffix, 10)
+    time.sleep(1.1)
+    assert encode(film, suffix, 10) == first

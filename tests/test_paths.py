@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from data.errors import UserError
-from vae.paths import PATHS, linear, slerp
+from vae.paths import PATHS, linear, slerp, spline
 
 every_path = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 open_and_closed = pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
@@ -57,7 +57,7 @@ def test_no_step_is_longer_than_its_time_allows(path, closed):
     assert (steps > 0).all()
 
 
-@every_path
+@pytest.mark.parametrize("path", [linear, slerp])  # a spline's ends bend its whole length
 def test_open_and_closed_agree_before_the_last_keyframe(path):
     keyframes, t = normal(4, 5), torch.linspace(0, 3, 50, dtype=DOUBLE)
     assert_close(path(keyframes, t, True), path(keyframes, t, False), rtol=0, atol=1e-12)
@@ -200,3 +200,48 @@ def test_slerp_of_nearly_parallel_vectors_keeps_lengths_and_ends(sign, dtype, ex
 def test_slerp_neither_underflows_nor_overflows_in_float32(size):
     keyframes = size * torch.eye(2)
     assert_close(slerp(keyframes, times(0.5)) / size, torch.full((1, 2), math.sqrt(0.5)))
+
+
+def derivatives(path, keyframes, at, closed, side):
+    """Velocity and acceleration just before (−1) or after (1) a time, by one-sided differences of second order."""
+    h = side * 1e-4
+    z = path(keyframes, at + h * torch.arange(4, dtype=DOUBLE), closed)
+    return (-3 * z[0] + 4 * z[1] - z[2]) / (2 * h), (2 * z[0] - 5 * z[1] + 4 * z[2] - z[3]) / h**2
+
+
+@pytest.mark.parametrize("count", [3, 4, 8])
+@open_and_closed
+def test_a_spline_has_no_kink_at_its_keyframes_and_the_others_have(count, closed):
+    keyframes = normal(count, 6)
+    for k in range(0 if closed else 1, count if closed else count - 1):
+        end = count if closed and k == 0 else k
+        for smooth in (slerp, spline):
+            before, after = (
+                derivatives(smooth, keyframes, end, closed, -1),
+                derivatives(smooth, keyframes, k, closed, 1),
+            )
+            kinks = [(a - b).norm() / b.norm() for a, b in zip(before, after, strict=True)]
+            assert (max(kinks) < 1e-3) == (smooth is spline)
+
+
+@open_and_closed
+def test_a_spline_through_keyframes_of_one_length_stays_near_that_length(closed):
+    z = spline(3 * unit(5, 16), torch.linspace(0, 5 if closed else 4, 201, dtype=DOUBLE), closed)
+    assert_close(z.norm(dim=1), torch.full((201,), 3.0, dtype=DOUBLE))
+
+
+def test_a_spline_through_two_keyframes_is_their_great_circle():
+    keyframes, t = unit(2, 8), torch.linspace(0, 1, 21, dtype=DOUBLE)
+    z = spline(keyframes, t)
+    away = z - z @ torch.linalg.pinv(keyframes) @ keyframes
+    assert away.abs().max() < 1e-12
+    assert (angle_between(z[:-1], z[1:]) > 0).all()
+
+
+@open_and_closed
+@pytest.mark.parametrize("dims", [1, 2, 5])
+def test_a_spline_between_opposite_keyframes_does_not_jump(closed, dims):
+    keyframes = torch.ones(2, dims, dtype=DOUBLE) * times(1, -1)[:, None]
+    z = spline(keyframes, torch.linspace(0, 1, 10_001, dtype=DOUBLE), closed)
+    assert z.isfinite().all()
+    assert z.diff(dim=0).norm(dim=1).max() < 1e-2

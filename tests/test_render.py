@@ -1,4 +1,6 @@
 import ast
+import json
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -14,8 +16,9 @@ from PIL import Image
 
 import render
 from data.patterns import patterns
-from data.pixels import to_tensor
+from data.pixels import to_tensor, to_uint8
 from vae import checkpoint
+from vae.keyframes import named_keyframe, seeded_keyframes
 from vae.smoothness import decode, encode
 
 SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
@@ -68,14 +71,14 @@ def test_every_command_writes_every_format(shot, command, words, count, suffix):
     assert len(frames) == count
     assert suffix == "" or duration == pytest.approx(count / 12, abs=0.011)
     height, width, _ = frames[0].shape
-    assert width == 32
+    assert width == (32 if command != "compare" else 64)
     assert height == 32 if command != "compare" else height > 64
     assert not np.array_equal(frames[0], frames[-1])
 
 
 def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
-    keyframes = render.seeded_keyframes(5, 2, vae.latent_dim)
+    keyframes = seeded_keyframes(5, 2, vae.latent_dim)
     with torch.inference_mode():
         expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     for command in ("linear", "slerp"):
@@ -115,7 +118,7 @@ def test_a_frame_does_not_depend_on_how_many_there_are(shot):
 
 
 def test_more_keyframes_do_not_change_the_first():
-    assert torch.equal(render.seeded_keyframes(3, 5, 16)[:2], render.seeded_keyframes(3, 2, 16))
+    assert torch.equal(seeded_keyframes(3, 5, 16)[:2], seeded_keyframes(3, 2, 16))
 
 
 def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
@@ -124,7 +127,7 @@ def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
     frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
-        z = torch.cat([render.named_keyframe(vae, str(tmp_path / "cat.png")), render.seeded_keyframes(7, 1, 4)])
+        z = torch.stack([named_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_keyframes(7, 1, 4)[0]])
         expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     assert abs(frames[0].astype(int) - expected[0]).max() <= 1
     assert abs(frames[3].astype(int) - expected[1]).max() <= 1
@@ -138,15 +141,92 @@ def test_nearest_keeps_hard_pixels_and_odd_sizes_work(shot):
     assert frame.shape == (46, 46, 3)
 
 
-def test_compare_shows_linear_above_slerp_in_step(shot):
-    words = ["--frames=5", "--seed=3"]
-    both, _ = frames_of(shot("compare", "both", *words))
-    above, _ = frames_of(shot("linear", "above", *words))
-    below, _ = frames_of(shot("slerp", "below", *words))
-    half = both[0].shape[0] // 2
-    for pair, a, b in zip(both, above, below, strict=True):
-        assert np.array_equal(pair[:32], a)
-        assert np.array_equal(pair[half : half + 32], b)
+@pytest.mark.parametrize("pace", ["latent", "image"])
+def test_compare_shows_its_paths_in_step_with_a_mark_that_moves(shot, pace, capsys):
+    words = ["--frames=5", "--seed=3", f"--pace={pace}"]
+    both, _ = frames_of(shot("compare", "both", *words, "--paths", "slerp", "linear"))
+    above, _ = frames_of(shot("slerp", "above", *words))
+    below, _ = frames_of(shot("linear", "below", *words))
+    tile = 32 + 20
+    charts = [frame[2 * tile :] for frame in both]
+    assert len({chart.tobytes() for chart in charts}) == 5
+    for k in (0, -1):
+        assert np.array_equal(both[k][:32], above[k])
+        assert np.array_equal(both[k][tile : tile + 32], below[k])
+    if pace == "latent":
+        assert all(np.array_equal(frame[:32], alone) for frame, alone in zip(both, above, strict=True))
+    told = capsys.readouterr().out
+    assert re.search(r"^slerp +\d", told, re.MULTILINE)
+    assert "sharp_mid" in told
+
+
+def test_compare_takes_several_checkpoints(run: Run, shot, capsys):
+    best = str(run.checkpoints / "best.ckpt")
+    last = str(run.checkpoints / "last.ckpt")
+    frames, _ = frames_of(shot("compare", "two", "--frames=3", "--checkpoint", best, last))
+    assert len(frames) == 3
+    assert {"best.ckpt", "last.ckpt"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
+
+
+def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp_path, capsys):
+    frames, _ = frames_of(shot("route", "way", "--frames=5", "--count=3", "--report=numbers.json"))
+    assert len(frames) == 9
+    assert re.search(r"bent \d of 2 stretches", capsys.readouterr().out)
+    content = json.loads((tmp_path / "numbers.json").read_text())
+    assert content["walks"]["route"].keys() == {"cycle", "off_manifold", "sharp_mid", "jump", "step", "detour"}
+    assert len(content["bent"]["route"]) == 2
+    assert content["frames"] == 9
+
+
+@pytest.mark.parametrize("words", [[], ["--style=circle"], ["--style=noise", "--count=6"], ["--path=route"]], ids=str)
+def test_a_loop_proves_that_it_closes(shot, capsys, words):
+    frames, _ = frames_of(shot("loop", "round", "--frames=6", "--size=256", *words))
+    told = re.search(r"is (\d+\.\d+) of the median step; (\d+) frames shown twice", capsys.readouterr().out)
+    assert told
+    assert 0.5 < float(told[1]) < 2
+    assert int(told[2]) == 0
+    steps = [np.abs(b.astype(float) - a).mean() for a, b in pairwise([*frames, frames[0]])]
+    assert steps[-1] < 2.5 * np.median(steps)
+
+
+def test_frames_rest_on_keyframes(shot):
+    _, duration = frames_of(shot("linear", "rest.gif", "--frames=4", "--count=3", "--hold=5", "--fps=10"))
+    assert duration == pytest.approx((7 + 3 * 5) / 10)
+    folder, _ = frames_of(shot("linear", "rest", "--frames=4", "--count=3", "--hold=5"))
+    assert len(folder) == 22
+    assert all(np.array_equal(folder[0], frame) for frame in folder[:6])
+    assert not np.array_equal(folder[5], folder[6])
+
+
+def test_saved_latents_come_back_as_keyframes(shot):
+    way, _ = frames_of(shot("slerp", "way", "--frames=5", "--seed=4", "--save-latents=walk.npz"))
+    again, _ = frames_of(shot("slerp", "again", "--frames=2", "--keyframes", "walk.npz:2", "walk.npz:-1"))
+    assert np.array_equal(again[0], way[2])
+    assert np.array_equal(again[1], way[4])
+
+
+def test_a_grid_shows_walks_of_their_own_in_step(shot):
+    frames, _ = frames_of(shot("slerp", "tiles", "--grid=3x2", "--frames=4", "--pace=latent"))
+    assert frames[0].shape == (64, 96, 3)
+    tiles = [frames[0][y : y + 32, x : x + 32].tobytes() for y in (0, 32) for x in (0, 32, 64)]
+    assert len(set(tiles)) == 6
+    alone, _ = frames_of(shot("slerp", "alone", "--frames=4", "--pace=latent"))
+    assert all(np.array_equal(frame[:32, :32], one) for frame, one in zip(frames, alone, strict=True))
+
+
+def test_truncation_moves_seeds_towards_the_mean(shot, run: Run):
+    mean = checkpoint.load_vae(run.checkpoints / "last.ckpt").decode(torch.zeros(1, 4))
+    expected = to_uint8(mean)[0].numpy()
+    (frame, *_), _ = frames_of(shot("slerp", "mean", "--truncation=0", "--frames=2"))
+    assert abs(frame.astype(int) - expected).max() <= 1
+
+
+def test_stills_of_latents_and_of_the_prior(shot, capsys):
+    sheet = iio.imread(shot("traverse", "traverse.png", "--steps=5", "--rows=3"))
+    assert sheet.shape[1] == 5 * 32
+    assert sheet.shape[0] == 3 * (32 + 20)
+    assert "3 latents" in capsys.readouterr().out
+    assert iio.imread(shot("samples", "samples.png", "--grid=4x3")).shape == (96, 128, 3)
 
 
 @pytest.mark.parametrize("steps", [2, 8])
@@ -170,7 +250,7 @@ def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, 
         frames, duration = frames_of(run.root / "renders" / f"{name}.gif")
         assert len(frames) >= 20
         assert duration >= 1
-        assert frames[0].shape[1] == 256
+        assert frames[0].shape[1] == (512 if name == "compare" else 256)
 
 
 def test_without_any_training_the_shipped_checkpoint_is_used(tmp_path, monkeypatch, capsys):
@@ -218,6 +298,23 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["linear", "--resample=cubic"], "resample"),
         (["linear", "--framez=3"], "framez"),
         (["loop", "--count=2"], "2 keyframes"),
+        (["loop", "--style=circle", "--count=3"], "3 keyframes"),
+        (["loop", "--style=noise", "--count=5"], "5 latents"),
+        (["linear", "--hold=-1"], "hold"),
+        (["linear", "--grid=3"], "grid"),
+        (["linear", "--grid=2x2", "--keyframes", "1", "2"], "--grid"),
+        (["linear", "--max-size=small"], "max_size"),
+        (["linear", "--max-size=10", "--frames=2", "--size=16"], "max_size"),
+        (["linear", "--max-size=1MB", "--out=frames"], "folder"),
+        (["linear", "--save-latents=walk.txt"], "walk.txt"),
+        (["linear", "--keyframes", "none.npz:3", "1"], "none.npz"),
+        (["linear", "--truncation=nan"], "truncation"),
+        (["compare", "--paths", "linear", "zigzag"], "zigzag"),
+        (["traverse", "--keyframes", "1", "2"], "2 keyframes"),
+        (["samples", "--grid=100x100"], "grid"),
+        (["explore", "--out=page.gif"], "page.gif"),
+        (["explore", "--keyframes", "1", "2", "3"], "3 keyframes"),
+        (["explore", "--sets=0"], "sets"),
         (["strip", "--out=strip.mp4"], "strip.mp4"),
         (["strip", "--steps=1"], "steps"),
         (["strip", "--fps=3"], "fps"),

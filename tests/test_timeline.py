@@ -8,7 +8,8 @@ import torch
 from torch.testing import assert_close
 
 from data.errors import UserError
-from vae.timeline import EASINGS, cubic_bezier, easing, even_pace, times
+from vae.pace import even_pace
+from vae.timeline import EASINGS, cubic_bezier, easing, times
 
 CURVES = [  # every corner of what is allowed, and some that people use
     (0.1, 0.9, 0.2, 1),

@@ -11,7 +11,7 @@ Delays carry their rounding forward, so that an animation runs at its true frame
 import io
 import shutil
 import tempfile
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Iterator, Sized
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -37,6 +37,15 @@ _VIDEO: dict[str, tuple[str, dict[str, str]]] = {
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
 }
 SUFFIXES = (*_PILLOW, *_VIDEO)
+# what can be given up for a smaller file, step by step: colours of a picture, quality from 100 down, or CRF from 0 up
+QUALITIES: dict[str, tuple[int, ...]] = {
+    ".gif": (128, 64, 32, 16),
+    ".png": (256, 64, 16),
+    ".webp": (75, 50, 25, 10),
+    ".avif": (65, 45, 30, 15),
+    ".mp4": (22, 28, 34, 40),
+    ".webm": (32, 40, 48, 56),
+}
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
 _FASTEST_GIF = 50  # players slow down delays under 2/100 s
 _SLOWEST = 0.01  # a GIF's delay has 16 bits
@@ -71,7 +80,7 @@ def delays(count: int, fps: float, ticks: int) -> list[int]:
     return [end - start for start, end in zip([0, *ends], ends, strict=False)]
 
 
-def encode(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
+def encode(frames: Iterable[Frame], suffix: str, fps: float, quality: int | None = None) -> bytes:
     """An animation as a file's bytes.
 
     Args:
@@ -79,24 +88,43 @@ def encode(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
             one by one.
         suffix: one of `SUFFIXES`.
         fps: frames a second.
+        quality: one of `QUALITIES` of the suffix; null is the usual one.
     """
     if suffix in _VIDEO:
-        return _encode_video(frames, suffix, fps)
+        return _encode_video(frames, suffix, fps, quality)
     ticks, name, options = _PILLOW[suffix]
     sized = frames if isinstance(frames, Sized) else list(frames)
     durations = [delay * 1000 // ticks for delay in delays(len(sized), fps, ticks)]
-    images = map(Image.fromarray, sized)
+    images: Iterator[Image.Image] = map(Image.fromarray, sized)
+    if quality is not None and suffix in (".gif", ".png"):
+        few = (image.quantize(quality, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in images)
+        images = few if suffix == ".gif" else (image.convert("RGB") for image in few)
+    elif quality is not None:
+        options = options | {"quality": quality}
     first = next(images)
     rest = images if suffix == ".gif" else list(images)  # the GIF encoder alone takes them one by one
     file = io.BytesIO()
     first.save(file, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
-    return file.getvalue()
+    return _timeless(file.getvalue()) if suffix == ".avif" else file.getvalue()
 
 
-def _encode_video(frames: Iterable[Frame], suffix: str, fps: float) -> bytes:
+def _timeless(content: bytes) -> bytes:
+    """An AVIF sequence without the time of its writing, so that like frames make like bytes (ISO 14496-12)."""
+    plain = bytearray(content)
+    for box in (b"mvhd", b"tkhd", b"mdhd"):
+        start = content.find(box) + len(box)
+        if start >= len(box):
+            size = 16 if plain[start] == 1 else 8  # two times; a version and three bytes of flags come before them
+            plain[start + 4 : start + 4 + size] = bytes(size)
+    return bytes(plain)
+
+
+def _encode_video(frames: Iterable[Frame], suffix: str, fps: float, quality: int | None) -> bytes:
     import av  # its start-up is spared to those who write no video
 
     codec, options = _VIDEO[suffix]
+    if quality is not None:
+        options = options | {"crf": str(quality)}
     file = io.BytesIO()
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
@@ -128,6 +156,18 @@ def write(frames: Iterable[Frame], path: Path, fps: float) -> None:
             save(encode(frames, path.suffix.lower(), fps), path)
         else:
             _write_folder(frames, path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Writes an encoded animation, whole or not at all.
+
+    Raises:
+        UserError: a place that cannot be written to.
+    """
+    try:
+        save(content, path)
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 

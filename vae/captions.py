@@ -12,11 +12,11 @@ def _text_size(side: int) -> int:
     return max(10, side // 12)
 
 
-def caption(frame: Frame, text: str) -> Frame:
+def caption(frame: Frame, text: str, ink: tuple[int, int, int] = _INK) -> Frame:
     """The frame with a line of text, centred, on white below it: (H, W, 3) → (H + text, W, 3)."""
     font = ImageFont.load_default(_text_size(frame.shape[0]))
     bar = Image.new("RGB", (frame.shape[1], 2 * _text_size(frame.shape[0])), _PAPER)
-    ImageDraw.Draw(bar).text((bar.width / 2, bar.height / 2), text, _INK, font, anchor="mm")
+    ImageDraw.Draw(bar).text((bar.width / 2, bar.height / 2), text, ink, font, anchor="mm")
     return np.concatenate([frame, np.asarray(bar)])
 
 
@@ -28,3 +28,10 @@ def in_row(frames: list[Frame]) -> Frame:
 def in_column(frames: list[Frame]) -> Frame:
     """Frames of one width, the first on top."""
     return np.concatenate(frames)
+
+
+def in_grid(frames: list[Frame], columns: int) -> Frame:
+    """Frames of one size in rows; what the last row lacks is white."""
+    blank = np.full_like(frames[0], 255)
+    padded = [*frames, *[blank] * (-len(frames) % columns)]
+    return in_column([in_row(padded[start : start + columns]) for start in range(0, len(padded), columns)])

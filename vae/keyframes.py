@@ -1,14 +1,32 @@
-"""Keyframes: the latents that a path visits, from seeds or from pictures."""
+"""Keyframes: the latents that a path visits, from seeds, pictures or files of latents."""
 
+import io
 import re
+import zipfile
+import zlib
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from data.errors import UserError
+from data.files import save
 from data.pixels import read, to_tensor
 from vae.model import VAE
+
+
+class Keyframe(NamedTuple):
+    """A latent and, where it was one, the picture that it stands for.
+
+    Attributes:
+        z: (D,).
+        picture: (C, H, W) in [-1, 1], or None.
+    """
+
+    z: Tensor
+    picture: Tensor | None = None
 
 
 def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
@@ -19,14 +37,61 @@ def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
     return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
 
 
-def named_keyframe(vae: VAE, word: str) -> Tensor:
-    """A keyframe (1, D): an integer is a seed, anything else a picture to encode.
+def named_keyframe(vae: VAE, word: str, truncation: float = 1.0) -> Keyframe:
+    """A keyframe: an integer is a seed, `walk.npz:3` the fourth latent of a file, anything else a picture to encode.
+
+    Args:
+        vae: whose latents they are.
+        word: names the keyframe.
+        truncation: what a seed's latent is multiplied by (Karras 2019, appendix B): towards the mean picture.
 
     Raises:
-        UserError: the picture is missing or broken.
+        UserError: the file is missing, broken or of another model.
     """
     if re.fullmatch(r"[+-]?\d+", word):
-        return vae.awake(seeded_keyframes(int(word), 1, vae.latent_dim))
+        return Keyframe(vae.awake(truncation * seeded_keyframes(int(word), 1, vae.latent_dim))[0])
+    if match := re.fullmatch(r"(.+\.npz)(?::(-?\d+))?", word):
+        return Keyframe(vae.awake(_read_latent(Path(match[1]).expanduser(), int(match[2] or 0), vae.latent_dim)))
     pixels = torch.from_numpy(read(Path(word).expanduser(), vae.image_size, vae.channels))
+    picture = to_tensor(pixels[None])
     with torch.inference_mode():
-        return vae.encode(to_tensor(pixels[None]))[0]
+        z = vae.encode(picture)[0]
+    return Keyframe(z[0].clone(), picture[0])
+
+
+def save_latents(path: Path, latents: Tensor) -> None:
+    """Writes latents (N, D), whole or not at all, for `named_keyframe` to read.
+
+    Raises:
+        UserError: not an .npz file, or a place that cannot be written to.
+    """
+    check_latents(path)
+    file = io.BytesIO()
+    np.savez(file, latents=latents.numpy())
+    try:
+        save(file.getvalue(), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def check_latents(path: Path) -> None:
+    """Raises `UserError` unless it is a name for a file of latents."""
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: latents are kept in a file named like walk.npz")
+
+
+def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
+    try:
+        content = np.load(path, allow_pickle=False)
+        latents = content["latents"]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; --save_latents {path} writes one") from None
+    except (OSError, ValueError, KeyError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error):
+        raise UserError(f"{path}: not a file of latents that --save_latents wrote") from None
+    if latents.ndim != 2 or not len(latents) or latents.dtype != np.float32 or not np.isfinite(latents).all():
+        raise UserError(f"{path}: not a file of latents that --save_latents wrote")
+    if latents.shape[1] != latent_dim:
+        raise UserError(f"{path}: holds latents of {latents.shape[1]} numbers, the model's have {latent_dim}")
+    if not -len(latents) <= index < len(latents):
+        raise UserError(f"{path}:{index}: the file holds {len(latents)} latents, 0 to {len(latents) - 1}")
+    return torch.from_numpy(latents[index])

@@ -5,7 +5,7 @@ inside each segment, so that keyframes keep their times.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -100,30 +100,24 @@ def times(segments: int, frames: int, easing: Easing = EASINGS["linear"], closed
     least = 1 if closed else 2
     if segments < 1 or frames < least:
         raise UserError(f"{frames} frames for each of {segments} segments: needs {least} or more of 1 or more")
-    steps = frames if closed else frames - 1
-    index = torch.arange(segments * steps + (not closed))
-    eased = easing((index % steps).to(torch.float64) / steps)
-    return index.div(steps, rounding_mode="floor") + eased
+    return stepped([frames if closed else frames - 1] * segments, easing, closed)
 
 
-def even_pace(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
-    """When given shares of all visible change have passed: the arc length in decoded space, inverted.
+def stepped(steps: Sequence[int], easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0) -> Tensor:
+    """The times of frames that reach each keyframe after a given number of steps.
 
     Args:
-        t: (M,) ascending times at which a path was looked at.
-        change: (M − 1,) how much the picture changed from one to the next, 0 or more.
-        share: (T,) in [0, 1].
+        steps: of each segment, one or more.
+        easing: applied inside each segment.
+        closed: leave out the last time, where the path is back at its beginning.
+        hold: how many more frames rest on each keyframe.
 
     Returns:
-        (T,) times, float64; equal shares make equal steps of change. Where nothing changes, time passes evenly.
+        (T,) float64, ascending from 0 to `len(steps)`.
 
-    >>> even_pace(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])).tolist()
-    [0.0, 0.6666666666666666, 2.0]
+    >>> stepped([1, 2], hold=1).tolist()
+    [0.0, 0.0, 1.0, 1.0, 1.5, 2.0, 2.0]
     """
-    t, change = t.to(torch.float64), change.to(torch.float64)
-    change = change.clamp_min(max(1e-9 * float(change.sum()), 1e-300))  # so that every share has one time
-    passed = torch.cat([change.new_zeros(1), change.cumsum(0)])
-    target = share.to(torch.float64) * passed[-1]
-    after = torch.searchsorted(passed, target).clamp(1, len(change))
-    within = ((target - passed[after - 1]) / change[after - 1]).clamp(0, 1)
-    return torch.lerp(t[after - 1], t[after], within)
+    rest = torch.zeros(hold, dtype=torch.float64)
+    parts = [torch.cat([rest, easing(torch.arange(n, dtype=torch.float64) / n)]) + k for k, n in enumerate(steps)]
+    return torch.cat([*parts, *([] if closed else [torch.zeros(1 + hold, dtype=torch.float64) + len(steps)])])

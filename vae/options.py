@@ -1,0 +1,248 @@
+"""The words of the renderer's command line: what each command takes, with its help."""
+
+import sys
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+from jsonargparse import ArgumentParser
+
+from data.lines_benchmark import PAIRS
+
+PathName = Literal["linear", "slerp", "spline", "route"]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the weights come from.
+
+    Args:
+        checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else checkpoints/patterns.ckpt.
+    """
+
+    checkpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a path goes through.
+
+    Args:
+        seed: random keyframes are the first latents that this seed gives.
+        count: how many random keyframes; null is 4 for a loop and 2 elsewhere.
+        truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
+    """
+
+    seed: int = 0
+    count: int | None = None
+    truncation: float = 1.0
+
+
+@dataclass(frozen=True)
+class Screen:
+    """How pictures are shown.
+
+    Args:
+        size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
+        resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
+        out: the result; the suffix picks the format (.gif .webp .png .avif .mp4 .webm, none for a folder of frames);
+            null is renders/, the command's name and .gif, or .png for a still.
+    """
+
+    size: int | None = None
+    resample: Literal["lanczos", "nearest"] = "lanczos"
+    out: str | None = None
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How a path is walked.
+
+    Args:
+        frames: frames from one keyframe to the next, on an open path counting both; K keyframes in a loop make
+            K × frames, on an open path (K − 1) × (frames − 1) + 1.
+        fps: frames a second.
+        easing: inside each stretch: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
+            cubic-bezier(a,b,c,d) with four numbers in [0, 1]; null is linear for a loop and ease-in-out elsewhere.
+        pace: what the easing eases: `image` is visible change, and a stretch has frames by how much of that it has;
+            `latent` is time on the path, with the same number of frames for each stretch.
+        hold: how many more frames rest on each keyframe.
+        max_size: 2MB or 500kB, for example: what a file may not exceed. In this order: fewer colours or a lower
+            quality, every second frame and every third at true duration, a smaller picture, until it fits.
+        save_latents: a file, walk.npz for example, for the latents of all frames; `walk.npz:3` is then a keyframe.
+        report: a file, report.json for example, for the numbers of the path.
+    """
+
+    frames: int = 40
+    fps: float = 20.0
+    easing: str | None = None
+    pace: Literal["image", "latent"] = "image"
+    hold: int = 0
+    max_size: str | None = None
+    save_latents: str | None = None
+    report: str | None = None
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Many walks at once.
+
+    Args:
+        grid: 4x3, for example: four by three walks, each through random keyframes of its own, in step.
+    """
+
+    grid: str | None = None
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a loop is closed.
+
+    Args:
+        path: through the keyframes; a spline has no kink anywhere.
+        style: `keyframes`: through all of them; `circle`: the great circle through two; `noise`: a random walk of
+            constant length, made of an even number of latents.
+    """
+
+    path: PathName = "spline"
+    style: Literal["keyframes", "circle", "noise"] = "keyframes"
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A still of a path.
+
+    Args:
+        steps: pictures, evenly spaced in t.
+        path: through the keyframes.
+    """
+
+    steps: int = 8
+    path: PathName = "slerp"
+
+
+@dataclass(frozen=True)
+class Traverse:
+    """A still of the latents.
+
+    Args:
+        steps: pictures in a row, from −3 to 3.
+        rows: how many latents, those first that say most.
+    """
+
+    steps: int = 9
+    rows: int = 8
+
+
+@dataclass(frozen=True)
+class Samples:
+    """A still of the prior.
+
+    Args:
+        grid: columns and rows.
+        seed: names the latents.
+        truncation: what the latents are multiplied by: less than 1 is closer to the mean picture.
+    """
+
+    grid: str = "8x6"
+    seed: int = 0
+    truncation: float = 1.0
+
+
+@dataclass(frozen=True)
+class Explore:
+    """A page to morph by hand.
+
+    Args:
+        sets: squares to choose from, each with four keyframes in its corners.
+        seed: names the random keyframes.
+        truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
+        out: the page; null is renders/explore.html.
+    """
+
+    sets: int = 4
+    seed: int = 0
+    truncation: float = 1.0
+    out: str | None = None
+
+
+@dataclass(frozen=True)
+class Lines:
+    """What the benchmark needs.
+
+    Args:
+        checkpoint: a .ckpt file, trained on `lines`.
+        seed: names the fresh lines.
+        pairs: how many pairs of them.
+    """
+
+    checkpoint: str = "checkpoints/lines.ckpt"
+    seed: int = 1
+    pairs: int = PAIRS
+
+
+_KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
+_PATHS = ("paths", "which paths, in any order: linear slerp spline route")
+_CHECKPOINTS = ("checkpoint", "one .ckpt file or several, whose walks from the same seeds are shown in step")
+_WALKED = (Source, Keys, Screen, Motion, Tiles)
+
+# command: its help, its groups of options, its options that take several words
+COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] = {
+    "linear": ("Straight lines through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
+    "slerp": ("Great circles through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
+    "spline": ("A curve without a kink through all keyframes.", _WALKED, (_KEYFRAMES,)),
+    "route": ("A curve bent until it stays among pictures; searched for some seconds.", _WALKED, (_KEYFRAMES,)),
+    "loop": (
+        "A curve through all keyframes and back, without a seam and without a frame shown twice.",
+        (*_WALKED, Loop),
+        (_KEYFRAMES,),
+    ),
+    "compare": (
+        "Paths, or checkpoints, in step: labelled, with their speed and sharpness below and a table of their numbers.",
+        (Keys, Screen, Motion),
+        (_KEYFRAMES, _PATHS, _CHECKPOINTS),
+    ),
+    "strip": (
+        "A still: the path's pictures side by side, with the time t under each.",
+        (Source, Keys, Screen, Strip),
+        (_KEYFRAMES,),
+    ),
+    "traverse": (
+        "A still: the latents that say most, a row each, from −3 to 3 around a keyframe.",
+        (Source, Keys, Screen, Traverse),
+        (_KEYFRAMES,),
+    ),
+    "samples": ("A still: pictures drawn from the prior.", (Source, Screen, Samples), ()),
+    "explore": (
+        "A page to morph by hand between four keyframes, in any browser, without a network.",
+        (Source, Explore),
+        (_KEYFRAMES,),
+    ),
+    "lines": (
+        "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
+        (Lines,),
+        (),
+    ),
+}
+
+
+class Parser(ArgumentParser):
+    """Tells what is wrong with an argument in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the message and exits with code 2."""
+        print(f"render.py: {' '.join(str(message).split())} (see python render.py --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def build_parser(description: str | None) -> Parser:
+    """The command line: one subcommand each, with the options of its parts."""
+    parser = Parser(prog="render.py", description=description)
+    commands = parser.add_subcommands(required=False)
+    for name, (purpose, groups, lists) in COMMANDS.items():
+        command = Parser(description=purpose)
+        for group in groups:
+            command.add_class_arguments(group)
+        for option, meaning in lists:
+            command.add_argument(f"--{option}", nargs="+", type=str, default=None, help=meaning)
+        commands.add_subcommand(name, command, help=purpose)
+    return parser

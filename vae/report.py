@@ -1,0 +1,89 @@
+"""What is measured of a walk: how well it stays among pictures, how evenly it moves, how a loop closes."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from data.pixels import to_uint8
+from vae.model import VAE
+from vae.pace import evenly_changing
+from vae.smoothness import decode, smoothness
+from vae.timeline import stepped
+from vae.visible import changes, pyramid
+from vae.walks import Walk, segment_changes
+
+_FRAMES = 16
+
+
+class Report(NamedTuple):
+    """Numbers of one walk, means over its segments of 16 frames each.
+
+    Attributes:
+        cycle: see `vae.smoothness.Smoothness`; like the next three.
+        off_manifold: over the reconstruction error of the keyframes' pictures.
+        sharp_mid: over the sharpness of the keyframes' pictures.
+        jump: largest over mean step, in pixels.
+        step: the same in visible change, see `vae.visible.pyramid`.
+        detour: the visible change on the way over that between the ends; 1 is a cross-fade.
+    """
+
+    cycle: float
+    off_manifold: float
+    sharp_mid: float
+    jump: float
+    step: float
+    detour: float
+
+
+@torch.no_grad()
+def report(vae: VAE, walk: Walk, pace: str, pictures: Tensor | None = None) -> Report:
+    """Measures a walk at the times of the pace, without easing.
+
+    Args:
+        vae: in eval mode.
+        walk: along any path.
+        pace: as for `vae.walks.frame_times`.
+        pictures: (S + 1, C, H, W), the pictures that the keyframes should be; null is what they are decoded to.
+    """
+    t = stepped([_FRAMES - 1] * walk.segments)
+    if pace == "image":
+        t = evenly_changing(t, segment_changes(vae, walk))
+    z = walk.at(t)
+    paths = z.unfold(0, _FRAMES, _FRAMES - 1).transpose(1, 2)
+    at_keyframes = decode(vae, z[:: _FRAMES - 1]) if pictures is None else pictures
+    ends = torch.stack([at_keyframes[:-1], at_keyframes[1:]], 1)
+    found = smoothness(vae, paths, ends)
+    steps = changes(vae, z).reshape(walk.segments, -1)
+    direct = pyramid(decode(vae, z[:: _FRAMES - 1])).diff(dim=0).norm(dim=1)
+    unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
+    detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
+    return Report(*(float(number) for number in (*found, unevenness, detour)))
+
+
+class Seam(NamedTuple):
+    """How a loop closes.
+
+    Attributes:
+        step: the visible step from the last frame to the first, over the median step.
+        repeated: how many frames are like one before them, those not counted that rest on a keyframe.
+    """
+
+    step: float
+    repeated: int
+
+
+@torch.no_grad()
+def seam(vae: VAE, walk: Walk, t: Tensor) -> Seam:
+    """Looks at the frames of a closed walk at times t (T,)."""
+    z = walk.at(torch.unique_consecutive(t))
+    steps = changes(vae, torch.cat([z, z[:1]]))
+    frames = decode(vae, z)
+    seen = {frame.numpy().tobytes() for frame in to_uint8(frames).cpu()}
+    return Seam(float(steps[-1] / steps.median().clamp_min(1e-12)), len(frames) - len(seen))
+
+
+def table(reports: dict[str, Report]) -> str:
+    """The numbers as text, a row for each walk."""
+    rows = [("path", *Report._fields), *((name, *(f"{n:.3f}" for n in found)) for name, found in reports.items())]
+    return "\n".join(f"{row[0]:<24}" + "".join(f"{cell:>14}" for cell in row[1:]) for row in rows)

@@ -1,0 +1,157 @@
+"""Animations: walks, shown one by one, in tiles or side by side in comparison."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.errors import UserError
+from data.files import check_places, save
+from vae import animation, captions, plot, sizes, timeline
+from vae.frames import Frame
+from vae.keyframes import check_latents, save_latents
+from vae.model import VAE
+from vae.pace import in_step
+from vae.report import Report, report, seam, table
+from vae.smoothness import decode as decode_all
+from vae.smoothness import gradient_energy
+from vae.takes import Take, shown, takes
+from vae.visible import changes
+from vae.walks import segment_changes
+
+_MOST_FRAMES = 100_000
+_LONGEST_REST = 600  # seconds; a GIF's delay has 16 bits, and like frames are merged
+
+
+def _easing(take: Take, options: Any) -> str:
+    return options.easing or ("linear" if take.walk.closed else "ease-in-out")
+
+
+def times(every: list[Take], options: Any) -> list[Tensor]:
+    """The times of the frames of walks that are shown in step."""
+    walk = every[0].walk
+    easing = timeline.easing(_easing(every[0], options))
+    if options.pace == "image":
+        seen = [segment_changes(take.vae, take.walk) for take in every]
+        return in_step(seen, options.frames, easing, walk.closed, options.hold)
+    steps = timeline.times(walk.segments, options.frames, closed=walk.closed)  # refuses too few frames
+    each = [(len(steps) - (not walk.closed)) // walk.segments] * walk.segments
+    return [timeline.stepped(each, easing, walk.closed, options.hold)] * len(every)
+
+
+def film(command: str, every: list[Take], t: list[Tensor], columns: int, options: Any) -> Iterator[Frame]:
+    """The frames; a comparison is labelled and has a live chart below."""
+    streams = [shown(take.vae, take.walk.at(when), options) for take, when in zip(every, t, strict=True)]
+    if command != "compare":
+        return (captions.in_grid(list(tiles), columns) for tiles in zip(*streams, strict=True))
+    return _compared(every, t, columns, streams)
+
+
+def _compared(every: list[Take], t: list[Tensor], columns: int, streams: list[Iterator[Frame]]) -> Iterator[Frame]:
+    curves = [_curves(take, when) for take, when in zip(every, t, strict=True)]
+    chart = None
+    for index, tiles in enumerate(zip(*streams, strict=True)):
+        labelled = [
+            captions.caption(frame, take.label, ink)
+            for frame, take, ink in zip(tiles, every, plot.inks(len(every)), strict=True)
+        ]
+        frame = captions.in_grid(labelled, columns)
+        chart = chart or plot.live_chart(curves, frame.shape[1])
+        yield captions.in_column([frame, chart(index)])
+
+
+@torch.no_grad()
+def _curves(take: Take, t: Tensor) -> plot.Curves:
+    assert take.pictures is not None
+    z = take.walk.at(t)
+    speed = changes(take.vae, z)
+    sharp = gradient_energy(decode_all(take.vae, z))
+    return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(take.pictures)))
+
+
+def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
+    """Refuses, before any work, what could not be done."""
+    animation.check(out, options.fps)
+    timeline.easing(options.easing or "linear")
+    if not 1 <= options.frames <= _MOST_FRAMES or not 0 <= options.hold <= _MOST_FRAMES:
+        raise UserError(f"frames {options.frames}, hold {options.hold}: must be from 1 and 0 to {_MOST_FRAMES}")
+    if out.suffix == ".gif" and options.hold / options.fps > _LONGEST_REST:
+        raise UserError(f"hold {options.hold}: a GIF's picture can rest for {_LONGEST_REST} s at most")
+    if options.max_size is not None and not out.suffix:
+        raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
+    beside = [Path(name).expanduser() for name in (options.save_latents, options.report) if name]
+    check_places(*([out] if out.suffix else []), *beside)
+    if options.save_latents:
+        check_latents(Path(options.save_latents))
+        if len({vae.latent_dim for vae in vaes.values()}) > 1:
+            raise UserError("--save_latents: these models have latents of different lengths; save those of one")
+    if options.report and not options.report.endswith(".json"):
+        raise UserError(f"{options.report}: a report is kept in a file named like report.json")
+
+
+def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path) -> None:
+    """Writes the animation of a command, and what else the options ask for; says what was found."""
+    limit = None if options.max_size is None else sizes.parse_size(options.max_size)
+    _check(vaes, options, out)
+    every, columns = takes(command, vaes, options)
+    t, fps, sacrifice = times(every, options), options.fps, ""
+    frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
+    if limit is None:
+        animation.write(frames, out, fps)
+    else:
+        fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed)
+        animation.write_bytes(fitted.content, out)
+        sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.sacrifice})"
+        fps *= len(fitted.kept) / len(t[0])
+        t = [when[fitted.kept] for when in t]
+    print(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
+    numbers = _numbers(command, every, t, options)
+    if options.save_latents:
+        path = Path(options.save_latents).expanduser()
+        latents = torch.cat([take.walk.at(when) for take, when in zip(every, t, strict=True)])
+        save_latents(path, latents)
+        order = f", {len(t[0])} of each walk in turn" if len(every) > 1 else ""
+        print(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
+    if options.report:
+        told = {"command": command, "checkpoints": list(vaes), "frames": len(t[0]), "fps": fps}
+        _save_report(Path(options.report).expanduser(), told, every, numbers, options)
+
+
+def _numbers(command: str, every: list[Take], t: list[Tensor], options: Any) -> dict[str, Report]:
+    """Measures and prints what is worth telling of a command."""
+    first = every[0]
+    if first.walk.bent is not None and command != "compare":
+        bent = sum(int(take.walk.bent.sum()) for take in every if take.walk.bent is not None)
+        print(f"route: bent {bent} of {len(every) * first.walk.segments} stretches, the others are a spline's")
+    if first.walk.closed:
+        closing = [seam(take.vae, take.walk, when) for take, when in zip(every, t, strict=True)]
+        print(
+            f"seam: the last step, to the first frame, is {max(each.step for each in closing):.2f} of the median step; "
+            f"{sum(each.repeated for each in closing)} frames shown twice"
+        )
+    if command != "compare" and not options.report:
+        return {}
+    numbers = {
+        take.label if len(every) == 1 or command == "compare" else f"{take.label} {index}": report(
+            take.vae, take.walk, options.pace, take.pictures
+        )
+        for index, take in enumerate(every)
+    }
+    print(table(numbers))
+    return numbers
+
+
+def _save_report(path: Path, told: dict[str, Any], every: list[Take], numbers: dict[str, Report], options: Any) -> None:
+    asked = ("keyframes", "seed", "count", "truncation", "pace", "easing", "hold")
+    content = told | {name: getattr(options, name) for name in asked} | {"easing": _easing(every[0], options)}
+    content["walks"] = {name: found._asdict() for name, found in numbers.items()}
+    bent = {name: take.walk.bent for name, take in zip(numbers, every, strict=True)}
+    content["bent"] = {name: segments.tolist() for name, segments in bent.items() if segments is not None}
+    try:
+        save((json.dumps(content, indent=2) + "\n").encode(), path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None

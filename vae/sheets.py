@@ -1,0 +1,79 @@
+"""Stills: a path's strip, a traverse of the latents, samples from the prior."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from data.errors import UserError
+from vae import animation, captions
+from vae.elbo import kl_divergence
+from vae.keyframes import seeded_keyframes
+from vae.model import VAE
+from vae.smoothness import decode
+from vae.takes import choose_keyframes, drawn, parse_grid, shown, take_along
+
+_MOST = 64
+_REACH = 3.0
+_DRAWN = 256
+
+
+def strip(vae: VAE, options: Any, out: Path) -> str:
+    """The path's pictures side by side."""
+    keyframes = choose_keyframes(vae, options, 2, 2, "a path needs two ends")
+    _check("steps", options.steps, 2)
+    t = torch.linspace(0, len(keyframes) - 1, options.steps, dtype=torch.float64)
+    row = shown(vae, take_along("", options.path, vae, keyframes, False).walk.at(t), options)
+    tiles = [captions.caption(frame, f"t = {time:.2f}") for frame, time in zip(row, t.tolist(), strict=True)]
+    animation.write_still(captions.in_row(tiles), out)
+    return f"{options.steps} pictures"
+
+
+@torch.inference_mode()
+def nats(vae: VAE) -> Tensor:
+    """What each latent says, (D,) nats: its KL in the posteriors of 256 samples from the prior, the same each time."""
+    z = vae.awake(seeded_keyframes(0, _DRAWN, vae.latent_dim))
+    x = decode(vae, z)
+    parts = [kl_divergence(*vae.encode(some)) for some in torch.split(x, 64)]
+    return torch.cat(parts).mean(0)
+
+
+def traverse(vae: VAE, options: Any, out: Path) -> str:
+    """A row for each of the latents that say most: it alone goes from −3 to 3, the others stay at the keyframe."""
+    (keyframe, *more) = choose_keyframes(vae, options, 1, 1, "a traverse is around one")
+    if more:
+        raise UserError(f"{1 + len(more)} keyframes: a traverse is around one")
+    _check("steps", options.steps, 2)
+    _check("rows", options.rows, 1)
+    said = nats(vae)
+    chosen = said.argsort(descending=True)[: options.rows].tolist()
+    sweep = torch.linspace(-_REACH, _REACH, options.steps)
+    rows = []
+    for latent in chosen:
+        z = keyframe.z.repeat(options.steps, 1)
+        z[:, latent] = sweep
+        tiles = [
+            captions.caption(f, f"z{latent} = {v:+.1f}")
+            for f, v in zip(shown(vae, z, options), sweep.tolist(), strict=True)
+        ]
+        rows.append(captions.in_row(tiles))
+    animation.write_still(captions.in_column(rows), out)
+    told = ", ".join(f"z{latent} {said[latent]:.1f}" for latent in chosen)
+    return f"{len(chosen)} latents (nats: {told})"
+
+
+def samples(vae: VAE, options: Any, out: Path) -> str:
+    """A grid of pictures drawn from the prior."""
+    columns, rows = parse_grid(options.grid)
+    z = drawn(vae, options, columns * rows)
+    animation.write_still(captions.in_grid(list(shown(vae, z, options)), columns), out)
+    return f"{columns * rows} pictures"
+
+
+def _check(name: str, value: int, least: int) -> None:
+    if not least <= value <= _MOST:
+        raise UserError(f"{name} {value}: must be from {least} to {_MOST}")
+
+
+SHEETS = {"strip": strip, "traverse": traverse, "samples": samples}

@@ -1,0 +1,125 @@
+"""Animations of the size that was asked for: the best that fits."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from data.errors import UserError
+from vae.animation import QUALITIES, encode
+from vae.frames import Frame
+
+_UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
+_SCALES = (0.75, 0.5, 0.375, 0.25, 0.125)
+_SMALLEST = 16
+_THINNINGS = (2, 3)
+
+
+class Fitted(NamedTuple):
+    """An animation that is small enough.
+
+    Attributes:
+        content: the file's bytes.
+        kept: which of the frames it has.
+        sacrifice: in words what was given up.
+    """
+
+    content: bytes
+    kept: list[int]
+    sacrifice: str
+
+
+class _Attempt(NamedTuple):
+    quality: int | None = None
+    kept: tuple[int, ...] = ()
+    scale: float = 1.0
+
+
+def parse_size(words: str) -> int:
+    """Bytes: 2MB, 500 kB, 123456; kilo is 1000.
+
+    Raises:
+        UserError: not a size.
+
+    >>> parse_size("2MB"), parse_size("1.5k"), parse_size("300")
+    (2000000, 1500, 300)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]?)b?", words.strip().lower())
+    if not match or not 0 < float(match[1]) < 1e9:
+        raise UserError(f"max_size {words!r}: not a size; write for example 2MB or 500kB")
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def fit(frames: Sequence[Frame], suffix: str, fps: float, limit: int, closed: bool = False) -> Fitted:
+    """The best encoding of frames that has at most `limit` bytes.
+
+    What is given up, in this order: colours or quality, then a half and two thirds of the frames at true duration, then
+    the size of the picture. The last frame stays, unless the animation is a loop, which stays even.
+
+    Args:
+        frames: (H, W, 3) uint8.
+        suffix: one of `vae.animation.SUFFIXES`.
+        fps: frames a second.
+        limit: in bytes.
+        closed: whether it is a loop.
+
+    Raises:
+        UserError: nothing fits.
+    """
+    attempts = list(_attempts(suffix, len(frames), min(frames[0].shape[:2]), closed))
+    found: dict[int, bytes] = {}
+
+    def size(index: int) -> int:
+        if index not in found:
+            found[index] = _encoded(frames, suffix, fps, attempts[index])
+        return len(found[index])
+
+    low, high = 0, len(attempts) - 1
+    if size(high) > limit:
+        raise UserError(
+            f"max_size: the smallest that this {suffix} can be is {size(high):,} bytes, more than the {limit:,} asked "
+            "for; allow more, or give fewer --frames"
+        )
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if size(middle) <= limit else (middle + 1, high)
+    best = attempts[high]
+    return Fitted(found[high], list(best.kept), _in_words(best, suffix, len(frames)))
+
+
+def _attempts(suffix: str, count: int, side: int, closed: bool) -> Iterator[_Attempt]:
+    everything = tuple(range(count))
+    yield _Attempt(kept=everything)
+    for quality in QUALITIES[suffix]:
+        yield _Attempt(quality, everything)
+    kept = everything
+    for every in _THINNINGS:
+        if count >= 2 * every and not (closed and count % every):
+            places = everything[::every] if closed else np.linspace(0, count - 1, count // every).round().astype(int)
+            kept = tuple(int(place) for place in places)
+            yield _Attempt(quality, kept)
+    for scale in _SCALES:
+        if side * scale >= _SMALLEST:
+            yield _Attempt(quality, kept, scale)
+
+
+def _encoded(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt) -> bytes:
+    kept = [frames[index] for index in attempt.kept]
+    if attempt.scale < 1:
+        height, width, _ = frames[0].shape
+        small = (max(1, round(width * attempt.scale)), max(1, round(height * attempt.scale)))
+        kept = [np.asarray(Image.fromarray(frame).resize(small, Image.Resampling.LANCZOS)) for frame in kept]
+    return encode(kept, suffix, fps * len(kept) / len(frames), attempt.quality)
+
+
+def _in_words(attempt: _Attempt, suffix: str, count: int) -> str:
+    told = []
+    if attempt.quality is not None:
+        told.append(f"{attempt.quality} colours" if suffix in (".gif", ".png") else f"quality {attempt.quality}")
+    if len(attempt.kept) < count:
+        told.append(f"{len(attempt.kept)} of {count} frames")
+    if attempt.scale < 1:
+        told.append(f"{attempt.scale:.0%} of the side")
+    return ", ".join(told) or "nothing given up"

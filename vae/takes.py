@@ -1,0 +1,154 @@
+"""What is shown: walks of models, as the options of a command ask for them."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.errors import UserError
+from vae.frames import Frame, decode, resize
+from vae.keyframes import Keyframe, named_keyframe, seeded_keyframes
+from vae.model import VAE
+from vae.smoothness import decode as decode_all
+from vae.walks import PATH_NAMES, Walk, circle, noise, walk_along
+
+SIZE = 256
+_MOST_TILES = 64
+_MOST_KEYFRAMES = 1000
+_FARTHEST = 10
+
+
+class Take(NamedTuple):
+    """One walk of one model.
+
+    Attributes:
+        label: what it is called in a comparison.
+        vae: draws it.
+        walk: where it goes.
+        pictures: (S + 1, C, H, W), what its keyframes should look like; None if a walk visits none.
+    """
+
+    label: str
+    vae: VAE
+    walk: Walk
+    pictures: Tensor | None
+
+
+def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, tile: int = 0) -> list[Keyframe]:
+    """The keyframes that the options list or draw.
+
+    Args:
+        vae: whose latents they are.
+        options: of the command.
+        usual: how many are drawn unless `--count` says.
+        least: fewer are refused.
+        why: tells the reason.
+        tile: of a grid, each of which draws others.
+
+    Raises:
+        UserError: too few, or one that cannot be read.
+    """
+    if options.keyframes and options.count is not None:
+        raise UserError("--count: is for random keyframes; leave it out beside --keyframes")
+    count = len(options.keyframes or ()) or (usual if options.count is None else options.count)
+    if count < least:
+        raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
+    if count > _MOST_KEYFRAMES:
+        raise UserError(f"{count} keyframes: {_MOST_KEYFRAMES} are the most")
+    if options.keyframes:
+        return [named_keyframe(vae, word, options.truncation) for word in options.keyframes]
+    return [Keyframe(z) for z in drawn(vae, options, (tile + 1) * count)[-count:]]
+
+
+def shown(vae: VAE, z: Tensor, options: Any) -> Iterator[Frame]:
+    """The frames of latents, at the size that the options ask for."""
+    size = max(SIZE, vae.image_size) if options.size is None else options.size
+    return (resize(frame, size, options.resample) for frame in decode(vae, z))
+
+
+def drawn(vae: VAE, options: Any, count: int) -> Tensor:
+    """The first latents (count, D) that the seed of a command gives, truncated.
+
+    Raises:
+        UserError: a seed or a truncation that is out of range.
+    """
+    if not 0 <= options.truncation <= _FARTHEST:
+        raise UserError(f"truncation {options.truncation:g}: must be from 0 to {_FARTHEST}")
+    return vae.awake(options.truncation * seeded_keyframes(options.seed, count, vae.latent_dim))
+
+
+def parse_grid(words: str) -> tuple[int, int]:
+    """Columns and rows.
+
+    Raises:
+        UserError: not a grid, or a very large one.
+
+    >>> parse_grid("4x3")
+    (4, 3)
+    """
+    match = re.fullmatch(r"(\d+)[x×](\d+)", words.strip().lower())
+    columns, rows = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= columns * rows <= _MOST_TILES:
+        raise UserError(f"grid {words!r}: write columns and rows as 4x3, {_MOST_TILES} tiles at most")
+    return columns, rows
+
+
+def take_along(label: str, path: str, vae: VAE, keyframes: list[Keyframe], closed: bool) -> Take:
+    """The walk along a path through keyframes."""
+    z = torch.stack([keyframe.z for keyframe in keyframes])
+    vae.requires_grad_(False)
+    walk = walk_along(path, vae, z, closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1))
+    pairs = zip(decode_all(vae, z), keyframes, strict=True)
+    pictures = torch.stack([own if keyframe.picture is None else keyframe.picture for own, keyframe in pairs])
+    return Take(label, vae, walk, torch.cat([pictures, pictures[:1]]) if closed else pictures)
+
+
+def _loop(vae: VAE, options: Any, tile: int) -> Take:
+    if options.style != "keyframes" and (options.path != "spline" or options.hold):
+        raise UserError(f"--style {options.style}: goes its own way and rests nowhere; leave --path and --hold out")
+    if options.style == "circle":
+        keyframes = choose_keyframes(vae, options, 2, 2, "a great circle goes through two", tile)
+        return Take("circle", vae, circle(torch.stack([keyframe.z for keyframe in keyframes])), None)
+    if options.style == "noise":
+        if options.keyframes:
+            raise UserError("--style noise: visits no keyframes; name a walk with --seed")
+        keyframes = choose_keyframes(vae, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile)
+        return Take("noise", vae, noise(torch.stack([keyframe.z for keyframe in keyframes])), None)
+    keyframes = choose_keyframes(vae, options, 4, 3, "a loop through fewer would go back the way it came", tile)
+    return take_along(options.path, options.path, vae, keyframes, True)
+
+
+def takes(command: str, vaes: dict[str, VAE], options: Any) -> tuple[list[Take], int]:
+    """What a command shows, and in how many columns.
+
+    Args:
+        command: linear, slerp, spline, route, loop or compare.
+        vaes: the models by their names; several for `compare` alone.
+        options: of the command.
+    """
+    ends = "a path needs two ends"
+    if command == "compare":
+        paths = options.paths or (["slerp"] if len(vaes) > 1 else list(PATH_NAMES))
+        for path in paths:
+            if paths.count(path) > 1:
+                raise UserError(f"path {path}: is named twice")
+            if path not in PATH_NAMES:
+                raise UserError(f"path {path!r}: must be {', '.join(PATH_NAMES)}")
+        found = []
+        for name, vae in vaes.items():
+            keyframes = choose_keyframes(vae, options, 2, 2, ends)
+            for path in paths:
+                label = path if len(vaes) == 1 else name if len(paths) == 1 else f"{name}, {path}"
+                found.append(take_along(label, path, vae, keyframes, False))
+        return found, 1 if len(found) <= 2 else 2
+    ((_, vae),) = vaes.items()
+    columns, rows = parse_grid(options.grid) if options.grid else (1, 1)
+    if columns * rows > 1 and options.keyframes:
+        raise UserError("--grid: each tile draws keyframes of its own; leave --keyframes out")
+    if command == "loop":
+        return [_loop(vae, options, tile) for tile in range(columns * rows)], columns
+    every = [choose_keyframes(vae, options, 2, 2, ends, tile) for tile in range(columns * rows)]
+    return [take_along(command, command, vae, keyframes, False) for keyframes in every], columns
