@@ -37,7 +37,11 @@ def score_lines(options: Any) -> None:
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
     """The checkpoints to render from: the named ones, else the newest training's, else the shipped one."""
     if named:
-        return [Path(name).expanduser() for name in ([named] if isinstance(named, str) else named)]
+        found = [Path(name).expanduser() for name in ([named] if isinstance(named, str) else named)]
+        for path in found:
+            if sum(path.resolve() == other.resolve() for other in found) > 1:
+                raise UserError(f"checkpoint {path}: is named twice")
+        return found
     return [checkpoint.newest(Path("checkpoints")) or _SHIPPED]
 
 

@@ -18,6 +18,7 @@ from data.lines import SIZE as LINES_SIZE
 from data.pixels import background_colour, to_tensor
 from data.procedural import FAMILIES, procedural
 from data.source import Source, Wish
+from data.uniform import check_seed
 
 _SHOWN_FAULTS = 10
 
@@ -109,8 +110,7 @@ class ImageData(pl.LightningDataModule):
             raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
         if batch_size < 1 or workers < 0 or (limit is not None and limit < 2):
             raise UserError("batch_size must be at least 1, workers at least 0 and limit at least 2")
-        if abs(seed) >= 2**63:
-            raise UserError(f"seed {seed}: must fit into 64 bits")
+        check_seed(seed)
         background_colour(background)
         source = full_source(source)
         if source == "lines":

@@ -7,6 +7,8 @@ turns a counter into 64 well-mixed bits, so that no generator has to be advanced
 import torch
 from torch import Tensor
 
+from data.errors import UserError
+
 _GAMMA = 0x9E3779B97F4A7C15 - (1 << 64)
 _MIX = ((30, 0xBF58476D1CE4E5B9 - (1 << 64)), (27, 0x94D049BB133111EB - (1 << 64)))
 
@@ -19,6 +21,13 @@ def _mix(x: Tensor) -> Tensor:
     for bits, factor in _MIX:
         x = (x ^ _shift_right(x, bits)) * factor
     return x ^ _shift_right(x, 31)
+
+
+def check_seed(seed: int) -> int:
+    """The seed. Raises `UserError` unless it fits into 64 bits."""
+    if abs(seed) >= 2**63:
+        raise UserError(f"seed {seed}: must fit into 64 bits")
+    return seed
 
 
 def uniform(seed: int, indices: Tensor, dims: int) -> Tensor:
@@ -36,7 +45,7 @@ def uniform(seed: int, indices: Tensor, dims: int) -> Tensor:
     >>> bool((everything[2:3] == uniform(0, torch.tensor([2]), 2)).all())
     True
     """
-    stream = _mix(torch.tensor(seed, dtype=torch.int64) * _GAMMA + 1)
+    stream = _mix(torch.tensor(check_seed(seed), dtype=torch.int64) * _GAMMA + 1)
     counter = _mix(stream + indices.to(torch.int64)[:, None] * _GAMMA)
     bits = _mix(counter + torch.arange(1, dims + 1) * _GAMMA)
     return _shift_right(bits, 40).to(torch.float32) / (1 << 24)

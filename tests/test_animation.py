@@ -265,3 +265,9 @@ def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
     first = encode(film, suffix, 10)
     time.sleep(1.1)
     assert encode(film, suffix, 10) == first
+
+
+def test_a_rest_too_long_for_a_gif_is_refused(tmp_path):
+    with pytest.raises(UserError, match="rest"):
+        write([np.zeros((16, 16, 3), np.uint8)] * 9, tmp_path / "a.gif", 0.01)
+    assert not list(tmp_path.iterdir())

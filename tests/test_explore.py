@@ -82,6 +82,7 @@ class Pad:
 
     @property
     def place(self) -> dict[str, float]:
+        self.tab.wait_for_timeout(300)  # until the address has followed
         return {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", self.tab.url.split("#")[-1])}
 
 
@@ -139,6 +140,46 @@ def test_buttons_play_record_and_change_the_keyframes(pad: Pad):
     first = pad.picture()
     pad.tab.wait_for_timeout(200)
     assert pad.picture() != first
+    pad.tab.click("#loop")
+    pad.tab.click("#record")
+    assert pad.tab.is_disabled("#roll")
+    pad.tab.click("#record")
+    assert pad.tab.is_enabled("#roll")
+    assert pad.tab.is_enabled("#loop"), "nothing moved, and so the earlier recording stays"
+
+
+@pytest.mark.browser
+def test_a_rest_is_recorded_as_a_rest(pad: Pad):
+    pad.tab.locator("#record").press("Enter")
+    pad.tab.locator("#pad").press("ArrowRight")
+    pad.tab.wait_for_timeout(900)
+    pad.tab.locator("#pad").press("Shift+ArrowRight")
+    pad.tab.locator("#record").press("Enter")
+    pad.tab.locator("#loop").press("Enter")
+    pad.tab.wait_for_timeout(150)
+    first = pad.picture()
+    pad.tab.wait_for_timeout(400)
+    assert pad.picture() == first
+
+
+@pytest.mark.browser
+def test_the_browsers_own_keys_stay_its_own(pad: Pad):
+    before = pad.picture()
+    pad.tab.focus("#pad")
+    for key in ("Control+ArrowRight", "Meta+ArrowRight"):
+        pad.tab.keyboard.press(key)
+    assert pad.picture() == before
+
+
+@pytest.mark.browser
+def test_a_link_comes_to_rest(pad: Pad):
+    pad.tab.click("#play")
+    pad.tab.evaluate("location.hash = '#set=1&x=0.5&y=0.5'")
+    pad.tab.wait_for_selector("html[data-ready='1']")
+    here = pad.picture()
+    pad.tab.wait_for_timeout(200)
+    assert pad.picture() == here
+    assert pad.tab.get_attribute("#play", "aria-pressed") == "false"
 
 
 @pytest.mark.browser

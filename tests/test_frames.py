@@ -106,6 +106,13 @@ def test_a_caption_adds_a_bar_below_and_leaves_the_frame_as_it_is(height, width,
     assert (bar.min() < 128) == bool(text)
 
 
+def test_a_long_caption_is_written_smaller_and_fits():
+    bar = caption(noise(160, 160), "a very long name of a checkpoint")[160:, :, 0]
+    dark = np.flatnonzero((bar < 200).any(0))
+    assert dark[0] > 0
+    assert dark[-1] < 159
+
+
 def test_a_caption_is_centred():
     bar = caption(noise(256, 256), "oo")[256:, :, 0]
     inked = np.flatnonzero((bar < 128).any(0))

@@ -141,6 +141,15 @@ def test_a_good_model_scores_well_on_every_path(path):
     assert found.detour >= 1 - 1e-6
 
 
+def test_segments_between_like_keyframes_do_not_count():
+    a, b = keyframes_of(1, 2)
+    alone = walk_along("slerp", Linear(), torch.stack([a, b]), False)
+    rested = walk_along("slerp", Linear(), torch.stack([a, a, b, b]), False)
+    assert_close(report(Linear(), rested, "image"), report(Linear(), alone, "image"))
+    still = walk_along("slerp", Linear(), torch.stack([a, a]), False)
+    assert all(number != number for number in report(Linear(), still, "image"))
+
+
 @pytest.mark.parametrize(
     "walk",
     [

@@ -10,6 +10,7 @@ Delays carry their rounding forward, so that an animation runs at its true frame
 
 import io
 import shutil
+import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Sized
 from fractions import Fraction
@@ -22,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from data.errors import UserError
-from data.files import save, swap, umask
+from data.files import check_places, save, swap, umask, writing
 from vae.frames import Frame
 
 # suffix: delay ticks a second, Pillow's name of the format, its options
@@ -64,9 +65,9 @@ def check(path: Path, fps: float) -> None:
         raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
     if not suffix and path.is_file():
         raise UserError(f"{path}: is a file; a name without suffix means a folder of frames")
-    if suffix and path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file")
-    if not suffix and path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
+    if suffix:
+        check_places(path)
+    elif path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
         raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
 
 
@@ -104,7 +105,10 @@ def encode(frames: Iterable[Frame], suffix: str, fps: float, quality: int | None
     first = next(images)
     rest = images if suffix == ".gif" else list(images)  # the GIF encoder alone takes them one by one
     file = io.BytesIO()
-    first.save(file, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
+    try:
+        first.save(file, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
+    except (struct.error, OverflowError, ValueError):
+        raise UserError(f"{suffix}: cannot rest on like frames for so long; use .mp4 or a higher --fps") from None
     return _timeless(file.getvalue()) if suffix == ".avif" else file.getvalue()
 
 
@@ -151,33 +155,18 @@ def write(frames: Iterable[Frame], path: Path, fps: float) -> None:
         UserError: unknown suffix, a frame rate that the format cannot play, or a place that cannot be written to.
     """
     check(path, fps)
-    try:
-        if path.suffix:
-            save(encode(frames, path.suffix.lower(), fps), path)
-        else:
+    if path.suffix:
+        save(encode(frames, path.suffix.lower(), fps), path)
+    else:
+        with writing(path):
             _write_folder(frames, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
-
-
-def write_bytes(content: bytes, path: Path) -> None:
-    """Writes an encoded animation, whole or not at all.
-
-    Raises:
-        UserError: a place that cannot be written to.
-    """
-    try:
-        save(content, path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def check_still(path: Path) -> None:
     """Raises `UserError` unless `write_still` could write a picture there."""
     if path.suffix.lower() not in _STILLS:
         raise UserError(f"{path}: not a picture's name; use {' '.join(_STILLS)}")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file")
+    check_places(path)
 
 
 def write_still(frame: Frame, path: Path) -> None:
@@ -188,12 +177,11 @@ def write_still(frame: Frame, path: Path) -> None:
     """
     check_still(path)
     try:
-        save(iio.imwrite("<bytes>", frame, extension=path.suffix.lower()), path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
-    except (ValueError, OverflowError):
+        content = iio.imwrite("<bytes>", frame, extension=path.suffix.lower())
+    except (OSError, ValueError, OverflowError):
         height, width, _ = frame.shape
         raise UserError(f"{path}: {width}×{height} pixels are too many for {path.suffix}; use .png") from None
+    save(content, path)
 
 
 def _is_frame(path: Path) -> bool:

@@ -6,6 +6,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vae.frames import Frame
 
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_LEGIBLE = 5
 
 
 def _text_size(side: int) -> int:
@@ -13,9 +14,14 @@ def _text_size(side: int) -> int:
 
 
 def caption(frame: Frame, text: str, ink: tuple[int, int, int] = _INK) -> Frame:
-    """The frame with a line of text, centred, on white below it: (H, W, 3) → (H + text, W, 3)."""
-    font = ImageFont.load_default(_text_size(frame.shape[0]))
-    bar = Image.new("RGB", (frame.shape[1], 2 * _text_size(frame.shape[0])), _PAPER)
+    """The frame with a line of text, centred, on white below it: (H, W, 3) → (H + text, W, 3).
+
+    A long text is written smaller, so that it fits unless it would be too small to read.
+    """
+    size = _text_size(frame.shape[0])
+    bar = Image.new("RGB", (frame.shape[1], 2 * size), _PAPER)
+    wide = ImageFont.load_default(size).getlength(text)
+    font = ImageFont.load_default(max(_LEGIBLE, size * min(1, 0.96 * bar.width / max(wide, 1))))
     ImageDraw.Draw(bar).text((bar.width / 2, bar.height / 2), text, ink, font, anchor="mm")
     return np.concatenate([frame, np.asarray(bar)])
 

@@ -13,9 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.files import check_places
+from data.files import check_places, save
 from vae import captions
-from vae.animation import write_bytes
 from vae.frames import Frame, decode
 from vae.keyframes import named_keyframe
 from vae.model import VAE
@@ -80,7 +79,7 @@ def render_page(vae: VAE, options: Any, out: Path) -> str:
         corners[0] = torch.stack([named_keyframe(vae, word, options.truncation).z for word in named])
     bar = tqdm(corners, f"{out}", leave=False, unit=" sets", delay=1)
     html = page([list(decode(vae, square(four))) for four in bar])
-    write_bytes(html, out)
+    save(html, out)
     return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"
 
 

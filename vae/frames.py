@@ -36,14 +36,15 @@ def decode(vae: VAE, z: Tensor) -> Iterator[Frame]:
         yield from pixels.expand(-1, -1, -1, 3).cpu().numpy()
 
 
-def resize(frame: Frame, size: int, resample: str) -> Frame:
-    """A frame of another side.
+def resize(frame: Frame, height: int, resample: str) -> Frame:
+    """A frame of another height and of the same shape.
 
     Args:
-        frame: (H, W, 3) uint8, square.
-        size: the new side in pixels.
+        frame: (H, W, 3) uint8.
+        height: the new one in pixels.
         resample: `nearest` keeps pixels as hard squares, `lanczos` is smooth.
     """
-    if frame.shape[0] == size:
+    if frame.shape[0] == height:
         return frame
-    return np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling[resample.upper()]))
+    width = max(1, round(frame.shape[1] * height / frame.shape[0]))
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling[resample.upper()]))

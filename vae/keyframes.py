@@ -14,6 +14,7 @@ from torch import Tensor
 from data.errors import UserError
 from data.files import save
 from data.pixels import read, to_tensor
+from data.uniform import check_seed
 from vae.model import VAE
 
 
@@ -31,9 +32,7 @@ class Keyframe(NamedTuple):
 
 def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
     """The first `count` latents (count, D) that a seed draws from the prior; more of them do not change the first."""
-    if abs(seed) >= 2**63:
-        raise UserError(f"seed {seed}: must fit into 64 bits")
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(check_seed(seed))
     return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
 
 
@@ -68,10 +67,7 @@ def save_latents(path: Path, latents: Tensor) -> None:
     check_latents(path)
     file = io.BytesIO()
     np.savez(file, latents=latents.numpy())
-    try:
-        save(file.getvalue(), path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    save(file.getvalue(), path)
 
 
 def check_latents(path: Path) -> None:

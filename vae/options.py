@@ -27,12 +27,12 @@ class Keys:
     """What a path goes through.
 
     Args:
-        seed: random keyframes are the first latents that this seed gives.
-        count: how many random keyframes; null is 4 for a loop and 2 elsewhere.
+        seed: random keyframes are the first latents that this seed gives; null is 0.
+        count: how many random keyframes; null is 4 for a loop, 1 for a traverse and 2 elsewhere.
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
     """
 
-    seed: int = 0
+    seed: int | None = None
     count: int | None = None
     truncation: float = 1.0
 
@@ -44,8 +44,9 @@ class Screen:
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
-        out: the result; the suffix picks the format (.gif .webp .png .avif .mp4 .webm, none for a folder of frames);
-            null is renders/, the command's name and .gif, or .png for a still.
+        out: the result; the suffix picks the format: for an animation .gif .webp .png .avif .mp4 .webm, or none for a
+            folder of frames; for a still .png .jpg .webp .avif .gif; null is renders/, the command's name and .gif,
+            or .png for a still.
     """
 
     size: int | None = None
@@ -58,8 +59,9 @@ class Motion:
     """How a path is walked.
 
     Args:
-        frames: frames from one keyframe to the next, on an open path counting both; K keyframes in a loop make
-            K × frames, on an open path (K − 1) × (frames − 1) + 1.
+        frames: frames from one keyframe to the next, on an open path counting both; a circle has four such stretches,
+            a random walk one for each of its latents. S stretches of a loop make S × frames, of an open path
+            S × (frames − 1) + 1.
         fps: frames a second.
         easing: inside each stretch: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
             cubic-bezier(a,b,c,d) with four numbers in [0, 1]; null is linear for a loop and ease-in-out elsewhere.
@@ -99,8 +101,8 @@ class Loop:
 
     Args:
         path: through the keyframes; a spline has no kink anywhere.
-        style: `keyframes`: through all of them; `circle`: the great circle through two; `noise`: a random walk of
-            constant length, made of an even number of latents.
+        style: `keyframes`: through all of them; `circle`: the great circle through two, which are brought to the mean
+            of their lengths; `noise`: a random walk of constant length, made of an even number of latents.
     """
 
     path: PathName = "spline"

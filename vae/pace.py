@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
+from vae.paths import locate
 from vae.timeline import EASINGS, Easing, stepped, times
 
 
@@ -44,11 +45,11 @@ def evenly_changing(t: Tensor, change: Tensor) -> Tensor:
     """
     segments, stretches = change.shape
     places = torch.linspace(0, 1, stretches + 1, dtype=torch.float64)
-    segment = t.floor().clamp(0, segments - 1).long()
+    segment, passed = locate(t, segments)
     paced = t.to(torch.float64).clone()
     for k in range(segments):
         mine = segment == k
-        paced[mine] = k + even_pace(places, change[k], t[mine] - k)
+        paced[mine] = k + even_pace(places, change[k], passed[mine])
     return paced
 
 

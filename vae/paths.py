@@ -16,6 +16,12 @@ _OUTWARDS = 4
 _PARALLEL = 1e-7  # below this sine, a rounding error in float32 keyframes decides the plane of rotation
 
 
+def locate(t: Tensor, segments: int) -> tuple[Tensor, Tensor]:
+    """The segment that each time (T,) falls into, and how much of it has passed; outside, the first or the last."""
+    segment = t.floor().clamp(0, segments - 1).long()
+    return segment, t - segment
+
+
 def linear(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     """Straight lines: z(t) = (1 − f) a + f b between neighbours a and b, f the fractional part of t.
 
@@ -134,9 +140,7 @@ def _segments(keyframes: Tensor, t: Tensor, closed: bool) -> tuple[Tensor, Tenso
     count = len(keyframes)
     if keyframes.ndim != 2 or count < 2:
         raise UserError(f"{count} keyframe{'s' * (count != 1)}: a path needs two or more")
-    last = count - 1 if closed else count - 2
     exact = torch.float32 if keyframes.device.type == "mps" else torch.float64  # which MPS lacks
-    time = t.to(exact)
-    segment = time.floor().clamp(0, last).long()
+    segment, passed = locate(t.to(exact), count if closed else count - 1)
     points = keyframes.to(exact)
-    return points[segment], points[(segment + 1) % count], (time - segment)[:, None]
+    return points[segment], points[(segment + 1) % count], passed[:, None]

@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vae.frames import Frame
+from vae.paths import locate
 
 # colour-blind safe (Okabe and Ito 2008)
 INKS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (90, 90, 90))
@@ -72,6 +73,6 @@ def inks(count: int) -> list[tuple[int, int, int]]:
 
 def over_keyframes(sharp: Tensor, t: Tensor, at_keyframes: Tensor) -> Tensor:
     """Sharpness (T,) at times t (T,) over the mix of that of the keyframes (S + 1,)."""
-    segment = t.floor().clamp(0, len(at_keyframes) - 2).long()
-    expected = torch.lerp(at_keyframes[segment].double(), at_keyframes[segment + 1].double(), t - segment)
+    segment, passed = locate(t, len(at_keyframes) - 1)
+    expected = torch.lerp(at_keyframes[segment].double(), at_keyframes[segment + 1].double(), passed)
     return sharp / expected.clamp_min(1e-12)

@@ -1,5 +1,6 @@
 """What is measured of a walk: how well it stays among pictures, how evenly it moves, how a loop closes."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -8,16 +9,17 @@ from torch import Tensor
 from data.pixels import to_uint8
 from vae.model import VAE
 from vae.pace import evenly_changing
+from vae.route import APART
 from vae.smoothness import decode, smoothness
 from vae.timeline import stepped
-from vae.visible import changes, pyramid
+from vae.visible import changes
 from vae.walks import Walk, segment_changes
 
 _FRAMES = 16
 
 
 class Report(NamedTuple):
-    """Numbers of one walk, means over its segments of 16 frames each.
+    """Numbers of one walk, means over its segments of 16 frames each; segments between like keyframes do not count.
 
     Attributes:
         cycle: see `vae.smoothness.Smoothness`; like the next three.
@@ -43,19 +45,23 @@ def report(vae: VAE, walk: Walk, pace: str, pictures: Tensor | None = None) -> R
     Args:
         vae: in eval mode.
         walk: along any path.
-        pace: as for `vae.walks.frame_times`.
+        pace: image or latent, see `vae.options.Motion`.
         pictures: (S + 1, C, H, W), the pictures that the keyframes should be; null is what they are decoded to.
     """
     t = stepped([_FRAMES - 1] * walk.segments)
     if pace == "image":
         t = evenly_changing(t, segment_changes(vae, walk))
     z = walk.at(t)
+    keyframes = z[:: _FRAMES - 1]
+    apart = keyframes.diff(dim=0).norm(dim=1) > APART
+    if not apart.any():
+        return Report(*[math.nan] * len(Report._fields))
     paths = z.unfold(0, _FRAMES, _FRAMES - 1).transpose(1, 2)
-    at_keyframes = decode(vae, z[:: _FRAMES - 1]) if pictures is None else pictures
+    at_keyframes = decode(vae, keyframes) if pictures is None else pictures
     ends = torch.stack([at_keyframes[:-1], at_keyframes[1:]], 1)
-    found = smoothness(vae, paths, ends)
-    steps = changes(vae, z).reshape(walk.segments, -1)
-    direct = pyramid(decode(vae, z[:: _FRAMES - 1])).diff(dim=0).norm(dim=1)
+    found = smoothness(vae, paths[apart], ends[apart])
+    steps = changes(vae, z).reshape(walk.segments, -1)[apart]
+    direct = changes(vae, keyframes)[apart]
     unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
     return Report(*(float(number) for number in (*found, unevenness, detour)))
@@ -78,12 +84,13 @@ def seam(vae: VAE, walk: Walk, t: Tensor) -> Seam:
     """Looks at the frames of a closed walk at times t (T,)."""
     z = walk.at(torch.unique_consecutive(t))
     steps = changes(vae, torch.cat([z, z[:1]]))
-    frames = decode(vae, z)
-    seen = {frame.numpy().tobytes() for frame in to_uint8(frames).cpu()}
-    return Seam(float(steps[-1] / steps.median().clamp_min(1e-12)), len(frames) - len(seen))
+    batches = (to_uint8(decode(vae, some)).cpu().numpy() for some in torch.split(z, 64))
+    seen = {frame.tobytes() for batch in batches for frame in batch}
+    return Seam(float(steps[-1] / steps.median().clamp_min(1e-12)), len(z) - len(seen))
 
 
 def table(reports: dict[str, Report]) -> str:
     """The numbers as text, a row for each walk."""
     rows = [("path", *Report._fields), *((name, *(f"{n:.3f}" for n in found)) for name, found in reports.items())]
-    return "\n".join(f"{row[0]:<24}" + "".join(f"{cell:>14}" for cell in row[1:]) for row in rows)
+    widest = max(len(row[0]) for row in rows)
+    return "\n".join(f"{row[0]:<{widest}}" + "".join(f"{cell:>14}" for cell in row[1:]) for row in rows)

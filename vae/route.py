@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from vae.model import VAE
-from vae.paths import spline
+from vae.paths import locate, spline
 from vae.smoothness import gradient_energy
 from vae.visible import pyramid
 
@@ -30,7 +30,7 @@ _BENDS = 3
 _LOOKED_AT = 10  # steps in a segment
 _STEPS, _RATE = 40, 0.1
 _AT_ONCE = 8  # segments
-_APART = 1e-3  # keyframes closer than this are one
+APART = 1e-3  # keyframes closer than this are one
 _DETOUR = 0.05
 
 
@@ -59,8 +59,8 @@ class Route(NamedTuple):
 
     def away(self, t: Tensor) -> Tensor:
         """How far the route is from the spline at times (T,): Σ_j c_j sin²(πf) sin(jπf), (T, D)."""
-        segment = t.floor().clamp(0, len(self.bends) - 1).long()
-        return torch.einsum("tj,tjd->td", _waves(t - segment).to(self.bends), self.bends[segment])
+        segment, passed = locate(t, len(self.bends))
+        return torch.einsum("tj,tjd->td", _waves(passed).to(self.bends), self.bends[segment])
 
 
 def _waves(f: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ def _look(vae: VAE, z: Tensor) -> _Look:
 
     sharp = gradient_energy(x).reshape(segments, places)
     mix = torch.linspace(0, 1, places).to(sharp)
-    expected = sharp[:, :1] * (1 - mix) + sharp[:, -1:] * mix
+    expected = torch.lerp(sharp[:, :1], sharp[:, -1:], mix)
     lost = (1 - sharp / expected.clamp_min(1e-12)).clamp_min(0)
 
     seen = pyramid(x).reshape(segments, places, -1)
@@ -135,6 +135,6 @@ def find_route(
         pairs = [torch.split(path.along(_LOOKED_AT + 3), _AT_ONCE) for path in (route, bent)]
         seen_of = [[_look(vae, some) for some in parts] for parts in pairs]
     before, after = (_Look(*map(torch.cat, zip(*parts, strict=True))) for parts in seen_of)
-    apart = (straight[:, -1] - straight[:, 0]).norm(dim=1) > _APART
+    apart = (straight[:, -1] - straight[:, 0]).norm(dim=1) > APART
     better = apart & (after.cycle < before.cycle) & (after.blurriest <= before.blurriest)
     return bent._replace(bends=bends * better[:, None, None])

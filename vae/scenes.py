@@ -1,6 +1,7 @@
 """Animations: walks, shown one by one, in tiles or side by side in comparison."""
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,7 @@ def times(every: list[Take], options: Any) -> list[Tensor]:
     if options.pace == "image":
         seen = [segment_changes(take.vae, take.walk) for take in every]
         return in_step(seen, options.frames, easing, walk.closed, options.hold)
-    steps = timeline.times(walk.segments, options.frames, closed=walk.closed)  # refuses too few frames
-    each = [(len(steps) - (not walk.closed)) // walk.segments] * walk.segments
-    return [timeline.stepped(each, easing, walk.closed, options.hold)] * len(every)
+    return [timeline.times(walk.segments, options.frames, easing, walk.closed, options.hold)] * len(every)
 
 
 def film(command: str, every: list[Take], t: list[Tensor], columns: int, options: Any) -> Iterator[Frame]:
@@ -69,7 +68,7 @@ def _curves(take: Take, t: Tensor) -> plot.Curves:
     assert take.pictures is not None
     z = take.walk.at(t)
     speed = changes(take.vae, z)
-    sharp = gradient_energy(decode_all(take.vae, z))
+    sharp = torch.cat([gradient_energy(decode_all(take.vae, some)) for some in torch.split(z, 64)])
     return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(take.pictures)))
 
 
@@ -104,7 +103,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
         animation.write(frames, out, fps)
     else:
         fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed)
-        animation.write_bytes(fitted.content, out)
+        save(fitted.content, out)
         sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.sacrifice})"
         fps *= len(fitted.kept) / len(t[0])
         t = [when[fitted.kept] for when in t]
@@ -148,10 +147,10 @@ def _numbers(command: str, every: list[Take], t: list[Tensor], options: Any) -> 
 def _save_report(path: Path, told: dict[str, Any], every: list[Take], numbers: dict[str, Report], options: Any) -> None:
     asked = ("keyframes", "seed", "count", "truncation", "pace", "easing", "hold")
     content = told | {name: getattr(options, name) for name in asked} | {"easing": _easing(every[0], options)}
-    content["walks"] = {name: found._asdict() for name, found in numbers.items()}
+    content["walks"] = {
+        name: {key: number if math.isfinite(number) else None for key, number in found._asdict().items()}
+        for name, found in numbers.items()
+    }
     bent = {name: take.walk.bent for name, take in zip(numbers, every, strict=True)}
     content["bent"] = {name: segments.tolist() for name, segments in bent.items() if segments is not None}
-    try:
-        save((json.dumps(content, indent=2) + "\n").encode(), path)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
+    save((json.dumps(content, indent=2) + "\n").encode(), path)

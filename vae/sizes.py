@@ -5,11 +5,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from data.errors import UserError
 from vae.animation import QUALITIES, encode
-from vae.frames import Frame
+from vae.frames import Frame, resize
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
 _SCALES = (0.75, 0.5, 0.375, 0.25, 0.125)
@@ -106,11 +105,8 @@ def _attempts(suffix: str, count: int, side: int, closed: bool) -> Iterator[_Att
 
 
 def _encoded(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt) -> bytes:
-    kept = [frames[index] for index in attempt.kept]
-    if attempt.scale < 1:
-        height, width, _ = frames[0].shape
-        small = (max(1, round(width * attempt.scale)), max(1, round(height * attempt.scale)))
-        kept = [np.asarray(Image.fromarray(frame).resize(small, Image.Resampling.LANCZOS)) for frame in kept]
+    height = max(1, round(frames[0].shape[0] * attempt.scale))
+    kept = [resize(frames[index], height, "lanczos") for index in attempt.kept]
     return encode(kept, suffix, fps * len(kept) / len(frames), attempt.quality)
 
 

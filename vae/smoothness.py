@@ -64,7 +64,7 @@ def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
 
     mix = torch.linspace(0, 1, frames, device=x.device)
     start, end = gradient_energy(pictures).unbind(1)
-    expected = torch.outer(start, 1 - mix) + torch.outer(end, mix)
+    expected = torch.lerp(start[:, None], end[:, None], mix)
     sharp_mid = (gradient_energy(x) / expected.clamp_min(1e-12)).amin(1).mean()
 
     steps = (x[:, 1:] - x[:, :-1]).flatten(2).norm(dim=2)

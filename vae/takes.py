@@ -51,8 +51,9 @@ def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, t
     Raises:
         UserError: too few, or one that cannot be read.
     """
-    if options.keyframes and options.count is not None:
-        raise UserError("--count: is for random keyframes; leave it out beside --keyframes")
+    for option in ("count", "seed"):
+        if options.keyframes and options[option] is not None:
+            raise UserError(f"--{option}: is for random keyframes; leave it out beside --keyframes")
     count = len(options.keyframes or ()) or (usual if options.count is None else options.count)
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
@@ -77,7 +78,7 @@ def drawn(vae: VAE, options: Any, count: int) -> Tensor:
     """
     if not 0 <= options.truncation <= _FARTHEST:
         raise UserError(f"truncation {options.truncation:g}: must be from 0 to {_FARTHEST}")
-    return vae.awake(options.truncation * seeded_keyframes(options.seed, count, vae.latent_dim))
+    return vae.awake(options.truncation * seeded_keyframes(options.seed or 0, count, vae.latent_dim))
 
 
 def parse_grid(words: str) -> tuple[int, int]:
@@ -145,7 +146,7 @@ def takes(command: str, vaes: dict[str, VAE], options: Any) -> tuple[list[Take],
                 found.append(take_along(label, path, vae, keyframes, False))
         return found, 1 if len(found) <= 2 else 2
     ((_, vae),) = vaes.items()
-    columns, rows = parse_grid(options.grid) if options.grid else (1, 1)
+    columns, rows = (1, 1) if options.grid is None else parse_grid(options.grid)
     if columns * rows > 1 and options.keyframes:
         raise UserError("--grid: each tile draws keyframes of its own; leave --keyframes out")
     if command == "loop":

@@ -75,7 +75,9 @@ def easing(name: str) -> Easing:
     raise UserError(f"easing {name!r}: must be {', '.join(EASINGS)} or cubic-bezier(a,b,c,d)")
 
 
-def times(segments: int, frames: int, easing: Easing = EASINGS["linear"], closed: bool = False) -> Tensor:
+def times(
+    segments: int, frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
+) -> Tensor:
     """The frames' times.
 
     Open: each segment has `frames` frames, counting both its keyframes, and neighbours share one, which makes
@@ -87,6 +89,7 @@ def times(segments: int, frames: int, easing: Easing = EASINGS["linear"], closed
         frames: per segment; two or more where open, one or more where closed.
         easing: applied inside each segment.
         closed: whether the path returns to its beginning.
+        hold: how many more frames rest on each keyframe.
 
     Returns:
         (T,) float64, ascending from 0 to `segments`, which a closed timeline does not reach.
@@ -100,7 +103,7 @@ def times(segments: int, frames: int, easing: Easing = EASINGS["linear"], closed
     least = 1 if closed else 2
     if segments < 1 or frames < least:
         raise UserError(f"{frames} frames for each of {segments} segments: needs {least} or more of 1 or more")
-    return stepped([frames if closed else frames - 1] * segments, easing, closed)
+    return stepped([frames if closed else frames - 1] * segments, easing, closed, hold)
 
 
 def stepped(steps: Sequence[int], easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0) -> Tensor:

@@ -9,6 +9,7 @@ from vae.model import VAE
 from vae.smoothness import decode
 
 _LEVELS = 3
+_AT_ONCE = 64
 
 
 def pyramid(x: Tensor) -> Tensor:
@@ -27,4 +28,5 @@ def pyramid(x: Tensor) -> Tensor:
 @torch.no_grad()
 def changes(vae: VAE, z: Tensor) -> Tensor:
     """How much the pictures of latents (N, D) change from one to the next: (N − 1,), 0 or more."""
-    return pyramid(decode(vae, z)).diff(dim=0).norm(dim=1)
+    parts = [z[start : start + _AT_ONCE + 1] for start in range(0, len(z) - 1, _AT_ONCE)]
+    return torch.cat([pyramid(decode(vae, part)).diff(dim=0).norm(dim=1) for part in parts])
