@@ -12,9 +12,9 @@ from typing import Any
 from data import lines_benchmark
 from data.errors import UserError, told_in_one_line
 from vae import animation, checkpoint
+from vae.commands import build_parser
 from vae.explore import render_page
 from vae.lines_scores import score_paths, table
-from vae.options import build_parser
 from vae.scenes import render_animation
 from vae.sheets import SHEETS
 

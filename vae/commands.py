@@ -1,0 +1,75 @@
+"""The renderer's command line: its commands, and which options each takes."""
+
+import sys
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+
+from vae.options import Explore, Keys, Lines, Loop, Motion, Samples, Screen, Source, Strip, Tiles, Traverse
+
+_KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
+_PATHS = ("paths", "which paths, in any order: linear slerp spline route")
+_CHECKPOINTS = ("checkpoint", "one .ckpt file or several, whose walks from the same seeds are shown in step")
+_WALKED = (Source, Keys, Screen, Motion, Tiles)
+
+# command: its help, its groups of options, its options that take several words
+COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] = {
+    "linear": ("Straight lines through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
+    "slerp": ("Great circles through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
+    "spline": ("A curve without a kink through all keyframes.", _WALKED, (_KEYFRAMES,)),
+    "route": ("A curve bent until it stays among pictures; searched for some seconds.", _WALKED, (_KEYFRAMES,)),
+    "loop": (
+        "A curve through all keyframes and back, without a seam and without a frame shown twice.",
+        (*_WALKED, Loop),
+        (_KEYFRAMES,),
+    ),
+    "compare": (
+        "Paths, or checkpoints, in step: labelled, with their speed and sharpness below and a table of their numbers.",
+        (Keys, Screen, Motion),
+        (_KEYFRAMES, _PATHS, _CHECKPOINTS),
+    ),
+    "strip": (
+        "A still: the path's pictures side by side, with the time t under each.",
+        (Source, Keys, Screen, Strip),
+        (_KEYFRAMES,),
+    ),
+    "traverse": (
+        "A still: the latents that say most, a row each, from −3 to 3 around a keyframe.",
+        (Source, Keys, Screen, Traverse),
+        (_KEYFRAMES,),
+    ),
+    "samples": ("A still: pictures drawn from the prior.", (Source, Screen, Samples), ()),
+    "explore": (
+        "A page to morph by hand between four keyframes, in any browser, without a network.",
+        (Source, Explore),
+        (_KEYFRAMES,),
+    ),
+    "lines": (
+        "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
+        (Lines,),
+        (),
+    ),
+}
+
+
+class Parser(ArgumentParser):
+    """Tells what is wrong with an argument in one line."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Prints the message and exits with code 2."""
+        print(f"render.py: {' '.join(str(message).split())} (see python render.py --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def build_parser(description: str | None) -> Parser:
+    """The command line: one subcommand each, with the options of its parts."""
+    parser = Parser(prog="render.py", description=description)
+    commands = parser.add_subcommands(required=False)
+    for name, (purpose, groups, lists) in COMMANDS.items():
+        command = Parser(description=purpose)
+        for group in groups:
+            command.add_class_arguments(group)
+        for option, meaning in lists:
+            command.add_argument(f"--{option}", nargs="+", type=str, default=None, help=meaning)
+        commands.add_subcommand(name, command, help=purpose)
+    return parser
