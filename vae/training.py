@@ -6,13 +6,13 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from data.errors import UserError
-from vae.callbacks import Alarms, log_health, pictures_at, spread
+from vae.callbacks import Alarms, pictures_at, spread
 from vae.critic import Critic
-from vae.elbo import Elbo, bits_per_dim, kl_divergence, objective
+from vae.elbo import Elbo, kl_divergence, objective
+from vae.evaluation import VAEEvaluation
 from vae.health import AggregatePosterior
 from vae.likelihoods import LikelihoodName
 from vae.model import VAE
@@ -22,7 +22,6 @@ from vae.optimizer import clip, optimizers
 from vae.schedule import Schedule
 from vae.unseen import unseen_latents
 
-_IWAE_SAMPLES = 64
 _VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
 _ANCHORING, _AT_ONCE = 4096, 64
 _WORTH = 10.0  # nats: a latent keeps awake until some hundred steps have shown that it says less
@@ -43,7 +42,7 @@ _AMOUNTS = (
 _SHARES = ("beta_share", "hold_share", "anchor_share", "decoder_share", "ema_decay")
 
 
-class VAETraining(pl.LightningModule):
+class VAETraining(VAEEvaluation):
     """Trains a VAE by maximising the ELBO.
 
     Args:
@@ -219,33 +218,10 @@ class VAETraining(pl.LightningModule):
         self.train_posterior.update(mu.detach(), logvar.detach())
         return loss
 
-    def validation_step(self, x: Tensor, batch_idx: int) -> None:
-        """The ELBO of held-out pictures, with noise that is the same in every epoch."""
-        elbo, mu, logvar = self.vae(x, self._noise(batch_idx))
-        self._log_elbo("val", elbo, batch_size=len(x), sync_dist=True)
-        self.val_posterior.update(mu, logvar)
-
     def on_train_epoch_end(self) -> None:
         """How many dimensions were used."""
         self.log("train/active_units", self.train_posterior.compute().active_units)
         self.train_posterior.reset()
-
-    def on_validation_epoch_end(self) -> None:
-        """The health of the latents, and a histogram of the KL of each dimension."""
-        health = self.val_posterior.compute()
-        self.val_posterior.reset()
-        numbers = {"val/active_units": health.active_units, "latent/aggregate_mean": health.aggregate_mean}
-        log_health(self, {**numbers, "latent/aggregate_variance": health.aggregate_variance})
-        for logger in self.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_histogram("latent/kl", health.kl, self.global_step)
-
-    def test_step(self, x: Tensor, batch_idx: int) -> None:
-        """The ELBO, and the importance-weighted bound with 64 samples (Burda 2016), in nats per image."""
-        elbo, _, _ = self.vae(x, self._noise(batch_idx))
-        self._log_elbo("test", elbo, batch_size=len(x), sync_dist=True)
-        bound = self.vae.importance_bound(x, _IWAE_SAMPLES, self._noise(batch_idx))
-        self.log("test/iwae", bound.mean(), batch_size=len(x), sync_dist=True)
 
     def configure_optimizers(self) -> Any:
         """AdamW, fused where it can be."""
@@ -260,13 +236,3 @@ class VAETraining(pl.LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
             clip([self.vae, self.critic], gradient_clip_val)
-
-    def _noise(self, batch_idx: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(batch_idx)
-
-    def _log_elbo(self, stage: str, elbo: Elbo, **options: Any) -> None:
-        bound = elbo.value.mean()
-        values = {"elbo": bound, "reconstruction": elbo.reconstruction.mean(), "kl": elbo.kl.sum(1).mean()}
-        if self.vae.likelihood.density:
-            values |= {"bits_per_dim": bits_per_dim(bound, self.vae.dims), "sigma": self.vae.likelihood.scale.clone()}
-        self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, **options)

@@ -1,0 +1,55 @@
+"""`VAEEvaluation`: what is measured of a VAE on held-out pictures, as a LightningModule."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from vae.callbacks import log_health
+from vae.elbo import Elbo, bits_per_dim
+from vae.health import AggregatePosterior
+from vae.model import VAE
+
+_IWAE_SAMPLES = 64
+
+
+class VAEEvaluation(pl.LightningModule):
+    """Logs the true ELBO and the health of the latents, with noise that is the same in every epoch."""
+
+    vae: VAE
+    val_posterior: AggregatePosterior
+
+    def validation_step(self, x: Tensor, batch_idx: int) -> None:
+        """The ELBO of held-out pictures, with noise that is the same in every epoch."""
+        elbo, mu, logvar = self.vae(x, self._noise(batch_idx))
+        self._log_elbo("val", elbo, batch_size=len(x), sync_dist=True)
+        self.val_posterior.update(mu, logvar)
+
+    def on_validation_epoch_end(self) -> None:
+        """The health of the latents, and a histogram of the KL of each dimension."""
+        health = self.val_posterior.compute()
+        self.val_posterior.reset()
+        numbers = {"val/active_units": health.active_units, "latent/aggregate_mean": health.aggregate_mean}
+        log_health(self, {**numbers, "latent/aggregate_variance": health.aggregate_variance})
+        for logger in self.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_histogram("latent/kl", health.kl, self.global_step)
+
+    def test_step(self, x: Tensor, batch_idx: int) -> None:
+        """The ELBO, and the importance-weighted bound with 64 samples (Burda 2016), in nats per image."""
+        elbo, _, _ = self.vae(x, self._noise(batch_idx))
+        self._log_elbo("test", elbo, batch_size=len(x), sync_dist=True)
+        bound = self.vae.importance_bound(x, _IWAE_SAMPLES, self._noise(batch_idx))
+        self.log("test/iwae", bound.mean(), batch_size=len(x), sync_dist=True)
+
+    def _noise(self, batch_idx: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(batch_idx)
+
+    def _log_elbo(self, stage: str, elbo: Elbo, **options: Any) -> None:
+        bound = elbo.value.mean()
+        values = {"elbo": bound, "reconstruction": elbo.reconstruction.mean(), "kl": elbo.kl.sum(1).mean()}
+        if self.vae.likelihood.density:
+            values |= {"bits_per_dim": bits_per_dim(bound, self.vae.dims), "sigma": self.vae.likelihood.scale.clone()}
+        self.log_dict({f"{stage}/{name}": value for name, value in values.items()}, **options)
