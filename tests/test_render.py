@@ -163,6 +163,10 @@ def test_compare_shows_its_paths_in_step_with_a_mark_that_moves(shot, pace, caps
 def test_compare_takes_several_checkpoints(run: Run, shot, capsys):
     best = str(run.checkpoints / "best.ckpt")
     last = str(run.checkpoints / "last.ckpt")
+    words = ["--frames=3", "--checkpoint", best, last, "--paths", "linear", "slerp", "spline"]
+    frames, _ = frames_of(shot("compare", "rows", *words))
+    assert frames[0].shape[1] == 3 * 32, "a row for each checkpoint"
+    capsys.readouterr()
     frames, _ = frames_of(shot("compare", "two", "--frames=3", "--checkpoint", best, last))
     assert len(frames) == 3
     assert {"best.ckpt", "last.ckpt"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
@@ -227,6 +231,14 @@ def test_stills_of_latents_and_of_the_prior(shot, capsys):
     assert sheet.shape[0] == 3 * (32 + 20)
     assert "3 latents" in capsys.readouterr().out
     assert iio.imread(shot("samples", "samples.png", "--grid=4x3")).shape == (96, 128, 3)
+
+
+def test_a_strip_shows_several_paths_below_each_other(shot):
+    sheet = iio.imread(shot("strip", "paths.png", "--steps=5", "--paths", "slerp", "linear"))
+    slerp, linear = sheet[:32], sheet[len(sheet) // 2 :][:32]
+    assert np.array_equal(slerp[:, :32], linear[:, :32])
+    assert not np.array_equal(slerp[:, 64:96], linear[:, 64:96])
+    assert np.array_equal(slerp, iio.imread(shot("strip", "slerp.png", "--steps=5"))[:32])
 
 
 @pytest.mark.parametrize("steps", [2, 8])
@@ -321,6 +333,7 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["explore", "--sets=0"], "sets"),
         (["strip", "--out=strip.mp4"], "strip.mp4"),
         (["strip", "--steps=1"], "steps"),
+        (["strip", "--paths", "slerp", "slerp"], "twice"),
         (["strip", "--fps=3"], "fps"),
         (["fly"], "fly"),
     ],

@@ -29,9 +29,9 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
         (_KEYFRAMES, _PATHS, _CHECKPOINTS),
     ),
     "strip": (
-        "A still: the path's pictures side by side, with the time t under each.",
+        "A still: the path's pictures side by side, with the time t under each; a row for each of several --paths.",
         (Source, Keys, Screen, Strip),
-        (_KEYFRAMES,),
+        (_KEYFRAMES, _PATHS),
     ),
     "traverse": (
         "A still: the latents that say most, a row each, from −3 to 3 around a keyframe.",

@@ -12,7 +12,7 @@ from vae.elbo import kl_divergence
 from vae.keyframes import seeded_keyframes
 from vae.model import VAE
 from vae.smoothness import decode
-from vae.takes import choose_keyframes, drawn, parse_grid, shown, take_along
+from vae.takes import choose_keyframes, drawn, named_paths, parse_grid, shown, take_along
 
 _MOST = 64
 _REACH = 3.0
@@ -20,14 +20,19 @@ _DRAWN = 256
 
 
 def strip(vae: VAE, options: Any, out: Path) -> str:
-    """The path's pictures side by side."""
+    """The path's pictures side by side; a row for each of several paths."""
     keyframes = choose_keyframes(vae, options, 2, 2, "a path needs two ends")
     _check("steps", options.steps, 2)
     t = torch.linspace(0, len(keyframes) - 1, options.steps, dtype=torch.float64)
-    row = shown(vae, take_along("", options.path, vae, keyframes, False).walk.at(t), options)
-    tiles = [captions.caption(frame, f"t = {time:.2f}") for frame, time in zip(row, t.tolist(), strict=True)]
-    animation.write_still(captions.in_row(tiles), out)
-    return f"{options.steps} pictures"
+    paths = named_paths(options.paths or [options.path])
+    rows = []
+    for path in paths:
+        frames = shown(vae, take_along(path, path, vae, keyframes, False).walk.at(t), options)
+        name = f"{path} " if options.paths else "t = "
+        tiles = [captions.caption(f, f"{name}{time:.2f}") for f, time in zip(frames, t.tolist(), strict=True)]
+        rows.append(captions.in_row(tiles))
+    animation.write_still(captions.in_column(rows), out)
+    return f"{options.steps} pictures of {' '.join(paths)}"
 
 
 @torch.inference_mode()

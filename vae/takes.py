@@ -97,6 +97,16 @@ def parse_grid(words: str) -> tuple[int, int]:
     return columns, rows
 
 
+def named_paths(paths: list[str]) -> list[str]:
+    """The paths. Raises `UserError` unless each is known and named once."""
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UserError(f"path {path}: is named twice")
+        if path not in PATH_NAMES:
+            raise UserError(f"path {path!r}: must be {', '.join(PATH_NAMES)}")
+    return paths
+
+
 def take_along(label: str, path: str, vae: VAE, keyframes: list[Keyframe], closed: bool) -> Take:
     """The walk along a path through keyframes."""
     z = torch.stack([keyframe.z for keyframe in keyframes])
@@ -132,19 +142,14 @@ def takes(command: str, vaes: dict[str, VAE], options: Any) -> tuple[list[Take],
     """
     ends = "a path needs two ends"
     if command == "compare":
-        paths = options.paths or (["slerp"] if len(vaes) > 1 else list(PATH_NAMES))
-        for path in paths:
-            if paths.count(path) > 1:
-                raise UserError(f"path {path}: is named twice")
-            if path not in PATH_NAMES:
-                raise UserError(f"path {path!r}: must be {', '.join(PATH_NAMES)}")
+        paths = named_paths(options.paths or (["slerp"] if len(vaes) > 1 else list(PATH_NAMES)))
         found = []
         for name, vae in vaes.items():
             keyframes = choose_keyframes(vae, options, 2, 2, ends)
             for path in paths:
                 label = path if len(vaes) == 1 else name if len(paths) == 1 else f"{name}, {path}"
                 found.append(take_along(label, path, vae, keyframes, False))
-        return found, 1 if len(found) <= 2 else 2
+        return found, len(paths) if len(vaes) > 1 else 1 if len(paths) <= 2 else 2
     ((_, vae),) = vaes.items()
     columns, rows = (1, 1) if options.grid is None else parse_grid(options.grid)
     if columns * rows > 1 and options.keyframes:
