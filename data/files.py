@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from data.errors import UserError
 
@@ -33,8 +34,9 @@ def writing(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def save(content: bytes, path: Path) -> None:
-    """Writes bytes to a file; a crash leaves what was there before, or all of the new content.
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write into, which takes its place when it is done; a crash leaves what was there before.
 
     Raises:
         UserError: the place cannot be written to.
@@ -46,7 +48,7 @@ def save(content: bytes, path: Path) -> None:
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(content)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.chmod(0o666 & ~umask())
@@ -54,6 +56,16 @@ def save(content: bytes, path: Path) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def save(content: bytes, path: Path) -> None:
+    """Writes bytes to a file; a crash leaves what was there before, or all of the new content.
+
+    Raises:
+        UserError: the place cannot be written to.
+    """
+    with replacing(path) as file:
+        file.write(content)
 
 
 def swap(new: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.errors import UserError
-from vae.animation import QUALITIES, SUFFIXES, encode
+from vae.encoders import QUALITIES, SUFFIXES, encode
 from vae.sizes import fit, parse_size
 
 FPS = 12

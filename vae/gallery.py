@@ -10,8 +10,8 @@ from torchvision.utils import make_grid
 
 from data.errors import UserError
 from data.pixels import to_uint8
-from vae.animation import encode
 from vae.callbacks import WATCHED, held_out
+from vae.encoders import encode
 from vae.frames import Frame
 from vae.model import VAE
 from vae.paths import slerp

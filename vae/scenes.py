@@ -25,7 +25,6 @@ from vae.visible import changes
 from vae.walks import segment_changes
 
 _MOST_FRAMES = 100_000
-_LONGEST_REST = 600  # seconds; a GIF's delay has 16 bits, and like frames are merged
 
 
 def _easing(take: Take, options: Any) -> str:
@@ -78,8 +77,6 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
     timeline.easing(options.easing or "linear")
     if not 1 <= options.frames <= _MOST_FRAMES or not 0 <= options.hold <= _MOST_FRAMES:
         raise UserError(f"frames {options.frames}, hold {options.hold}: must be from 1 and 0 to {_MOST_FRAMES}")
-    if out.suffix == ".gif" and options.hold / options.fps > _LONGEST_REST:
-        raise UserError(f"hold {options.hold}: a GIF's picture can rest for {_LONGEST_REST} s at most")
     if options.max_size is not None and not out.suffix:
         raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
     beside = [Path(name).expanduser() for name in (options.save_latents, options.report) if name]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.errors import UserError
-from vae.animation import QUALITIES, encode
+from vae.encoders import QUALITIES, encode
 from vae.frames import Frame, resize
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}

@@ -1,0 +1,123 @@
+"""Frames → the bytes of an animation, one by one where the format allows it.
+
+    .gif                      delays in whole 1/100 s
+    .webp .png .avif          animated; delays in whole 1/1000 s; their encoders take all frames at once
+    .mp4 .webm                H.264 and VP9; an odd side gains a pixel, for their colour planes have half the size
+
+Delays carry their rounding forward, so that an animation runs at its true frame rate over all.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain, count
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from vae.frames import Frame
+from vae.gif import gif
+
+_GIF_TICKS = 100  # a second
+# suffix: Pillow's name of the format, its options
+_PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
+    ".webp": ("WEBP", {"quality": 90, "method": 4, "kmin": 0, "kmax": 1}),  # else like frames are merged
+    ".png": ("PNG", {}),
+    ".avif": ("AVIF", {"quality": 85, "speed": 6}),
+}
+_VIDEO: dict[str, tuple[str, dict[str, str]]] = {
+    ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
+    ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
+}
+SUFFIXES = (".gif", *_PILLOW, *_VIDEO)
+# what can be given up for a smaller file, step by step: colours of a picture, quality from 100 down, or CRF from 0 up
+QUALITIES: dict[str, tuple[int, ...]] = {
+    ".gif": (128, 64, 32, 16),
+    ".png": (256, 64, 16),
+    ".webp": (75, 50, 25, 10),
+    ".avif": (65, 45, 30, 15),
+    ".mp4": (22, 28, 34, 40),
+    ".webm": (32, 40, 48, 56),
+}
+
+
+def delays(fps: float, ticks: int) -> Iterator[int]:
+    """Whole delays in ticks, without end, whose running sum is never off by more than half a tick.
+
+    >>> from itertools import islice
+    >>> list(islice(delays(30, 100), 4))
+    [3, 4, 3, 3]
+    """
+    end = 0
+    for shown in count(1):
+        start, end = end, round(Fraction(ticks * shown) / Fraction(fps))
+        yield end - start
+
+
+def encode(frames: Iterable[Frame], suffix: str, fps: float, quality: int | None = None) -> bytes:
+    """An animation as bytes, see `encode_into`."""
+    file = io.BytesIO()
+    encode_into(file, frames, suffix, fps, quality)
+    return file.getvalue()
+
+
+def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: int | None = None) -> None:
+    """Writes an animation into a file.
+
+    Args:
+        file: open for writing, at its beginning.
+        frames: (H, W, 3) uint8, all of one size, at least one; GIFs and videos take them one by one.
+        suffix: one of `SUFFIXES`.
+        fps: frames a second.
+        quality: one of `QUALITIES` of the suffix; null is the usual one.
+    """
+    if suffix in _VIDEO:
+        _encode_video(file, frames, suffix, fps, quality)
+    elif suffix in _PILLOW:
+        _encode_pictures(file, frames, suffix, fps, quality)
+    else:
+        file.writelines(gif(zip(frames, delays(fps, _GIF_TICKS), strict=False), quality or 256))
+
+
+def _encode_pictures(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: int | None) -> None:
+    name, options = _PILLOW[suffix]
+    first, *rest = map(Image.fromarray, frames)
+    durations = [delay for _, delay in zip([first, *rest], delays(fps, 1000), strict=False)]
+    if quality is not None and suffix == ".png":
+        few = (image.quantize(quality, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in [first, *rest])
+        first, *rest = (image.convert("RGB") for image in few)
+    elif quality is not None:
+        options = options | {"quality": quality}
+    content = io.BytesIO()
+    first.save(content, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
+    file.write(_timeless(content.getvalue()) if suffix == ".avif" else content.getvalue())
+
+
+def _timeless(content: bytes) -> bytes:
+    """An AVIF sequence without the time of its writing, so that like frames make like bytes (ISO 14496-12)."""
+    plain = bytearray(content)
+    for box in (b"mvhd", b"tkhd", b"mdhd"):
+        start = content.find(box) + len(box)
+        if start >= len(box):
+            size = 16 if plain[start] == 1 else 8  # two times; a version and three bytes of flags come before them
+            plain[start + 4 : start + 4 + size] = bytes(size)
+    return bytes(plain)
+
+
+def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: int | None) -> None:
+    import av  # its start-up is spared to those who write no video
+
+    codec, options = _VIDEO[suffix]
+    if quality is not None:
+        options = options | {"crf": str(quality)}
+    even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
+    first = next(even)
+    # bitexact: without it a WebM holds random identifiers
+    with av.open(file, "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+        assert isinstance(stream, av.VideoStream)
+        (stream.height, stream.width), stream.pix_fmt = first.shape[:2], "yuv420p"
+        for frame in chain([first], even):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+        container.mux(stream.encode())

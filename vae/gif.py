@@ -1,0 +1,47 @@
+"""GIF89a files, written frame by frame with a palette for each."""
+
+import struct
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+from PIL import Image
+
+from vae.frames import Frame
+from vae.palette import Palette
+
+_LONGEST = 65_535  # ticks, of 16 bits
+
+
+def gif(frames: Iterable[tuple[Frame, int]], colours: int = 256) -> Iterator[bytes]:
+    """A file that plays for ever, piece by piece.
+
+    Args:
+        frames: (H, W, 3) uint8, all of one size, at least one, each with its delay in 1/100 s.
+        colours: of each frame, at most 256.
+    """
+    palette = Palette(colours)
+    bits = max(1, (colours - 1).bit_length())
+    for index, (frame, delay) in enumerate(_merged(frames)):
+        height, width, _ = frame.shape
+        if not index:
+            yield struct.pack("<6sHHBBB", b"GIF89a", width, height, 0x70, 0, 0)
+            yield b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
+        indices, table = palette(frame)
+        yield struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0, delay, 0, 0)
+        yield struct.pack("<BHHHHB", 0x2C, 0, 0, width, height, 0x80 | (bits - 1))
+        yield np.resize(table, (2**bits, 3)).tobytes()
+        yield b"\x08" + Image.fromarray(indices).tobytes("gif", "L") + b"\0"
+    yield b";"
+
+
+def _merged(frames: Iterable[tuple[Frame, int]]) -> Iterator[tuple[Frame, int]]:
+    """Like frames become one that stays longer."""
+    every = iter(frames)
+    held, rest = next(every)
+    for frame, delay in every:
+        if rest + delay <= _LONGEST and np.array_equal(frame, held):
+            rest += delay
+        else:
+            yield held, rest
+            held, rest = frame, delay
+    yield held, rest

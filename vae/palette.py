@@ -1,0 +1,104 @@
+"""Palettes of 256 colours or fewer, one for each frame of a GIF, quickly and without flicker.
+
+A frame's colours are counted in cells of 4×4×4 levels. k-means (Lloyd, *Least squares quantization in PCM*, 1982) on
+the cells' mean colours, weighted by how many pixels they have, moves the palette of the frame before to where this
+frame's colours are; as frames of a morph differ little, two rounds are enough, and what was one colour stays one.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vae.frames import Frame
+
+_BITS = 6  # of each channel, that tell cells apart
+_FIRST, _NEXT = 6, 2  # rounds of k-means
+_FEW = 128  # cells; a frame that has no more of them is looked at more closely
+_ENOUGH = 1 << 14  # pixels of a large frame are counted
+
+
+class _Cells(NamedTuple):
+    """A frame's colours.
+
+    Attributes:
+        of_pixel: (H · W,), in [0, M).
+        colour: (M, 4) float32, the mean of the pixels, and 1.
+        weight: (M,) float32, how many they are.
+    """
+
+    of_pixel: NDArray[Any]
+    colour: NDArray[np.float32]
+    weight: NDArray[np.float32]
+
+
+class Palette:
+    """Palettes for frame after frame.
+
+    Args:
+        colours: how many each has, at most 256.
+    """
+
+    def __init__(self, colours: int = 256) -> None:
+        self.colours = colours
+        self._means: NDArray[np.float32] | None = None
+        self._table = np.zeros(1 << 3 * _BITS, np.int32)
+
+    def __call__(self, frame: Frame) -> tuple[Frame, Frame]:
+        """Indices (H, W) of the colours of a palette (colours, 3)."""
+        cells = self._cells(frame)
+        rounds = _NEXT
+        if self._means is None:
+            self._means, rounds = _commonest(cells, self.colours), _FIRST
+        for _ in range(rounds):
+            nearest = _assign(cells, self._means)
+        indices = nearest.astype(np.uint8)[cells.of_pixel].reshape(frame.shape[:2])
+        return indices, (self._means + 0.5).clip(0, 255).astype(np.uint8)
+
+    def _cells(self, frame: Frame) -> _Cells:
+        rgb = np.frombuffer(Image.fromarray(frame).tobytes("raw", "RGBX"), np.uint32)
+        channels = rgb & 255, rgb >> 8 & 255, rgb >> 16 & 255
+        r, g, b = (channel >> 8 - _BITS for channel in channels)
+        code = (r << 2 * _BITS | g << _BITS | b).view(np.int32)
+        # numbers the cells that occur in a table that is never cleared: the last pixel of a cell stands for it
+        pixel = np.arange(len(code), dtype=np.int32)
+        self._table[code] = pixel
+        last = np.flatnonzero(self._table[code] == pixel)
+        self._table[code[last]] = np.arange(len(last), dtype=np.int32)
+        of_pixel: NDArray[Any] = self._table[code]
+        if len(last) <= _FEW:
+            _, last, of_pixel = np.unique(rgb, return_index=True, return_inverse=True)
+
+        counted = np.concatenate([last, pixel[:: len(pixel) // _ENOUGH | 1]])  # each cell at least once
+        cell = of_pixel[counted]
+        weight = np.bincount(cell).astype(np.float32)
+        colour = np.ones((len(weight), 4), np.float32)
+        for index, channel in enumerate(channels):
+            colour[:, index] = np.bincount(cell, channel[counted]) / weight
+        return _Cells(of_pixel, colour, weight)
+
+
+def _commonest(cells: _Cells, colours: int) -> NDArray[np.float32]:
+    chosen = np.argsort(-cells.weight, kind="stable")[:colours]
+    return np.resize(cells.colour[chosen, :3], (colours, 3))
+
+
+def _assign(cells: _Cells, means: NDArray[np.float32]) -> NDArray[np.intp]:
+    """One round of k-means: the nearest mean of each cell (M,); the means (K, 3) move to the middle of their cells.
+
+    A mean that is nearest to none goes to the cell that is worst off.
+    """
+    distance = cells.colour @ np.vstack([-2 * means.T, (means**2).sum(1)])  # ‖c − m‖² − ‖c‖²
+    nearest = distance.argmin(1)
+    size = np.bincount(nearest, cells.weight, len(means))
+    idle = np.flatnonzero(size == 0)[: len(nearest)]
+    if len(idle):
+        error = np.take_along_axis(distance, nearest[:, None], 1)[:, 0] + (cells.colour[:, :3] ** 2).sum(1)
+        nearest[np.argpartition(-error * cells.weight, len(idle) - 1)[: len(idle)]] = idle
+        size = np.bincount(nearest, cells.weight, len(means))
+    used = size > 0
+    for channel in range(3):
+        total = np.bincount(nearest, cells.weight * cells.colour[:, channel], len(means))
+        means[used, channel] = total[used] / size[used]
+    return nearest
