@@ -153,7 +153,8 @@ class Decoder(nn.Module):
         head = nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1)
         with torch.no_grad():  # the four pixels of a block start out alike, against checkerboards (ICNR, Aitken 2017)
             head.weight.copy_(head.weight[::4].repeat_interleave(4, 0))
-        layers += [head, nn.PixelShuffle(2)]
+        # each pixel the mean of four, one of each place in a block: no pattern of period two is left to draw
+        layers += [head, nn.PixelShuffle(2), nn.ReplicationPad2d((1, 0, 1, 0)), nn.AvgPool2d(2, 1)]
         self.layers = nn.Sequential(*layers)
         self.palette = Palette(latent_dim, channels, palette) if palette else None
 

@@ -99,7 +99,7 @@ class VAETraining(VAEEvaluation):
         decoder_share: float = 0.4,
         prune: float = 1.0,
         critic: float = 0.1,
-        cycle: float = 1.0,
+        cycle: float = 3.0,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup_steps: int = 100,
