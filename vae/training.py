@@ -66,8 +66,9 @@ class VAETraining(VAEEvaluation):
             learns, with a tenth of the floor; 0 is off.
         prune: latents that carry fewer nats than this when the encoder comes to rest are put to sleep, so that their
             small talk does not disturb a morph; 0 is off.
-        critic: weight, in nats per dimension, of a critic's verdict on morphs and samples in that last share (VAE/GAN,
-            Larsen 2016); 0 is off.
+        critic: weight, in nats per dimension and over σ, of a critic's verdict on morphs and samples in that last share
+            (VAE/GAN, Larsen 2016); 0 is off. The likelihood pulls at a pixel by about 1/σ, and so the critic keeps pace
+            (as the adaptive weight of Esser 2021, section 3.1, does).
         cycle: weight of what the encoder, in that last share, misses when it reads the latents of morphs and samples
             from their pictures; 0 is off.
         lr: peak learning rate of AdamW.
@@ -98,8 +99,8 @@ class VAETraining(VAEEvaluation):
         palette: int = 0,
         decoder_share: float = 0.4,
         prune: float = 1.0,
-        critic: float = 0.1,
-        cycle: float = 3.0,
+        critic: float = 0.03,
+        cycle: float = 5.0,
         lr: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup_steps: int = 100,
@@ -209,7 +210,8 @@ class VAETraining(VAEEvaluation):
         if critic is not None:
             verdict, doubts = critic.judge(x, drawn, self.trainer.global_step)
             self.log_dict({"train/critic": verdict, "train/doubts": doubts})
-            loss = loss + verdict + weights.critic * doubts
+            sigma = self.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
+            loss = loss + verdict + weights.critic * doubts / sigma
         resting = self.vae.encoder if sharpening else self.critic
         if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
             loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
