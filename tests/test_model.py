@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from data.errors import UserError
 from vae.elbo import kl_divergence
 from vae.model import VAE
+from vae.networks import MeanOfFour, Norm
 
 every_size = pytest.mark.parametrize("size", [32, 48, 64, 96, 128, 176, 256])
 every_channel_count = pytest.mark.parametrize("channels", [1, 3])
@@ -194,3 +195,20 @@ def test_the_elbo_misses_the_evidence_by_the_kl_where_pictures_do_not_depend_on_
     elbo, mu, logvar = vae(X, generator())
     gap = log_evidence(vae).float() - elbo.value
     assert_close(gap, kl_divergence(mu, logvar).sum(1), rtol=0, atol=1e-4)
+
+
+def test_groups_are_normalized_exactly_whatever_the_precision_around():
+    x = (20 + torch.randn(2, 16, 8, 8)).bfloat16()
+    grouped = x.double().reshape(2, 8, -1)
+    exact = ((grouped - grouped.mean(2, keepdim=True)) / grouped.std(2, correction=0, keepdim=True)).reshape(x.shape)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = Norm(16)(x)
+    assert found.dtype == torch.bfloat16
+    assert_close(found.double(), exact, rtol=2**-8, atol=2**-7)
+
+
+def test_no_checkerboard_passes_and_flat_pictures_do():
+    board = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2).float().expand(1, 3, 8, 8)
+    assert_close(MeanOfFour()(board)[..., 1:, 1:], torch.full((1, 3, 7, 7), 0.5))
+    flat = torch.full((1, 3, 8, 8), 0.3)
+    assert_close(MeanOfFour()(flat), flat)
