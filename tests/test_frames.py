@@ -6,7 +6,7 @@ import torch
 
 from data.pixels import to_uint8
 from vae.captions import caption, in_column, in_row
-from vae.frames import decode, resize
+from vae.frames import ahead, decode, resize
 from vae.model import VAE
 
 COUNT = 40
@@ -126,3 +126,26 @@ def test_rows_and_columns_keep_every_frame_in_its_place():
     assert column.shape == (24, 10, 3)
     assert np.array_equal(row[:, 10:20], b)
     assert np.array_equal(column[16:], c)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 50])
+def test_frames_made_ahead_are_the_same_in_the_same_order(count):
+    frames = [noise(2, 2) for _ in range(count)]
+    assert all(a is b for a, b in zip(ahead(iter(frames)), frames, strict=True))
+
+
+def test_what_goes_wrong_ahead_is_told():
+    def broken():
+        yield from [noise(2, 2)] * 20
+        raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        list(ahead(broken()))
+
+
+def test_frames_are_not_made_far_ahead():
+    made = []
+    frames = ahead(made.append(index) or noise(1, 1) for index in range(1000))
+    next(frames)
+    frames.close()
+    assert len(made) <= 32

@@ -1,6 +1,8 @@
 """Latents → frames: decoded in batches, given out one by one."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 
 import numpy as np
 import torch
@@ -34,6 +36,16 @@ def decode(vae: VAE, z: Tensor) -> Iterator[Frame]:
         with torch.inference_mode():
             pixels = to_uint8(vae.decode(padded))[: len(batch)]
         yield from pixels.expand(-1, -1, -1, 3).cpu().numpy()
+
+
+def ahead(frames: Iterable[Frame]) -> Iterator[Frame]:
+    """The same frames, made in a thread of their own: some are ready while others are still being used."""
+    coming = iter(frames)
+    with ThreadPoolExecutor(1) as thread:
+        batch = thread.submit(lambda: list(islice(coming, _BATCH)))
+        while ready := batch.result():
+            batch = thread.submit(lambda: list(islice(coming, _BATCH)))
+            yield from ready
 
 
 def resize(frame: Frame, height: int, resample: str) -> Frame:

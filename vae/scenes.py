@@ -13,7 +13,7 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.files import check_places, save
 from vae import animation, captions, plot, sizes, timeline
-from vae.frames import Frame
+from vae.frames import Frame, ahead
 from vae.keyframes import check_latents, save_latents
 from vae.model import VAE
 from vae.pace import in_step
@@ -95,7 +95,8 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     _check(vaes, options, out)
     every, columns = takes(command, vaes, options)
     t, fps, sacrifice = times(every, options), options.fps, ""
-    frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
+    pictures = ahead(film(command, every, t, columns, options))
+    frames = tqdm(pictures, f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
     if limit is None:
         animation.write(frames, out, fps)
     else:
