@@ -1,6 +1,7 @@
 """When, by what is seen: times at which a path's pictures have changed by equal amounts."""
 
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 
 import torch
 from torch import Tensor
@@ -99,7 +100,11 @@ def allotted(change: Tensor, total: int) -> list[int]:
     steps = [1] * len(change)
     if total < len(steps):
         raise UserError(f"{total} steps for {len(steps)} segments: each needs one or more")
+    amounts = change.tolist()
+    crowded = [(-amount, k) for k, amount in enumerate(amounts)]
+    heapify(crowded)
     for _ in range(total - len(steps)):
-        crowded = max(range(len(steps)), key=lambda k: float(change[k]) / steps[k])
-        steps[crowded] += 1
+        _, k = crowded[0]
+        steps[k] += 1
+        heapreplace(crowded, (-amounts[k] / steps[k], k))
     return steps
