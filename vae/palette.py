@@ -16,6 +16,7 @@ from vae.frames import Frame
 _BITS = 6  # of each channel, that tell cells apart
 _FIRST, _NEXT = 6, 2  # rounds of k-means
 _FEW = 128  # cells; a frame that has no more of them is looked at more closely
+_PIECE = 256  # cells that stay in the processor's cache, and too few for BLAS to wake its threads
 _ENOUGH = 1 << 14  # pixels of a large frame are counted
 
 
@@ -84,17 +85,27 @@ def _commonest(cells: _Cells, colours: int) -> NDArray[np.float32]:
     return np.resize(cells.colour[chosen, :3], (colours, 3))
 
 
+def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
+    """Which of the means (K, 3) is nearest to each colour (M, 4), and its squared distance."""
+    table = np.vstack([-2 * means.T, (means**2).sum(1)])  # colour @ table is ‖c − m‖² − ‖c‖²
+    nearest, error = np.empty(len(colour), np.intp), (colour[:, :3] ** 2).sum(1)
+    for start in range(0, len(colour), _PIECE):
+        piece = slice(start, start + _PIECE)
+        distance = colour[piece] @ table
+        nearest[piece] = distance.argmin(1)
+        error[piece] += np.take_along_axis(distance, nearest[piece, None], 1)[:, 0]
+    return nearest, error
+
+
 def _assign(cells: _Cells, means: NDArray[np.float32]) -> NDArray[np.intp]:
     """One round of k-means: the nearest mean of each cell (M,); the means (K, 3) move to the middle of their cells.
 
     A mean that is nearest to none goes to the cell that is worst off.
     """
-    distance = cells.colour @ np.vstack([-2 * means.T, (means**2).sum(1)])  # ‖c − m‖² − ‖c‖²
-    nearest = distance.argmin(1)
+    nearest, error = _nearest(cells.colour, means)
     size = np.bincount(nearest, cells.weight, len(means))
     idle = np.flatnonzero(size == 0)[: len(nearest)]
     if len(idle):
-        error = np.take_along_axis(distance, nearest[:, None], 1)[:, 0] + (cells.colour[:, :3] ** 2).sum(1)
         nearest[np.argpartition(-error * cells.weight, len(idle) - 1)[: len(idle)]] = idle
         size = np.bincount(nearest, cells.weight, len(means))
     used = size > 0
