@@ -1,0 +1,154 @@
+"""Training: the step, what is around it, and the data."""
+
+import time
+
+import lightning.pytorch as pl
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from data.module import ImageData
+from data.patterns import FACTORS, draw, patterns
+from data.pixels import to_tensor
+from data.uniform import uniform
+from vae.elbo import Elbo, kl_divergence, objective
+from vae.model import VAE
+from vae.training import VAETraining
+
+pytestmark = pytest.mark.benchmark
+BATCH = 32
+
+
+def step_of(vae, optimizer, x, autocast):
+    """One plain step on the ELBO."""
+
+    def step():
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            mu, logvar = vae.encode(x)
+            logits = vae.logits(vae.reparameterize(mu, logvar))
+            elbo = Elbo(vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
+            loss = -objective(elbo, 10.0, 0.0) / vae.dims
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    return step
+
+
+def test_a_step_in_our_precision_against_plain_float32(report, in_turn):
+    x = to_tensor(patterns(0, torch.arange(BATCH), 64))
+    steps = []
+    for layout, autocast in ((torch.channels_last, True), (torch.contiguous_format, False)):
+        vae = VAE().to(memory_format=layout)
+        optimizer = torch.optim.AdamW(vae.parameters(), fused=autocast)
+        steps.append(step_of(vae, optimizer, x.contiguous(memory_format=layout), autocast))
+    ours, theirs = in_turn(*steps, repeats=15)
+    report(
+        "training step: times faster than plain float32 NCHW",
+        theirs / ours,
+        2,
+        detail=f"{BATCH / ours:.0f} images/s",
+        promise=1.2,
+    )
+
+
+class Clock(pl.Callback):
+    """When each step of the Trainer ended."""
+
+    def __init__(self):
+        self.ends = []
+
+    def on_train_batch_end(self, *_):
+        self.ends.append(time.perf_counter())
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    data = ImageData(limit=2048, cache_dir=str(tmp_path_factory.mktemp("cache")))
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def test_what_lightning_and_logging_add_to_a_step(report, images, tmp_path):
+    clock, bare = Clock(), []
+    module = VAETraining(decoder_share=0.0, moments=0.0, anchor_share=0.0)
+    inner = module.training_step
+
+    def timed(*words):
+        start = time.perf_counter()
+        loss = inner(*words)
+        bare.append(time.perf_counter() - start)
+        return loss
+
+    backward = module.backward
+
+    def timed_backward(loss, *words):
+        start = time.perf_counter()
+        backward(loss, *words)
+        bare[-1] += time.perf_counter() - start
+
+    module.training_step, module.backward = timed, timed_backward
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path, max_epochs=1, max_steps=60, precision="bf16-mixed", callbacks=[clock],
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
+        gradient_clip_val=1.0,
+    )  # fmt: skip
+    trainer.fit(module, images)
+    whole = float(np.median(np.diff(clock.ends[10:])))
+    share = 1 - float(np.median(bare[11:])) / whole
+    report("share of a step outside forward and backward", share, 0.03, more=False, promise=0.25,
+           detail="optimizer, clipping, averaging, logging and Lightning")  # fmt: skip
+
+
+def test_the_loader_against_image_folder(report, in_turn, tmp_path):
+    for kind in ("png", "jpg"):
+        folder = tmp_path / kind
+        (folder / "all").mkdir(parents=True)
+        for index, picture in enumerate(patterns(1, torch.arange(256), 64)):
+            Image.fromarray(picture.numpy()).save(folder / "all" / f"{index:04d}.{kind}")
+        usual = transforms.Compose([transforms.Resize(64), transforms.CenterCrop(64), transforms.ToTensor()])
+        theirs = DataLoader(ImageFolder(folder, usual), BATCH, shuffle=True)
+        ours = ImageData(str(folder), cache_dir=str(tmp_path / "cache"), val_fraction=0.1)
+        ours.prepare_data()
+        ours.setup("fit")
+        loader = ours.train_dataloader()
+
+        def mine(loader=loader, ours=ours):
+            return sum(len(ours.on_after_batch_transfer(batch, 0)) for batch in loader)
+
+        def usually(theirs=theirs):
+            return sum(len(x) for x, _ in theirs)
+
+        a, b = in_turn(mine, usually, repeats=5)
+        ratio = (b / usually()) / (a / mine())
+        report(f"an image from a folder, epoch 2, {kind}: times faster than ImageFolder", ratio, 25, promise=10)
+
+
+def test_the_share_of_data_in_a_step(report, in_turn, images):
+    x = to_tensor(patterns(0, torch.arange(BATCH), 64)).contiguous(memory_format=torch.channels_last)
+    vae = VAE().to(memory_format=torch.channels_last)
+    batches = iter(images.train_dataloader())
+    load, step = in_turn(
+        lambda: images.on_after_batch_transfer(next(batches), 0),
+        step_of(vae, torch.optim.AdamW(vae.parameters()), x, True),
+        repeats=15,
+    )
+    report("the loader's share of a training step", load / (load + step), 0.02, more=False, promise=0.05)
+    (made,) = in_turn(lambda: patterns(2, torch.arange(BATCH), 64), repeats=15)
+    report("drawing a batch of patterns, over a training step", made / step, 0.05, more=False, promise=0.5)
+
+
+def test_patterns_in_batches_against_one_by_one(report, in_turn):
+    factors = uniform(0, torch.arange(256), len(FACTORS))
+
+    def one_by_one():
+        for factor in factors:
+            draw(factor[None], 64)
+
+    theirs, ours = in_turn(one_by_one, lambda: draw(factors, 64))
+    report("patterns in a batch: times faster than one by one", theirs / ours, 5, promise=1.2)
