@@ -44,7 +44,7 @@ def keyframes_of(seed, count):
 
 def times_of(walk, frames, easing, pace, hold=0):
     options = SimpleNamespace(frames=frames, easing=easing, pace=pace, hold=hold)
-    return scenes.times([Take("", Linear(), walk, None)], options)[0]
+    return scenes.times([Take("", Linear(), walk)], options)[0]
 
 
 walks = st.builds(

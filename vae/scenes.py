@@ -64,11 +64,12 @@ def _compared(every: list[Take], t: list[Tensor], columns: int, streams: list[It
 
 @torch.no_grad()
 def _curves(take: Take, t: Tensor) -> plot.Curves:
-    assert take.pictures is not None
+    pictures = take.pictures
+    assert pictures is not None
     z = take.walk.at(t)
     speed = changes(take.vae, z)
     sharp = torch.cat([gradient_energy(decode_all(take.vae, some)) for some in torch.split(z, 64)])
-    return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(take.pictures)))
+    return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(pictures)))
 
 
 def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:

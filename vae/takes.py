@@ -1,7 +1,7 @@
 """What is shown: walks of models, as the options of a command ask for them."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -28,13 +28,22 @@ class Take(NamedTuple):
         label: what it is called in a comparison.
         vae: draws it.
         walk: where it goes.
-        pictures: (S + 1, C, H, W), what its keyframes should look like; None if a walk visits none.
+        keyframes: those that it visits, the first again at the end of a loop; () if it visits none.
     """
 
     label: str
     vae: VAE
     walk: Walk
-    pictures: Tensor | None
+    keyframes: Sequence[Keyframe] = ()
+
+    @property
+    def pictures(self) -> Tensor | None:
+        """(S + 1, C, H, W), what its keyframes should look like; None if it visits none."""
+        if not self.keyframes:
+            return None
+        drawn = decode_all(self.vae, torch.stack([keyframe.z for keyframe in self.keyframes]))
+        pairs = zip(drawn, self.keyframes, strict=True)
+        return torch.stack([own if keyframe.picture is None else keyframe.picture for own, keyframe in pairs])
 
 
 def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, tile: int = 0) -> list[Keyframe]:
@@ -112,9 +121,7 @@ def take_along(label: str, path: str, vae: VAE, keyframes: list[Keyframe], close
     z = torch.stack([keyframe.z for keyframe in keyframes])
     vae.requires_grad_(False)
     walk = walk_along(path, vae, z, closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1))
-    pairs = zip(decode_all(vae, z), keyframes, strict=True)
-    pictures = torch.stack([own if keyframe.picture is None else keyframe.picture for own, keyframe in pairs])
-    return Take(label, vae, walk, torch.cat([pictures, pictures[:1]]) if closed else pictures)
+    return Take(label, vae, walk, [*keyframes, *keyframes[:closed]])
 
 
 def _loop(vae: VAE, options: Any, tile: int) -> Take:
@@ -122,12 +129,12 @@ def _loop(vae: VAE, options: Any, tile: int) -> Take:
         raise UserError(f"--style {options.style}: goes its own way and rests nowhere; leave --path and --hold out")
     if options.style == "circle":
         keyframes = choose_keyframes(vae, options, 2, 2, "a great circle goes through two", tile)
-        return Take("circle", vae, circle(torch.stack([keyframe.z for keyframe in keyframes])), None)
+        return Take("circle", vae, circle(torch.stack([keyframe.z for keyframe in keyframes])))
     if options.style == "noise":
         if options.keyframes:
             raise UserError("--style noise: visits no keyframes; name a walk with --seed")
         keyframes = choose_keyframes(vae, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile)
-        return Take("noise", vae, noise(torch.stack([keyframe.z for keyframe in keyframes])), None)
+        return Take("noise", vae, noise(torch.stack([keyframe.z for keyframe in keyframes])))
     keyframes = choose_keyframes(vae, options, 4, 3, "a loop through fewer would go back the way it came", tile)
     return take_along(options.path, options.path, vae, keyframes, True)
 
