@@ -5,9 +5,9 @@ import io
 import imageio
 import numpy as np
 import pytest
-from films import FILMS, film
 from PIL import Image
 
+from benchmarks.films import FILMS, film
 from vae.encoders import encode
 
 pytestmark = pytest.mark.benchmark

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
-from films import CHECKPOINT
 
+from benchmarks.films import CHECKPOINT
 from vae.checkpoint import load_vae
 from vae.frames import decode
 
