@@ -97,7 +97,8 @@ def draw(factors: Tensor, size: int) -> Tensor:
     y, x = torch.meshgrid(axis, axis, indexing="ij")
     u, v = (frequency * x + 1) % 2 - 1, (frequency * y + 1) % 2 - 1
     angle = twist * (1 - u * u - v * v).clamp_min(0)  # fades out towards the tile's edge, so that tiles still meet
-    u, v = u * angle.cos() + v * angle.sin(), v * angle.cos() - u * angle.sin()
+    cos, sin = angle.cos(), angle.sin()
+    u, v = u * cos + v * sin, v * cos - u * sin
 
     stretch = aspect.sign() * aspect**2
     weight_u, weight_v = 1 - stretch.clamp_min(0), 1 - (-stretch).clamp_min(0)
