@@ -245,3 +245,14 @@ def test_a_spline_between_opposite_keyframes_does_not_jump(closed, dims):
     z = spline(keyframes, torch.linspace(0, 1, 10_001, dtype=DOUBLE), closed)
     assert z.isfinite().all()
     assert z.diff(dim=0).norm(dim=1).max() < 1e-2
+
+
+def test_a_spline_that_passes_by_the_origin_has_no_kink_either():
+    angle = torch.tensor(2.6, dtype=DOUBLE)
+    keyframes = 2 * torch.stack([torch.tensor([1.0, 0.0], dtype=DOUBLE), torch.stack([angle.cos(), angle.sin()])])
+    height, half = (angle / 2).cos(), (angle / 2).sin()  # of the chord, whose points are nearer than half at 0.5
+    crossing = float(0.5 - (0.25 - height**2).sqrt() / half / 2)
+    assert spline(keyframes, times(crossing)).norm() == pytest.approx(2, abs=1e-9)
+    before, after = (derivatives(spline, keyframes, crossing, False, side) for side in (-1, 1))
+    assert max((a - b).norm() / b.norm() for a, b in zip(before, after, strict=True)) < 1e-2
+    assert spline(keyframes, times(0.5)).norm() < 2

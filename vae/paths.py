@@ -12,7 +12,6 @@ from torch import Tensor
 from data.errors import UserError
 
 Path = Callable[[Tensor, Tensor, bool], Tensor]
-_OUTWARDS = 4
 _PARALLEL = 1e-7  # below this sine, a rounding error in float32 keyframes decides the plane of rotation
 
 
@@ -91,12 +90,11 @@ def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     A cubic spline s(t) goes through the keyframes and another, r(t), through their lengths; what is walked is s,
     brought to those lengths, because the latents of a Gaussian prior lie near a sphere:
 
-        z(t) = r(t) · s(t) / ‖s(t)‖
+        z(t) = s(t) · g(‖s(t)‖ / r(t)),    g(ρ) = 1/ρ for ρ ≥ ½, else 15/4 − 10 ρ² + 12 ρ⁴
 
     Both are natural splines (no acceleration at the ends) where open and periodic ones where closed (de Boor, *A
-    Practical Guide to Splines*, 1978, chapter IV). Where s comes closer to the origin than a quarter of r, as
-    between keyframes that lie nearly opposite, it is only brought four times as far out: z has kinks there, but never
-    jumps.
+    Practical Guide to Splines*, 1978, chapter IV). The polynomial continues 1/ρ with its slope and curvature: between
+    keyframes that lie nearly opposite z passes by the origin, or through it, instead of jumping round it.
 
     Args:
         keyframes: (K, D), two or more.
@@ -111,8 +109,9 @@ def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     """
     s = _cubic(keyframes, t, closed)
     length = _cubic(keyframes.norm(dim=1, keepdim=True), t, closed).clamp_min(0)
-    reach = s.norm(dim=1, keepdim=True).maximum(length / _OUTWARDS).clamp_min(1e-300)
-    return (s * length / reach).to(keyframes.dtype)
+    rho = s.norm(dim=1, keepdim=True) / length.clamp_min(1e-300)
+    outwards = torch.where(rho < 0.5, 3.75 - 10 * rho**2 + 12 * rho**4, 1 / rho.clamp_min(0.5))
+    return (s * outwards).to(keyframes.dtype)
 
 
 PATHS: dict[str, Path] = {"linear": linear, "slerp": slerp, "spline": spline}
