@@ -14,11 +14,14 @@ from data.errors import UserError
 def check_places(*paths: Path) -> None:
     """Raises `UserError` unless all files could be written, none in the place of another."""
     for path in paths:
-        if path.is_dir():
-            raise UserError(f"{path}: is a folder; name a file")
-        nearest = next(parent for parent in path.absolute().parents if parent.exists())
-        if not nearest.is_dir():
-            raise UserError(f"{path}: cannot be written, {nearest} is a file")
+        with writing(path):
+            if path.is_dir():
+                raise UserError(f"{path}: is a folder; name a file")
+            nearest = next(parent for parent in path.absolute().parents if parent.exists())
+            if not nearest.is_dir():
+                raise UserError(f"{path}: cannot be written, {nearest} is a file")
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                raise UserError(f"{path}: cannot be written, {nearest} is not yours to write to")
     places = [path.absolute() for path in paths]
     for place in places:
         if sum(place == other or place in other.parents for other in places) > 1:

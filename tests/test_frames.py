@@ -63,7 +63,7 @@ def test_frames_are_streamed(vae, z):
     hook = vae.decoder.register_forward_hook(lambda *_: batches.append(1))
     next(decode(vae, z))
     hook.remove()
-    assert len(batches) == 1
+    assert len(batches) <= 2, "one is made while another is used"
 
 
 @pytest.mark.parametrize("resample", ["nearest", "lanczos"])
@@ -145,7 +145,7 @@ def test_what_goes_wrong_ahead_is_told():
 
 def test_frames_are_not_made_far_ahead():
     made = []
-    frames = ahead(made.append(index) or noise(1, 1) for index in range(1000))
-    next(frames)
+    frames = ahead(made.append(index) or index for index in range(1, 1000))
+    assert next(frames) == 1
     frames.close()
-    assert len(made) <= 32
+    assert len(made) <= 2

@@ -91,3 +91,10 @@ def test_a_gif_is_no_larger_than_pillows():
     first, *rest = map(Image.fromarray, frames)
     first.save(file, "GIF", save_all=True, append_images=rest, duration=50, loop=0)
     assert len(encode(frames, ".gif", 20)) < 1.02 * len(file.getvalue())
+
+
+@pytest.mark.parametrize("colours", [16, 64, 256])
+def test_the_first_frame_is_as_near_as_the_others(colours):
+    frames, palette = drift(24), Palette(colours)
+    found = [psnr([frame], [shown(palette, frame)]) for frame in frames]
+    assert found[0] > np.median(found) - 1

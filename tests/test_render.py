@@ -241,6 +241,19 @@ def test_a_strip_shows_several_paths_below_each_other(shot):
     assert np.array_equal(slerp, iio.imread(shot("strip", "slerp.png", "--steps=5"))[:32])
 
 
+def test_latents_that_sleep_are_not_swept(tmp_path, capsys):
+    lines, out = render._SHIPPED.with_name("lines.ckpt"), tmp_path / "lines.png"
+    render.main(["traverse", f"--checkpoint={lines}", "--size=32", "--steps=2", "--rows=8", f"--out={out}"])
+    assert iio.imread(out).shape[0] < 4 * (32 + 20)
+    assert "z" in capsys.readouterr().out
+
+
+def test_a_frame_that_rests_is_drawn_once_and_shown_long(shot):
+    frames, duration = frames_of(shot("slerp", "rest.gif", "--frames=3", "--hold=20", "--fps=10", "--pace=latent"))
+    assert len(frames) == 3
+    assert duration == pytest.approx(4.3)
+
+
 @pytest.mark.parametrize("steps", [2, 8])
 def test_a_strip_has_as_many_captioned_pictures_as_steps(shot, steps):
     strip = iio.imread(shot("strip", "strip.png", f"--steps={steps}"))
@@ -325,6 +338,10 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["linear", "--save-latents=walk.txt"], "walk.txt"),
         (["linear", "--keyframes", "none.npz:3", "1"], "none.npz"),
         (["linear", "--truncation=nan"], "truncation"),
+        (["linear", "--keyframes", "1", "2", "--truncation=-1"], "truncation"),
+        (["linear", "--frames=2", "--size=1100", "--grid=64x1"], "too many"),
+        (["linear", "--frames=2", "--size=400", "--grid=64x1", "--out=wide.webp"], "too many"),
+        (["linear", "--frames=2", "--out=frames", "--report=frames/r.json"], "folder of frames"),
         (["compare", "--paths", "linear", "zigzag"], "zigzag"),
         (["traverse", "--keyframes", "1", "2"], "2 keyframes"),
         (["samples", "--grid=100x100"], "grid"),

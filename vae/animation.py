@@ -9,7 +9,7 @@ import imageio.v3 as iio
 
 from data.errors import UserError
 from data.files import check_places, replacing, save, swap, umask, writing
-from vae.encoders import SUFFIXES, encode_into
+from vae.encoders import SUFFIXES, encode_into, that_fit
 from vae.frames import Frame
 
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
@@ -49,8 +49,10 @@ def write(frames: Iterable[Frame], path: Path, fps: float) -> None:
     """
     check(path, fps)
     if path.suffix:
+        suffix = path.suffix.lower()
+        fitting = that_fit(frames, suffix)
         with replacing(path) as file:
-            encode_into(file, frames, path.suffix.lower(), fps)
+            encode_into(file, fitting, suffix, fps)
     else:
         with writing(path):
             _write_folder(frames, path)
@@ -83,6 +85,7 @@ def _is_frame(path: Path) -> bool:
 
 
 def _write_folder(frames: Iterable[Frame], path: Path) -> None:
+    path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
     try:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from data.errors import UserError
 from vae.frames import Frame
 from vae.gif import gif
 
@@ -30,6 +31,8 @@ _VIDEO: dict[str, tuple[str, dict[str, str]]] = {
     ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
 }
+_LARGEST = {".webp": 16_383, ".mp4": 16_384, ".webm": 16_384}  # pixels of a side
+_LONGEST_SIDE = 65_535
 SUFFIXES = (".gif", *_PILLOW, *_VIDEO)
 # what can be given up for a smaller file, step by step: colours of a picture, quality from 100 down, or CRF from 0 up
 QUALITIES: dict[str, tuple[int, ...]] = {
@@ -55,10 +58,20 @@ def delays(fps: float, ticks: int) -> Iterator[int]:
         yield end - start
 
 
+def that_fit(frames: Iterable[Frame], suffix: str) -> Iterator[Frame]:
+    """The same frames. Raises `UserError` at once if they are larger than the format allows."""
+    rest = iter(frames)
+    first = next(rest)
+    height, width, _ = first.shape
+    if max(height, width) > _LARGEST.get(suffix, _LONGEST_SIDE):
+        raise UserError(f"{width}×{height} pixels are too many for {suffix}; give a smaller --size or fewer tiles")
+    return chain([first], rest)
+
+
 def encode(frames: Iterable[Frame], suffix: str, fps: float, quality: int | None = None) -> bytes:
     """An animation as bytes, see `encode_into`."""
     file = io.BytesIO()
-    encode_into(file, frames, suffix, fps, quality)
+    encode_into(file, that_fit(frames, suffix), suffix, fps, quality)
     return file.getvalue()
 
 

@@ -1,8 +1,9 @@
 """Latents → frames: decoded in batches, given out one by one."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import chain
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,11 +15,12 @@ from data.pixels import to_uint8
 from vae.model import VAE
 
 Frame = NDArray[np.uint8]
+Item = TypeVar("Item")
 _BATCH = 16
 
 
 def decode(vae: VAE, z: Tensor) -> Iterator[Frame]:
-    """Streams the pictures of latents.
+    """Streams the pictures of latents; the next batch is decoded in a thread while frames of this one are being used.
 
     Every batch has the same shape, the last one padded, so that a frame's pixels depend on its latent alone and not
     on how many others are decoded with it.
@@ -30,22 +32,25 @@ def decode(vae: VAE, z: Tensor) -> Iterator[Frame]:
     Yields:
         N frames, (H, W, 3) uint8; grey pictures as three equal channels.
     """
+    return chain.from_iterable(ahead(_batches(vae, z)))
+
+
+def _batches(vae: VAE, z: Tensor) -> Iterator[Frame]:
     device = next(vae.parameters()).device
     for batch in torch.split(z.to(device), _BATCH) if len(z) else ():
         padded = torch.cat([batch, batch[-1:].expand(_BATCH - len(batch), -1)])
         with torch.inference_mode():
             pixels = to_uint8(vae.decode(padded))[: len(batch)]
-        yield from pixels.expand(-1, -1, -1, 3).cpu().numpy()
+        yield pixels.expand(-1, -1, -1, 3).cpu().numpy()
 
 
-def ahead(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The same frames, made in a thread of their own: some are ready while others are still being used."""
-    coming = iter(frames)
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, each made in a thread while the one before it is being used."""
     with ThreadPoolExecutor(1) as thread:
-        batch = thread.submit(lambda: list(islice(coming, _BATCH)))
-        while ready := batch.result():
-            batch = thread.submit(lambda: list(islice(coming, _BATCH)))
-            yield from ready
+        coming = thread.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, items, None)
+            yield item
 
 
 def resize(frame: Frame, height: int, resample: str) -> Frame:

@@ -51,7 +51,7 @@ class Palette:
         cells = self._cells(frame)
         rounds = _NEXT
         if self._means is None:
-            self._means, rounds = _commonest(cells, self.colours), _FIRST
+            self._means, rounds = _spread(cells, self.colours), _FIRST
         for _ in range(rounds):
             nearest = _assign(cells, self._means)
         indices = nearest.astype(np.uint8)[cells.of_pixel].reshape(frame.shape[:2])
@@ -80,9 +80,16 @@ class Palette:
         return _Cells(of_pixel, colour, weight)
 
 
-def _commonest(cells: _Cells, colours: int) -> NDArray[np.float32]:
-    chosen = np.argsort(-cells.weight, kind="stable")[:colours]
-    return np.resize(cells.colour[chosen, :3], (colours, 3))
+def _spread(cells: _Cells, colours: int) -> NDArray[np.float32]:
+    """Where k-means starts: at the mean, then again and again at the cell that is worst off (cf. Arthur 2007)."""
+    colour = cells.colour[:, :3]
+    means = np.empty((colours, 3), np.float32)
+    means[0] = np.average(colour, 0, cells.weight)
+    error = ((colour - means[0]) ** 2).sum(1)
+    for index in range(1, colours):
+        means[index] = colour[(error * cells.weight).argmax()]
+        error = np.minimum(error, ((colour - means[index]) ** 2).sum(1))
+    return means
 
 
 def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

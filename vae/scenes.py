@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.files import check_places, save
 from vae import animation, captions, plot, sizes, timeline
-from vae.frames import Frame, ahead
+from vae.frames import Frame
 from vae.keyframes import check_latents, save_latents
 from vae.model import VAE
 from vae.pace import in_step
@@ -43,10 +44,17 @@ def times(every: list[Take], options: Any) -> list[Tensor]:
 
 def film(command: str, every: list[Take], t: list[Tensor], columns: int, options: Any) -> Iterator[Frame]:
     """The frames; a comparison is labelled and has a live chart below."""
-    streams = [shown(take.vae, take.walk.at(when), options) for take, when in zip(every, t, strict=True)]
+    streams = [_stream(take, when, options) for take, when in zip(every, t, strict=True)]
     if command != "compare":
         return (captions.in_grid(list(tiles), columns) for tiles in zip(*streams, strict=True))
     return _compared(every, t, columns, streams)
+
+
+def _stream(take: Take, t: Tensor, options: Any) -> Iterator[Frame]:
+    """The frames of one walk; one that rests is drawn once."""
+    once, counts = torch.unique_consecutive(t, return_counts=True)
+    frames = shown(take.vae, take.walk.at(once), options)
+    return chain.from_iterable(repeat(frame, count) for frame, count in zip(frames, counts.tolist(), strict=True))
 
 
 def _compared(every: list[Take], t: list[Tensor], columns: int, streams: list[Iterator[Frame]]) -> Iterator[Frame]:
@@ -82,6 +90,9 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
         raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
     beside = [Path(name).expanduser() for name in (options.save_latents, options.report) if name]
     check_places(*([out] if out.suffix else []), *beside)
+    for path in beside:
+        if not out.suffix and out.absolute() in path.absolute().parents:
+            raise UserError(f"{path}: lies in the folder of frames; keep it elsewhere")
     if options.save_latents:
         check_latents(Path(options.save_latents))
         if len({vae.latent_dim for vae in vaes.values()}) > 1:
@@ -96,8 +107,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     _check(vaes, options, out)
     every, columns = takes(command, vaes, options)
     t, fps, sacrifice = times(every, options), options.fps, ""
-    pictures = ahead(film(command, every, t, columns, options))
-    frames = tqdm(pictures, f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
+    frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
     if limit is None:
         animation.write(frames, out, fps)
     else:

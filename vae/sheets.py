@@ -52,7 +52,8 @@ def traverse(vae: VAE, options: Any, out: Path) -> str:
     _check("steps", options.steps, 2)
     _check("rows", options.rows, 1)
     said = nats(vae)
-    chosen = said.argsort(descending=True)[: options.rows].tolist()
+    awake = int(vae.awake(torch.ones_like(said)).count_nonzero())
+    chosen = said.argsort(descending=True)[: min(options.rows, awake)].tolist()
     sweep = torch.linspace(-_REACH, _REACH, options.steps)
     rows = []
     for latent in chosen:

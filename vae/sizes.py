@@ -52,7 +52,7 @@ def parse_size(words: str) -> int:
 
 
 def fit(frames: Sequence[Frame], suffix: str, fps: float, limit: int, closed: bool = False) -> Fitted:
-    """The best encoding of frames that has at most `limit` bytes.
+    """The first encoding of frames, from the best downwards, that has at most `limit` bytes.
 
     What is given up, in this order: colours or quality, then a half and two thirds of the frames at true duration, then
     the size of the picture. The last frame stays, unless the animation is a loop, which stays even.

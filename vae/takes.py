@@ -63,6 +63,7 @@ def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, t
     for option in ("count", "seed"):
         if options.keyframes and options[option] is not None:
             raise UserError(f"--{option}: is for random keyframes; leave it out beside --keyframes")
+    check_truncation(options.truncation)
     count = len(options.keyframes or ()) or (usual if options.count is None else options.count)
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
@@ -85,9 +86,14 @@ def drawn(vae: VAE, options: Any, count: int) -> Tensor:
     Raises:
         UserError: a seed or a truncation that is out of range.
     """
-    if not 0 <= options.truncation <= _FARTHEST:
-        raise UserError(f"truncation {options.truncation:g}: must be from 0 to {_FARTHEST}")
+    check_truncation(options.truncation)
     return vae.awake(options.truncation * seeded_keyframes(options.seed or 0, count, vae.latent_dim))
+
+
+def check_truncation(truncation: float) -> None:
+    """Raises `UserError` unless it is in range."""
+    if not 0 <= truncation <= _FARTHEST:
+        raise UserError(f"truncation {truncation:g}: must be from 0 to {_FARTHEST}")
 
 
 def parse_grid(words: str) -> tuple[int, int]:
