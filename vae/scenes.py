@@ -111,7 +111,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     if limit is None:
         animation.write(frames, out, fps)
     else:
-        fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed)
+        fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed, options.resample)
         save(fitted.content, out)
         sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.sacrifice})"
         fps *= len(fitted.kept) / len(t[0])

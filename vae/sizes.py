@@ -51,7 +51,9 @@ def parse_size(words: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def fit(frames: Sequence[Frame], suffix: str, fps: float, limit: int, closed: bool = False) -> Fitted:
+def fit(
+    frames: Sequence[Frame], suffix: str, fps: float, limit: int, closed: bool = False, resample: str = "lanczos"
+) -> Fitted:
     """The first encoding of frames, from the best downwards, that has at most `limit` bytes.
 
     What is given up, in this order: colours or quality, then a half and two thirds of the frames at true duration, then
@@ -63,6 +65,7 @@ def fit(frames: Sequence[Frame], suffix: str, fps: float, limit: int, closed: bo
         fps: frames a second.
         limit: in bytes.
         closed: whether it is a loop.
+        resample: how a smaller picture is made.
 
     Raises:
         UserError: nothing fits.
@@ -72,7 +75,7 @@ def fit(frames: Sequence[Frame], suffix: str, fps: float, limit: int, closed: bo
 
     def size(index: int) -> int:
         if index not in found:
-            found[index] = _encoded(frames, suffix, fps, attempts[index])
+            found[index] = _encoded(frames, suffix, fps, attempts[index], resample)
         return len(found[index])
 
     low, high = 0, len(attempts) - 1
@@ -104,9 +107,9 @@ def _attempts(suffix: str, count: int, side: int, closed: bool) -> Iterator[_Att
             yield _Attempt(quality, kept, scale)
 
 
-def _encoded(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt) -> bytes:
+def _encoded(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt, resample: str) -> bytes:
     height = max(1, round(frames[0].shape[0] * attempt.scale))
-    kept = [resize(frames[index], height, "lanczos") for index in attempt.kept]
+    kept = [resize(frames[index], height, resample) for index in attempt.kept]
     return encode(kept, suffix, fps * len(kept) / len(frames), attempt.quality)
 
 
