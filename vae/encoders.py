@@ -28,8 +28,7 @@ _PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
     ".avif": ("AVIF", {"quality": 85, "speed": 6}),
 }
 _VIDEO: dict[str, tuple[str, dict[str, str]]] = {
-    # with more threads that look ahead, a busy machine's bytes are not always the same
-    ".mp4": ("libx264", {"crf": "16", "preset": "medium", "x264-params": "lookahead-threads=1"}),
+    ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
 }
 _LARGEST = {".webp": 16_383, ".mp4": 16_384, ".webm": 16_384}  # pixels of a side
