@@ -11,11 +11,10 @@ from data.errors import UserError
 from data.pixels import to_tensor
 from vae.health import picture_health
 from vae.model import VAE
-from vae.paths import PATHS
+from vae.paths import BETWEEN_TWO
 from vae.smoothness import encode, smoothness
 from vae.timeline import times
 
-WATCHED = {name: PATHS[name] for name in ("linear", "slerp")}
 _log = logging.getLogger(__name__)
 _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
 _LARGE = ("val/elbo", "val/reconstruction", "val/active_units", "smoothness/sharp_mid")
@@ -88,7 +87,7 @@ class HealthLogger(pl.Callback):
         ends = ends[(ends[:, 0] != ends[:, 1]).flatten(1).any(1)]
         if len(ends):
             keyframes = encode(vae, ends.flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
-            for name, path in WATCHED.items():
+            for name, path in BETWEEN_TWO.items():
                 walks = torch.stack([path(pair, times(1, self.frames), False) for pair in keyframes]).to(pictures)
                 for field, value in smoothness(vae, walks, ends)._asdict().items():
                     numbers[f"smoothness/{field}/{name}"] = value

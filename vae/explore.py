@@ -16,7 +16,7 @@ from data.errors import UserError
 from data.files import check_places, save
 from vae import captions
 from vae.frames import Frame, decode
-from vae.keyframes import named_keyframe
+from vae.keyframes import latents_of, named_keyframe
 from vae.model import VAE
 from vae.paths import slerp
 from vae.takes import drawn
@@ -76,7 +76,7 @@ def render_page(vae: VAE, options: Any, out: Path) -> str:
         raise UserError(f"{len(named)} keyframes: a morph pad has four corners")
     corners = list(torch.split(drawn(vae, options, 4 * options.sets), 4))
     if named:
-        corners[0] = torch.stack([named_keyframe(vae, word, options.truncation).z for word in named])
+        corners[0] = latents_of(named_keyframe(vae, word, options.truncation) for word in named)
     bar = tqdm(corners, f"{out}", leave=False, unit=" sets", delay=1)
     html = page([list(decode(vae, square(four))) for four in bar])
     save(html, out)

@@ -10,11 +10,11 @@ from torchvision.utils import make_grid
 
 from data.errors import UserError
 from data.pixels import to_uint8
-from vae.callbacks import WATCHED, held_out
+from vae.callbacks import held_out
 from vae.encoders import encode
 from vae.frames import Frame
 from vae.model import VAE
-from vae.paths import slerp
+from vae.paths import BETWEEN_TWO, slerp
 from vae.smoothness import Smoothness
 from vae.timeline import times
 
@@ -32,7 +32,9 @@ def _layout() -> dict[str, dict[str, list[object]]]:
     both = [(term, f"train/{term}", f"val/{term}") for term in ("elbo", "reconstruction", "kl", "bits_per_dim")]
     return {
         "ELBO": {term: chart(train, val) for term, train, val in both},
-        "Smoothness": {name: chart(*(f"smoothness/{name}/{path}" for path in WATCHED)) for name in Smoothness._fields},
+        "Smoothness": {
+            name: chart(*(f"smoothness/{name}/{path}" for path in BETWEEN_TWO)) for name in Smoothness._fields
+        },
         "Latents": {
             "active units": chart("train/active_units", "val/active_units"),
             "aggregate posterior": chart("latent/aggregate_mean", "latent/aggregate_variance"),
@@ -93,7 +95,7 @@ class MorphLogger(pl.Callback):
         """Four open morphs in a square for each path, and two loops side by side."""
         keyframes = torch.cat([prior, encoded]).cpu()
         movies = {}
-        for name, path in WATCHED.items():
+        for name, path in BETWEEN_TWO.items():
             walks = [path(pair, times(1, self.frames), False) for pair in keyframes.reshape(4, 2, -1)]
             movies[f"morph/{name}"] = _film(vae, walks)
         loop_times = times(4, max(1, self.frames // 2), closed=True)

@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 import zlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +29,11 @@ class Keyframe(NamedTuple):
 
     z: Tensor
     picture: Tensor | None = None
+
+
+def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
+    """The latents (K, D) of keyframes."""
+    return torch.stack([keyframe.z for keyframe in keyframes])
 
 
 def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:

@@ -9,10 +9,9 @@ from data.errors import UserError
 from data.lines_benchmark import FRAMES, LineScores
 from vae.model import VAE
 from vae.pace import even_pace
-from vae.paths import linear, slerp
+from vae.paths import BETWEEN_TWO, slerp
 from vae.smoothness import decode, encode
 
-_SCORED = {"linear": linear, "slerp": slerp}  # between two keyframes a spline is the great circle again
 _DENSE = 65
 
 
@@ -41,7 +40,7 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
         )
     ends = encode(vae, lines_benchmark.images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim)
     t = torch.linspace(0, 1, FRAMES, dtype=torch.float64)
-    walks = {name: torch.stack([path(pair, t, False) for pair in ends]) for name, path in _SCORED.items()}
+    walks = {name: torch.stack([path(pair, t, False) for pair in ends]) for name, path in BETWEEN_TWO.items()}
     walks["slerp, even"] = torch.stack([evenly(vae, pair, t) for pair in ends])
     films = {name: decode(vae, walk.flatten(0, 1)).reshape(-1, FRAMES, 1, 32, 32) for name, walk in walks.items()}
     films |= lines_benchmark.controls(angles)

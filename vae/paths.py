@@ -114,7 +114,8 @@ def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     return (s * outwards).to(keyframes.dtype)
 
 
-PATHS: dict[str, Path] = {"linear": linear, "slerp": slerp, "spline": spline}
+BETWEEN_TWO: dict[str, Path] = {"linear": linear, "slerp": slerp}  # where a spline is the great circle again
+PATHS = {**BETWEEN_TWO, "spline": spline}
 
 
 def _cubic(points: Tensor, t: Tensor, closed: bool) -> Tensor:

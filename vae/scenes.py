@@ -154,7 +154,7 @@ def _numbers(command: str, every: list[Take], t: list[Tensor], options: Any) -> 
 
 
 def _save_report(path: Path, told: dict[str, Any], every: list[Take], numbers: dict[str, Report], options: Any) -> None:
-    asked = ("keyframes", "seed", "count", "truncation", "pace", "easing", "hold")
+    asked = ("keyframes", "seed", "count", "truncation", "pace", "hold")
     content = told | {name: getattr(options, name) for name in asked} | {"easing": _easing(every[0], options)}
     content["walks"] = {
         name: {key: number if math.isfinite(number) else None for key, number in found._asdict().items()}

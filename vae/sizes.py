@@ -61,7 +61,7 @@ def fit(
 
     Args:
         frames: (H, W, 3) uint8.
-        suffix: one of `vae.animation.SUFFIXES`.
+        suffix: one of `vae.encoders.SUFFIXES`.
         fps: frames a second.
         limit: in bytes.
         closed: whether it is a loop.

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from vae.frames import Frame, decode, resize
-from vae.keyframes import Keyframe, named_keyframe, seeded_keyframes
+from vae.keyframes import Keyframe, latents_of, named_keyframe, seeded_keyframes
 from vae.model import VAE
 from vae.smoothness import decode as decode_all
 from vae.walks import PATH_NAMES, Walk, circle, noise, walk_along
@@ -41,7 +41,7 @@ class Take(NamedTuple):
         """(S + 1, C, H, W), what its keyframes should look like; None if it visits none."""
         if not self.keyframes:
             return None
-        drawn = decode_all(self.vae, torch.stack([keyframe.z for keyframe in self.keyframes]))
+        drawn = decode_all(self.vae, latents_of(self.keyframes))
         pairs = zip(drawn, self.keyframes, strict=True)
         return torch.stack([own if keyframe.picture is None else keyframe.picture for own, keyframe in pairs])
 
@@ -124,7 +124,7 @@ def named_paths(paths: list[str]) -> list[str]:
 
 def take_along(label: str, path: str, vae: VAE, keyframes: list[Keyframe], closed: bool) -> Take:
     """The walk along a path through keyframes."""
-    z = torch.stack([keyframe.z for keyframe in keyframes])
+    z = latents_of(keyframes)
     vae.requires_grad_(False)
     walk = walk_along(path, vae, z, closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1))
     return Take(label, vae, walk, [*keyframes, *keyframes[:closed]])
@@ -135,12 +135,12 @@ def _loop(vae: VAE, options: Any, tile: int) -> Take:
         raise UserError(f"--style {options.style}: goes its own way and rests nowhere; leave --path and --hold out")
     if options.style == "circle":
         keyframes = choose_keyframes(vae, options, 2, 2, "a great circle goes through two", tile)
-        return Take("circle", vae, circle(torch.stack([keyframe.z for keyframe in keyframes])))
+        return Take("circle", vae, circle(latents_of(keyframes)))
     if options.style == "noise":
         if options.keyframes:
             raise UserError("--style noise: visits no keyframes; name a walk with --seed")
         keyframes = choose_keyframes(vae, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile)
-        return Take("noise", vae, noise(torch.stack([keyframe.z for keyframe in keyframes])))
+        return Take("noise", vae, noise(latents_of(keyframes)))
     keyframes = choose_keyframes(vae, options, 4, 3, "a loop through fewer would go back the way it came", tile)
     return take_along(options.path, options.path, vae, keyframes, True)
 
