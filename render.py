@@ -4,6 +4,7 @@ Without arguments: linear.gif, slerp.gif, loop.gif and compare.gif into renders/
 """
 
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,6 +49,7 @@ def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
 def run(command: str, options: Any) -> Path:
     """One command: says where the weights come from, renders, returns where the result is."""
     sources = choose_checkpoints(options.checkpoint)
+    options.checkpoint = [str(source) for source in sources]
     if getattr(options, "size", None) is not None and not 16 <= options.size <= _LARGEST:
         raise UserError(f"size {options.size}: must be from 16 to {_LARGEST}")
     vaes = {_short(source, sources): checkpoint.load_vae(source) for source in sources}
@@ -101,4 +103,5 @@ def _with_underscores(word: str) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out temporary files are removed
     main()

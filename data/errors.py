@@ -1,5 +1,6 @@
 """What the user is told when something is wrong: one line, exit code 2, no traceback."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ def told_in_one_line(program: str) -> Iterator[None]:
     except UserError as error:
         print(f"{program}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # who read the output has gone; what Python still wants to flush goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted; nothing is half-written", file=sys.stderr)
         raise SystemExit(130) from None

@@ -10,6 +10,8 @@ from typing import BinaryIO
 
 from data.errors import UserError
 
+_LEGIBLE = 40  # letters of a temporary name, which may not be much longer than the name that it stands for
+
 
 def check_places(*paths: Path) -> None:
     """Raises `UserError` unless all files could be written, none in the place of another."""
@@ -47,7 +49,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     with writing(path):
         path = path.resolve()
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:_LEGIBLE]}-")
         temporary = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -81,7 +83,7 @@ def swap(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = path.with_name(f".{path.name}-{os.getpid()}-old")
+    old = path.with_name(f".{path.name[:_LEGIBLE]}-{os.getpid()}-old")
     path.rename(old)
     try:
         new.rename(path)

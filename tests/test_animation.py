@@ -269,6 +269,33 @@ def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
     assert encode(film, suffix, 10) == first
 
 
+def test_a_video_of_any_width_has_the_same_bytes_every_time():
+    rng = np.random.default_rng(0)
+    wide = np.asarray(Image.fromarray(rng.integers(0, 256, (14, 30, 3), dtype=np.uint8)).resize((192, 96)))
+    film = [wide[:, 3 * k : 3 * k + 96] for k in range(12)]
+    assert len({encode(film, ".mp4", 12) for _ in range(40)}) == 1
+
+
+@pytest.mark.parametrize("suffix", VIDEO)
+@pytest.mark.parametrize("side", [48, 720])
+def test_a_video_says_how_its_colours_are_meant(suffix, side, tmp_path):
+    bars = np.repeat([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 120, 40]]], side // 4, 1).astype(np.uint8)
+    write([np.repeat(bars, side, 0)] * 3, tmp_path / f"a{suffix}", 24)
+    with av.open(tmp_path / f"a{suffix}") as container:
+        frame = next(container.decode(video=0))
+        context = container.streams.video[0].codec_context
+        told = frame.colorspace, context.color_primaries, context.color_trc, frame.color_range
+        assert told == (1, 1, 1, 1), "BT.709, limited range: ITU-T H.273"
+        centres = frame.to_ndarray(format="rgb24")[side // 2, side // 8 :: side // 4]
+    assert abs(centres.astype(int) - bars[0, side // 8 :: side // 4]).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".gif"])
+def test_a_name_may_be_as_long_as_the_system_allows(suffix, tmp_path):
+    write(movie(2), tmp_path / ("m" * (255 - len(suffix)) + suffix), 10)
+    write(movie(2), tmp_path / ("m" * (255 - len(suffix)) + suffix), 10)
+
+
 def test_a_gif_rests_as_long_as_its_frames_say(tmp_path):
     still = np.zeros((16, 16, 3), np.uint8)
     write([still] * 9 + [still + 200], tmp_path / "a.gif", 0.01)

@@ -98,3 +98,12 @@ def test_the_first_frame_is_as_near_as_the_others(colours):
     frames, palette = drift(24), Palette(colours)
     found = [psnr([frame], [shown(palette, frame)]) for frame in frames]
     assert found[0] > np.median(found) - 1
+
+
+def test_after_a_hard_cut_frames_are_as_near_as_before_or_as_a_first_frame():
+    one, other = drift(2)
+    palette, before = Palette(), 100.0
+    for scene in [one, 255 - other // 2, other[:, :, ::-1] // 3, one]:
+        near = psnr([scene], [shown(palette, scene)])
+        assert near > min(before, psnr([scene], [shown(Palette(), scene)])) - 2
+        before = near

@@ -1,8 +1,10 @@
 import ast
 import json
 import re
+import signal
 import subprocess
 import sys
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -180,6 +182,10 @@ def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp
     assert content["walks"]["route"].keys() == {"cycle", "off_manifold", "sharp_mid", "jump", "step", "detour"}
     assert len(content["bent"]["route"]) == 2
     assert content["frames"] == 9
+    assert content["seams"] == []
+    assert content["easing"] == "ease-in-out"
+    assert content["options"]["size"] == 32
+    assert Path(content["options"]["checkpoint"][0]).name == "last.ckpt"
 
 
 @pytest.mark.parametrize("words", [[], ["--style=circle"], ["--style=noise", "--count=6"], ["--path=route"]], ids=str)
@@ -320,6 +326,11 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["linear", "--out=.gif"], "name"),
         (["strip", "--steps=64", "--size=512", "--out=wide.webp"], "too many"),
         (["linear", "--count=0"], "0 keyframes"),
+        (["linear", "--keyframes", "", "2"], "one is empty"),
+        (["linear", "--frames=60000", "--count=3"], "120,000 frames"),
+        (["linear", "--frames=60000", "--hold=50000"], "160,000 frames"),
+        (["linear", "--frames=9000", "--size=512", "--pace=latent", "--out=a.webp"], "7 GB"),
+        (["linear", "--frames=9000", "--size=512", "--pace=latent", "--max-size=1MB"], "7 GB"),
         (["linear", "--frames=1"], "1 frames"),
         (["linear", "--fps=0"], "fps"),
         (["linear", "--fps=60"], "50"),
@@ -351,6 +362,7 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["strip", "--out=strip.mp4"], "strip.mp4"),
         (["strip", "--steps=1"], "steps"),
         (["strip", "--paths", "slerp", "slerp"], "twice"),
+        (["strip", "--paths", "slerp", "linear", "--path=slerp"], "--path"),
         (["strip", "--fps=3"], "fps"),
         (["fly"], "fly"),
     ],
@@ -363,6 +375,40 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, named, one_line_error
     assert line.startswith("render.py: ")
     assert named in line
     assert [path.name for path in tmp_path.iterdir()] == ["text.png"]
+
+
+@pytest.fixture
+def program(run: Run, tmp_path):
+    """Starts the renderer as a program of its own, with an animation that takes long."""
+    words = ["linear", "--checkpoint", str(run.checkpoints / "last.ckpt"), "--frames=60000", "--pace=latent"]
+    started = subprocess.Popen(
+        [sys.executable, render.__file__, *words, "--out=long.gif"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield started
+    started.kill()
+    started.communicate()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_who_is_told_to_stop_leaves_nothing_behind(program, tmp_path, sent, code):
+    while not list(tmp_path.iterdir()):
+        time.sleep(0.05)
+        assert program.poll() is None
+    program.send_signal(sent)
+    _, told = program.communicate(timeout=60)
+    assert program.returncode == code
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_who_leaves_early_is_no_fault(program):
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    assert program.wait() == 1
 
 
 def imported_by(statement: str) -> set[str]:

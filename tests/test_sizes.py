@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import re
 
 import av
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 
 from data.errors import UserError
 from vae.encoders import QUALITIES, SUFFIXES, encode
+from vae.frames import resize
 from vae.sizes import fit, parse_size
 
 FPS = 12
@@ -80,6 +82,21 @@ def test_more_room_never_means_a_greater_sacrifice():
     sizes = [len(fit(film(), ".gif", FPS, int(share * whole)).content) for share in (0.9, 0.5, 0.2, 0.1, 0.05)]
     assert all(a >= b for a, b in itertools.pairwise(sizes))
     assert len(set(sizes)) >= 3
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_pixels_are_given_up_last_and_quality_comes_back(suffix):
+    limit = 2000 + int(0.05 * len(encode(film(24), suffix, FPS)))
+    fitted = fit(film(24), suffix, FPS, limit)
+    told = re.search(r"(\d+) colours|quality (\d+)", fitted.sacrifice)
+    quality = None if told is None else int(told[1] or told[2])
+    better = [None, *QUALITIES[suffix]]
+    scale = re.search(r"(\d+)% of the side", fitted.sacrifice)
+    side = 96 * int(scale[1]) // 100 if scale else 96
+    kept = [resize(film(24)[index], side, "lanczos") for index in fitted.kept]
+    for more in better[: better.index(quality)]:
+        assert len(encode(kept, suffix, FPS * len(kept) / 24, more)) > limit
+    assert scale or len(kept) < 24 or quality
 
 
 def test_colours_go_before_frames_and_frames_before_pixels():

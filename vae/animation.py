@@ -87,7 +87,7 @@ def _is_frame(path: Path) -> bool:
 def _write_folder(frames: Iterable[Frame], path: Path) -> None:
     path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}-"))
+    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".frames-"))
     try:
         for index, frame in enumerate(frames):
             iio.imwrite(temporary / f"{index:04d}.png", frame)

@@ -31,9 +31,12 @@ _VIDEO: dict[str, tuple[str, dict[str, str]]] = {
     ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
 }
+_BT709, _LIMITED = 1, 1  # written into the file: players guess the colours of a video that does not say (ITU-T H.273)
+_TREE_WIDTH = 64  # at other widths x264's macroblock tree now and then makes other bytes of the same frames
 _LARGEST = {".webp": 16_383, ".mp4": 16_384, ".webm": 16_384}  # pixels of a side
 _LONGEST_SIDE = 65_535
-SUFFIXES = (".gif", *_PILLOW, *_VIDEO)
+STREAMED = (".gif", *_VIDEO)
+SUFFIXES = (*STREAMED, *_PILLOW)
 # what can be given up for a smaller file, step by step: colours of a picture, quality from 100 down, or CRF from 0 up
 QUALITIES: dict[str, tuple[int, ...]] = {
     ".gif": (128, 64, 32, 16),
@@ -126,11 +129,17 @@ def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: flo
         options = options | {"crf": str(quality)}
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
+    if suffix == ".mp4" and first.shape[1] % _TREE_WIDTH:
+        options = options | {"x264-params": "mbtree=0"}
     # bitexact: without it a WebM holds random identifiers
     with av.open(file, "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         assert isinstance(stream, av.VideoStream)
         (stream.height, stream.width), stream.pix_fmt = first.shape[:2], "yuv420p"
+        context = stream.codec_context
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_range = _LIMITED
         for frame in chain([first], even):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")))
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=_BT709)))
         container.mux(stream.encode())

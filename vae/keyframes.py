@@ -53,6 +53,8 @@ def named_keyframe(vae: VAE, word: str, truncation: float = 1.0) -> Keyframe:
     Raises:
         UserError: the file is missing, broken or of another model.
     """
+    if not word.strip():
+        raise UserError("keyframes: one is empty; name a seed, a picture or walk.npz:3")
     if re.fullmatch(r"[+-]?\d+", word):
         return Keyframe(vae.awake(truncation * seeded_keyframes(int(word), 1, vae.latent_dim))[0])
     if match := re.fullmatch(r"(.+\.npz)(?::(-?\d+))?", word):

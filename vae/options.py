@@ -66,7 +66,8 @@ class Motion:
             `latent` is time on the path, with the same number of frames for each stretch.
         hold: how many more frames rest on each keyframe.
         max_size: 2MB or 500kB, for example: what a file may not exceed. In this order: fewer colours or a lower
-            quality, every second frame and every third at true duration, a smaller picture, until it fits.
+            quality, every second frame and every third at true duration, a smaller picture, until it fits; then as
+            many colours or as much quality as still fit.
         save_latents: a file, walk.npz for example, for the latents of all frames; `walk.npz:3` is then a keyframe.
         report: a file, report.json for example, for the numbers of the path.
     """
@@ -112,11 +113,11 @@ class Strip:
 
     Args:
         steps: pictures, evenly spaced in t.
-        path: through the keyframes.
+        path: through the keyframes; null is slerp.
     """
 
     steps: int = 8
-    path: PathName = "slerp"
+    path: PathName | None = None
 
 
 @dataclass(frozen=True)

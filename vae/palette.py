@@ -16,6 +16,8 @@ from vae.frames import Frame
 _BITS = 6  # of each channel, that tell cells apart
 _FIRST, _NEXT = 6, 2  # rounds of k-means
 _FEW = 128  # cells; a frame that has no more of them is looked at more closely
+_CUT = 1.5  # times the error of the frame before: another scene
+_EXACT = 0.25  # squared levels that nobody sees
 _PIECE = 256  # cells that stay in the processor's cache, and too few for BLAS to wake its threads
 _ENOUGH = 1 << 14  # pixels of a large frame are counted
 
@@ -44,16 +46,18 @@ class Palette:
     def __init__(self, colours: int = 256) -> None:
         self.colours = colours
         self._means: NDArray[np.float32] | None = None
+        self._usual = 0.0
         self._table = np.zeros(1 << 3 * _BITS, np.int32)
 
     def __call__(self, frame: Frame) -> tuple[Frame, Frame]:
         """Indices (H, W) of the colours of a palette (colours, 3)."""
         cells = self._cells(frame)
-        rounds = _NEXT
-        if self._means is None:
-            self._means, rounds = _spread(cells, self.colours), _FIRST
-        for _ in range(rounds):
-            nearest = _assign(cells, self._means)
+        if self._means is not None:
+            nearest, error = _settle(cells, self._means, _NEXT)
+        if self._means is None or error > _CUT * self._usual + _EXACT:
+            self._means = _spread(cells, self.colours)
+            nearest, error = _settle(cells, self._means, _FIRST)
+        self._usual = error
         indices = nearest.astype(np.uint8)[cells.of_pixel].reshape(frame.shape[:2])
         return indices, (self._means + 0.5).clip(0, 255).astype(np.uint8)
 
@@ -104,12 +108,20 @@ def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[N
     return nearest, error
 
 
-def _assign(cells: _Cells, means: NDArray[np.float32]) -> NDArray[np.intp]:
-    """One round of k-means: the nearest mean of each cell (M,); the means (K, 3) move to the middle of their cells.
+def _settle(cells: _Cells, means: NDArray[np.float32], rounds: int) -> tuple[NDArray[np.intp], float]:
+    """Rounds of k-means, which move the means: the nearest one of each cell (M,), and a pixel's mean squared error."""
+    for _ in range(rounds):
+        nearest, error = _assign(cells, means)
+    return nearest, error
+
+
+def _assign(cells: _Cells, means: NDArray[np.float32]) -> tuple[NDArray[np.intp], float]:
+    """One round of k-means: the nearest mean of each cell; the means (K, 3) move to the middle of their cells.
 
     A mean that is nearest to none goes to the cell that is worst off.
     """
     nearest, error = _nearest(cells.colour, means)
+    lost = float(np.average(error, weights=cells.weight))
     size = np.bincount(nearest, cells.weight, len(means))
     idle = np.flatnonzero(size == 0)[: len(nearest)]
     if len(idle):
@@ -119,4 +131,4 @@ def _assign(cells: _Cells, means: NDArray[np.float32]) -> NDArray[np.intp]:
     for channel in range(3):
         total = np.bincount(nearest, cells.weight * cells.colour[:, channel], len(means))
         means[used, channel] = total[used] / size[used]
-    return nearest
+    return nearest, lost

@@ -72,7 +72,7 @@ class Seam(NamedTuple):
     """How a loop closes.
 
     Attributes:
-        step: the visible step from the last frame to the first, over the median step.
+        step: the visible step from the last frame to the first, over the median of the steps that are not 0.
         repeated: how many frames are like one before them, those not counted that rest on a keyframe.
     """
 
@@ -87,7 +87,8 @@ def seam(vae: VAE, walk: Walk, t: Tensor) -> Seam:
     steps = changes(vae, torch.cat([z, z[:1]]))
     batches = (to_uint8(decode(vae, some)).cpu().numpy() for some in torch.split(z, 64))
     seen = {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for batch in batches for frame in batch}
-    return Seam(float(steps[-1] / steps.median().clamp_min(1e-12)), len(z) - len(seen))
+    moving = steps[steps > 0]
+    return Seam(float(steps[-1] / moving.median()) if len(moving) else 0.0, len(z) - len(seen))
 
 
 def table(reports: dict[str, Report]) -> str:

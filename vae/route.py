@@ -116,6 +116,9 @@ def find_route(
     segments = len(keyframes) - (not closed)
     route = Route(keyframes, closed, torch.zeros(segments, _BENDS, keyframes.shape[1]))
     straight = route.along(_LOOKED_AT)
+    apart = (straight[:, -1] - straight[:, 0]).norm(dim=1) > APART
+    if not apart.any():
+        return route
     waves = _waves(torch.linspace(0, 1, _LOOKED_AT + 1)).to(keyframes)
     bends = route.bends.clone()
     adam = torch.optim.Adam([bends], _RATE)
@@ -135,6 +138,5 @@ def find_route(
         pairs = [torch.split(path.along(_LOOKED_AT + 3), _AT_ONCE) for path in (route, bent)]
         seen_of = [[_look(vae, some) for some in parts] for parts in pairs]
     before, after = (_Look(*map(torch.cat, zip(*parts, strict=True))) for parts in seen_of)
-    apart = (straight[:, -1] - straight[:, 0]).norm(dim=1) > APART
     better = apart & (after.cycle < before.cycle) & (after.blurriest <= before.blurriest)
     return bent._replace(bends=bends * better[:, None, None])

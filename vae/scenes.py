@@ -1,7 +1,5 @@
 """Animations: walks, shown one by one, in tiles or side by side in comparison."""
 
-import json
-import math
 from collections.abc import Iterator
 from itertools import chain, repeat
 from pathlib import Path
@@ -13,19 +11,20 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from data.files import check_places, save
-from vae import animation, captions, plot, sizes, timeline
+from vae import animation, captions, findings, plot, sizes, timeline
+from vae.encoders import STREAMED
 from vae.frames import Frame
 from vae.keyframes import check_latents, save_latents
 from vae.model import VAE
 from vae.pace import in_step
-from vae.report import Report, report, seam, table
 from vae.smoothness import decode as decode_all
 from vae.smoothness import gradient_energy
-from vae.takes import Take, shown, takes
+from vae.takes import Take, shown, side, takes
 from vae.visible import changes
 from vae.walks import segment_changes
 
 _MOST_FRAMES = 100_000
+_MOST_BYTES = 4 * 10**9
 
 
 def _easing(take: Take, options: Any) -> str:
@@ -35,6 +34,9 @@ def _easing(take: Take, options: Any) -> str:
 def times(every: list[Take], options: Any) -> list[Tensor]:
     """The times of the frames of walks that are shown in step."""
     walk = every[0].walk
+    count = walk.segments * options.frames + (walk.segments + 1) * options.hold
+    if count > _MOST_FRAMES:
+        raise UserError(f"{count:,} frames: {_MOST_FRAMES:,} are the most; give fewer --frames, --hold or keyframes")
     easing = timeline.easing(_easing(every[0], options))
     if options.pace == "image":
         seen = [segment_changes(take.vae, take.walk) for take in every]
@@ -101,12 +103,24 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
         raise UserError(f"{options.report}: a report is kept in a file named like report.json")
 
 
+def _check_memory(every: list[Take], t: list[Tensor], options: Any, out: Path) -> None:
+    """Refuses what would not fit into memory, of the formats whose encoders take all frames at once."""
+    streamed = out.suffix.lower() in ("", *STREAMED) and options.max_size is None
+    needed = len(t[0]) * sum(3 * side(take.vae, options) ** 2 for take in every)
+    if not streamed and needed > _MOST_BYTES:
+        raise UserError(
+            f"{len(t[0]):,} frames are {needed / 10**9:.0f} GB, which {out.suffix} or --max_size holds at once; "
+            "write .mp4, .webm or .gif without --max_size, or fewer or smaller frames"
+        )
+
+
 def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path) -> None:
     """Writes the animation of a command, and what else the options ask for; says what was found."""
     limit = None if options.max_size is None else sizes.parse_size(options.max_size)
     _check(vaes, options, out)
     every, columns = takes(command, vaes, options)
     t, fps, sacrifice = times(every, options), options.fps, ""
+    _check_memory(every, t, options, out)
     frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
     if limit is None:
         animation.write(frames, out, fps)
@@ -117,7 +131,8 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
         fps *= len(fitted.kept) / len(t[0])
         t = [when[fitted.kept] for when in t]
     print(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
-    numbers = _numbers(command, every, t, options)
+    numbers = findings.numbers(command, every, options)
+    seams = findings.seams(every, t)
     if options.save_latents:
         path = Path(options.save_latents).expanduser()
         latents = torch.cat([take.walk.at(when) for take, when in zip(every, t, strict=True)])
@@ -125,41 +140,5 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
         order = f", {len(t[0])} of each walk in turn" if len(every) > 1 else ""
         print(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
     if options.report:
-        told = {"command": command, "checkpoints": list(vaes), "frames": len(t[0]), "fps": fps}
-        _save_report(Path(options.report).expanduser(), told, every, numbers, options)
-
-
-def _numbers(command: str, every: list[Take], t: list[Tensor], options: Any) -> dict[str, Report]:
-    """Measures and prints what is worth telling of a command."""
-    first = every[0]
-    if first.walk.bent is not None and command != "compare":
-        bent = sum(int(take.walk.bent.sum()) for take in every if take.walk.bent is not None)
-        print(f"route: bent {bent} of {len(every) * first.walk.segments} stretches, the others are a spline's")
-    if first.walk.closed:
-        closing = [seam(take.vae, take.walk, when) for take, when in zip(every, t, strict=True)]
-        print(
-            f"seam: the last step, to the first frame, is {max(each.step for each in closing):.2f} of the median step; "
-            f"{sum(each.repeated for each in closing)} frames shown twice"
-        )
-    if command != "compare" and not options.report:
-        return {}
-    numbers = {
-        take.label if len(every) == 1 or command == "compare" else f"{take.label} {index}": report(
-            take.vae, take.walk, options.pace, take.pictures
-        )
-        for index, take in enumerate(every)
-    }
-    print(table(numbers))
-    return numbers
-
-
-def _save_report(path: Path, told: dict[str, Any], every: list[Take], numbers: dict[str, Report], options: Any) -> None:
-    asked = ("keyframes", "seed", "count", "truncation", "pace", "hold")
-    content = told | {name: getattr(options, name) for name in asked} | {"easing": _easing(every[0], options)}
-    content["walks"] = {
-        name: {key: number if math.isfinite(number) else None for key, number in found._asdict().items()}
-        for name, found in numbers.items()
-    }
-    bent = {name: take.walk.bent for name, take in zip(numbers, every, strict=True)}
-    content["bent"] = {name: segments.tolist() for name, segments in bent.items() if segments is not None}
-    save((json.dumps(content, indent=2) + "\n").encode(), path)
+        told = {"command": command, "frames": len(t[0]), "fps": fps, "easing": _easing(every[0], options)}
+        findings.save_report(Path(options.report).expanduser(), told, every, numbers, seams, options)

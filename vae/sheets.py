@@ -24,7 +24,9 @@ def strip(vae: VAE, options: Any, out: Path) -> str:
     keyframes = choose_keyframes(vae, options, 2, 2, "a path needs two ends")
     _check("steps", options.steps, 2)
     t = torch.linspace(0, len(keyframes) - 1, options.steps, dtype=torch.float64)
-    paths = named_paths(options.paths or [options.path])
+    if options.paths and options.path:
+        raise UserError("--path: is for one path, --paths for several; give one of them")
+    paths = named_paths(options.paths or [options.path or "slerp"])
     rows = []
     for path in paths:
         frames = shown(vae, take_along(path, path, vae, keyframes, False).walk.at(t), options)

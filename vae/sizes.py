@@ -1,6 +1,7 @@
 """Animations of the size that was asked for: the best that fits."""
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -57,7 +58,8 @@ def fit(
     """The first encoding of frames, from the best downwards, that has at most `limit` bytes.
 
     What is given up, in this order: colours or quality, then a half and two thirds of the frames at true duration, then
-    the size of the picture. The last frame stays, unless the animation is a loop, which stays even.
+    the size of the picture; what quality then still fits comes back. The last frame stays, unless the animation is a
+    loop, which stays even.
 
     Args:
         frames: (H, W, 3) uint8.
@@ -71,24 +73,25 @@ def fit(
         UserError: nothing fits.
     """
     attempts = list(_attempts(suffix, len(frames), min(frames[0].shape[:2]), closed))
-    found: dict[int, bytes] = {}
+    found: dict[_Attempt, bytes] = {}
 
-    def size(index: int) -> int:
-        if index not in found:
-            found[index] = _encoded(frames, suffix, fps, attempts[index], resample)
-        return len(found[index])
+    def size(attempt: _Attempt) -> int:
+        if attempt not in found:
+            found[attempt] = _encoded(frames, suffix, fps, attempt, resample)
+        return len(found[attempt])
 
-    low, high = 0, len(attempts) - 1
-    if size(high) > limit:
+    if (smallest := size(attempts[-1])) > limit:
         raise UserError(
-            f"max_size: the smallest that this {suffix} can be is {size(high):,} bytes, more than the {limit:,} asked "
+            f"max_size: the smallest that this {suffix} can be is {smallest:,} bytes, more than the {limit:,} asked "
             "for; allow more, or give fewer --frames"
         )
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if size(middle) <= limit else (middle + 1, high)
-    best = attempts[high]
-    return Fitted(found[high], list(best.kept), _in_words(best, suffix, len(frames)))
+
+    def first_that_fits(downwards: Sequence[_Attempt]) -> _Attempt:
+        return downwards[bisect_left(downwards, True, key=lambda attempt: size(attempt) <= limit)]
+
+    enough = first_that_fits(attempts)
+    best = first_that_fits([enough._replace(quality=quality) for quality in (None, *QUALITIES[suffix])])
+    return Fitted(found[best], list(best.kept), _in_words(best, suffix, len(frames)))
 
 
 def _attempts(suffix: str, count: int, side: int, closed: bool) -> Iterator[_Attempt]:

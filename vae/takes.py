@@ -76,8 +76,12 @@ def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, t
 
 def shown(vae: VAE, z: Tensor, options: Any) -> Iterator[Frame]:
     """The frames of latents, at the size that the options ask for."""
-    size = max(SIZE, vae.image_size) if options.size is None else options.size
-    return (resize(frame, size, options.resample) for frame in decode(vae, z))
+    return (resize(frame, side(vae, options), options.resample) for frame in decode(vae, z))
+
+
+def side(vae: VAE, options: Any) -> int:
+    """The side in pixels that the options ask for."""
+    return max(SIZE, vae.image_size) if options.size is None else int(options.size)
 
 
 def drawn(vae: VAE, options: Any, count: int) -> Tensor:
