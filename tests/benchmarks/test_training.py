@@ -15,7 +15,9 @@ from data.module import ImageData
 from data.patterns import FACTORS, draw, patterns
 from data.pixels import to_tensor
 from data.uniform import uniform
+from vae.callbacks import HealthLogger
 from vae.elbo import Elbo, kl_divergence, objective
+from vae.gallery import MorphLogger
 from vae.model import VAE
 from vae.training import VAETraining
 
@@ -102,6 +104,34 @@ def test_what_lightning_and_logging_add_to_a_step(report, in_turn, images, tmp_p
     detail = f"{1e3 * (whole - bare):.1f} of {1e3 * whole:.0f} ms"
     what = "Lightning, logging, clipping, averaging: share of a step"
     report(what, 1 - bare / whole, 0.03, more=False, detail=detail, promise=0.1)
+
+
+def test_the_share_of_the_callbacks_in_an_epoch_of_the_default_run(report, images, tmp_path):
+    spent = []
+
+    def timed(callback):
+        finish = callback.on_validation_epoch_end
+
+        def run(*words):
+            start = time.perf_counter()
+            finish(*words)
+            spent.append(time.perf_counter() - start)
+
+        callback.on_validation_epoch_end = run
+        return callback
+
+    clock = Clock()
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path, max_epochs=2, limit_train_batches=60, precision="bf16-mixed",
+        callbacks=[clock, timed(HealthLogger()), timed(MorphLogger())],
+        enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
+    )  # fmt: skip
+    trainer.fit(VAETraining(), images)
+    seconds = sum(spent[2:])  # of the second epoch: in the first the charts are laid out too
+    epoch = 486 * float(np.median(np.diff(clock.ends)))
+    detail = f"{seconds:.1f} s of {epoch + seconds:.0f} s"
+    what = "an epoch's health, morphs and pictures: share of the default's"
+    report(what, seconds / (epoch + seconds), 0.05, more=False, detail=detail, promise=0.15)
 
 
 def test_the_loader_against_image_folder(report, in_turn, tmp_path):
