@@ -12,6 +12,7 @@ import yaml
 from conftest import EPOCHS, FRAMES, Run, fill_with_odd_pictures, scene
 from PIL import Image, ImageChops
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import data.lines
 import train
@@ -19,6 +20,7 @@ from data.pixels import to_tensor
 from vae import checkpoint
 from vae.cli import next_version
 from vae.elbo import kl_divergence
+from vae.training import VAETraining
 
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
 
@@ -87,6 +89,43 @@ def test_last_is_the_last_state_and_best_the_best_elbo(run: Run):
     assert last["epoch"] == EPOCHS - 1
     assert best["epoch"] == values.index(max(values))
     assert {path.name for path in run.checkpoints.iterdir()} == {"last.ckpt", "best.ckpt", "config.yaml"}
+
+
+class Hurried(TorchDispatchMode):
+    """Refuses what would make the host wait until a GPU has counted."""
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket not in (
+            torch.ops.aten._local_scalar_dense,
+            torch.ops.aten.nonzero,
+            torch.ops.aten.masked_select,
+            torch.ops.aten.equal,
+        ), f"{func} waits"
+        return func(*args, **(kwargs or {}))
+
+
+def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch):
+    seen = set()
+
+    def hurry(name):
+        usual = getattr(VAETraining, name)
+
+        def hurried(self, *words, **named):
+            with Hurried():
+                result = usual(self, *words, **named)
+            seen.add((name, self._sharpening))
+            return result
+
+        monkeypatch.setattr(VAETraining, name, hurried)
+
+    names = ("training_step", "backward", "configure_gradient_clipping", "on_before_optimizer_step")
+    for name in names:
+        hurry(name)
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments("--watch.every_n_epochs=0", "--trainer.log_every_n_steps=50"))
+    assert seen == {(name, sharpening) for name in names for sharpening in (False, True)}
+    with pytest.raises(AssertionError, match="waits"), Hurried():
+        torch.ones(1).item()
 
 
 def test_the_model_learns(run: Run, tmp_path: Path, monkeypatch):

@@ -76,7 +76,7 @@ def slerp(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     angle = 2 * torch.atan2((u - v).norm(dim=1, keepdim=True), (u + v).norm(dim=1, keepdim=True))
 
     w = v - (u * v).sum(1, keepdim=True) * u
-    axis = torch.nn.functional.one_hot(u.abs().argmin(1), u.shape[1]).to(u)
+    axis = torch.zeros_like(u).scatter(1, u.abs().argmin(1, keepdim=True), 1.0)
     w = torch.where(w.norm(dim=1, keepdim=True) > _PARALLEL, w, axis - (u * axis).sum(1, keepdim=True) * u)
     w = w / w.norm(dim=1, keepdim=True).clamp_min(1e-300)
 
