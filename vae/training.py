@@ -5,8 +5,9 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from data.errors import UserError
 from vae.callbacks import Alarms, pictures_at, spread
@@ -184,7 +185,9 @@ class VAETraining(VAEEvaluation):
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
         device = self.trainer.strategy.root_device  # by itself it would stay where the weights are now, on the CPU
-        return [Alarms(), *([EMAWeightAveraging(device, decay=self.recipe.ema_decay)] if fitting else [])]
+        # all weights at once; Lightning's own average goes one by one
+        average = get_ema_multi_avg_fn(self.recipe.ema_decay)  # type: ignore[no-untyped-call]
+        return [Alarms(), *([WeightAveraging(device, multi_avg_fn=average)] if fitting else [])]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
