@@ -12,6 +12,7 @@ from typing import Any
 
 from data import lines_benchmark
 from data.errors import UserError, told_in_one_line
+from data.files import user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
 from vae.explore import render_page
@@ -28,7 +29,7 @@ def score_lines(options: Any) -> None:
     """The `lines` command: prints a table."""
     if options.pairs < 1:
         raise UserError(f"pairs {options.pairs}: must be at least 1")
-    path = Path(options.checkpoint).expanduser()
+    path = user_path(options.checkpoint)
     angles = lines_benchmark.pairs(options.seed, options.pairs)
     print(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}", flush=True)
     print(table(score_paths(checkpoint.load_vae(path), angles)))
@@ -38,7 +39,7 @@ def score_lines(options: Any) -> None:
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
     """The checkpoints to render from: the named ones, else the newest training's, else the shipped one."""
     if named:
-        found = [Path(name).expanduser() for name in ([named] if isinstance(named, str) else named)]
+        found = [user_path(name) for name in ([named] if isinstance(named, str) else named)]
         for path in found:
             if sum(path.resolve() == other.resolve() for other in found) > 1:
                 raise UserError(f"checkpoint {path}: is named twice")
@@ -56,7 +57,7 @@ def run(command: str, options: Any) -> Path:
     first = next(iter(vaes.values()))
     print(f"{command}: rendering from {', '.join(map(str, sources))}", flush=True)
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
-    out = Path(options.out or f"renders/{command}.{kind}").expanduser()
+    out = user_path(options.out or f"renders/{command}.{kind}")
     if kind == "html":
         print(f"{out}: {render_page(first, options, out)}")
     elif kind == "png":
@@ -92,9 +93,8 @@ def main(args: Sequence[str] | None = None) -> None:
             if parsed.subcommand == "lines":
                 return score_lines(parsed.lines)
             out = run(parsed.subcommand, parsed[parsed.subcommand])
-    print(
-        f"Open {out if words else out.parent}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4"
-    )
+        opened = out if words else out.parent
+        print(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")
 
 
 def _with_underscores(word: str) -> str:
@@ -103,5 +103,6 @@ def _with_underscores(word: str) -> str:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # on the way out temporary files are removed
+    for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # on the way out temporary files are removed
+        signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     main()

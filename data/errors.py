@@ -12,15 +12,20 @@ class UserError(ValueError):
 
 @contextmanager
 def told_in_one_line(program: str) -> Iterator[None]:
-    """Turns a `UserError` into its message on standard error and exit code 2."""
+    """Turns a `UserError`, and what the system refuses, into one line on standard error and exit code 2."""
     try:
         yield
+        sys.stdout.flush()
     except UserError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {' '.join(str(error).split())}", file=sys.stderr)
         raise SystemExit(2) from None
     except BrokenPipeError:  # who read the output has gone; what Python still wants to flush goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+    except OSError as error:
+        thing = f"{error.filename}: " if error.filename else ""
+        print(f"{program}: {thing}{error.strerror or error}; choose another place or name", file=sys.stderr)
+        raise SystemExit(2) from None
     except KeyboardInterrupt:
         print(f"\n{program}: interrupted; nothing is half-written", file=sys.stderr)
         raise SystemExit(130) from None

@@ -13,12 +13,20 @@ from data.errors import UserError
 _LEGIBLE = 40  # letters of a temporary name, which may not be much longer than the name that it stands for
 
 
+def user_path(name: str) -> Path:
+    """A path as users write it, where ~ is their folder. Raises `UserError` if there is no such user."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        raise UserError(f"{name}: no such user; write ./{name} if the name begins with ~") from None
+
+
 def check_places(*paths: Path) -> None:
     """Raises `UserError` unless all files could be written, none in the place of another."""
     for path in paths:
         with writing(path):
-            if path.is_dir():
-                raise UserError(f"{path}: is a folder; name a file")
+            if path.exists() and not path.is_file():
+                raise UserError(f"{path}: is a folder or no plain file; name a file")
             nearest = next(parent for parent in path.absolute().parents if parent.exists())
             if not nearest.is_dir():
                 raise UserError(f"{path}: cannot be written, {nearest} is a file")

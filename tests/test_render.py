@@ -136,6 +136,24 @@ def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
     assert len(frames) == 7
 
 
+def test_latents_far_beyond_the_prior_are_refused(shot, tmp_path):
+    np.savez(tmp_path / "far.npz", latents=np.full((2, 4), 1e30, np.float32))
+    with pytest.raises(SystemExit):
+        shot("slerp", "far.gif", "--keyframes", "far.npz:0", "3")
+    assert not (tmp_path / "far.gif").exists()
+
+
+@pytest.mark.parametrize("path", ["slerp", "route"])
+def test_flat_pictures_have_no_sharpness_to_lose(shot, tmp_path, path):
+    for name, colour in (("red", "#c01010"), ("blue", "#1010c0")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
+    words = ["--keyframes", "red.png", "blue.png", "--frames=5", "--report=r.json"]
+    shot(path, "flat.gif", *words)
+    (found,) = json.loads((tmp_path / "r.json").read_text())["walks"].values()
+    assert found["sharp_mid"] is None
+    assert found["cycle"] < 1000
+
+
 def test_nearest_keeps_hard_pixels_and_odd_sizes_work(shot):
     (frame, *_), _ = frames_of(shot("linear", "big", "--size=96", "--resample=nearest", "--frames=2"))
     assert np.array_equal(frame, frame[::3, ::3].repeat(3, 0).repeat(3, 1))
@@ -327,6 +345,18 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["strip", "--steps=64", "--size=512", "--out=wide.webp"], "too many"),
         (["linear", "--count=0"], "0 keyframes"),
         (["linear", "--keyframes", "", "2"], "one is empty"),
+        (["linear", "--keyframes", "9" * 5000, "2"], "File name too long"),
+        (["linear", "--keyframes", "~nobody-of-this-name/a.png", "2"], "no such user"),
+        (["linear", "--checkpoint=~nobody-of-this-name/a.ckpt"], "no such user"),
+        (["linear", "--checkpoint=" + "a" * 300], "File name too long"),
+        (["linear", "--out=" + "a" * 300], "File name too long"),
+        (["linear", "--out=text.png/frames"], "is a file"),
+        (["linear", "--out=/dev/null"], "no folder"),
+        (["linear", "--grid=" + "9" * 5000 + "x1"], "grid"),
+        (["linear", "--grid=8x8", "--size=4096", "--frames=2", "--pace=latent"], "megapixels"),
+        (["samples", "--grid=8x8", "--size=4096"], "megapixels"),
+        (["strip", "--steps=64", "--size=4096"], "megapixels"),
+        (["traverse", "--steps=64", "--rows=64", "--size=2048"], "megapixels"),
         (["linear", "--frames=60000", "--count=3"], "120,000 frames"),
         (["linear", "--frames=60000", "--hold=50000"], "160,000 frames"),
         (["linear", "--frames=9000", "--size=512", "--pace=latent", "--out=a.webp"], "7 GB"),
@@ -393,7 +423,7 @@ def program(run: Run, tmp_path):
     started.communicate()
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_who_is_told_to_stop_leaves_nothing_behind(program, tmp_path, sent, code):
     while not list(tmp_path.iterdir()):
         time.sleep(0.05)

@@ -107,5 +107,5 @@ def test_colours_go_before_frames_and_frames_before_pixels():
 
 
 def test_the_impossible_is_refused_with_the_size_that_is_not():
-    with pytest.raises(UserError, match=r"smallest .* bytes"):
+    with pytest.raises(UserError, match=r"this .gif has .* bytes"):
         fit(film(), ".gif", FPS, 100)

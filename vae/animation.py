@@ -28,11 +28,13 @@ def check(path: Path, fps: float) -> None:
         raise UserError(f"fps {fps:g}: must be from {_SLOWEST:g} to 1000")
     if suffix == ".gif" and fps > _FASTEST_GIF:
         raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
-    if not suffix and path.is_file():
-        raise UserError(f"{path}: is a file; a name without suffix means a folder of frames")
     if suffix:
         check_places(path)
-    elif path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
+        return
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is no folder; a name without suffix means a folder of frames")
+    check_places(path / "0000.png")
+    if path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
         raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
 
 

@@ -28,11 +28,11 @@ _PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
     ".avif": ("AVIF", {"quality": 85, "speed": 6}),
 }
 _VIDEO: dict[str, tuple[str, dict[str, str]]] = {
-    ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
+    # x264's macroblock tree now and then makes other bytes of the same frames
+    ".mp4": ("libx264", {"crf": "17", "preset": "medium", "x264-params": "mbtree=0"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
 }
 _BT709, _LIMITED = 1, 1  # written into the file: players guess the colours of a video that does not say (ITU-T H.273)
-_TREE_WIDTH = 64  # at other widths x264's macroblock tree now and then makes other bytes of the same frames
 _LARGEST = {".webp": 16_383, ".mp4": 16_384, ".webm": 16_384}  # pixels of a side
 _LONGEST_SIDE = 65_535
 STREAMED = (".gif", *_VIDEO)
@@ -129,8 +129,6 @@ def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: flo
         options = options | {"crf": str(quality)}
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
-    if suffix == ".mp4" and first.shape[1] % _TREE_WIDTH:
-        options = options | {"x264-params": "mbtree=0"}
     # bitexact: without it a WebM holds random identifiers
     with av.open(file, "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)

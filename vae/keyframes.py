@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -13,10 +14,12 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
-from data.files import save
+from data.files import save, user_path
 from data.pixels import read, to_tensor
 from data.uniform import check_seed
 from vae.model import VAE
+
+_FARTHEST = 1000
 
 
 class Keyframe(NamedTuple):
@@ -55,11 +58,12 @@ def named_keyframe(vae: VAE, word: str, truncation: float = 1.0) -> Keyframe:
     """
     if not word.strip():
         raise UserError("keyframes: one is empty; name a seed, a picture or walk.npz:3")
-    if re.fullmatch(r"[+-]?\d+", word):
+    if re.fullmatch(r"[+-]?\d{1,20}", word):
         return Keyframe(vae.awake(truncation * seeded_keyframes(int(word), 1, vae.latent_dim))[0])
-    if match := re.fullmatch(r"(.+\.npz)(?::(-?\d+))?", word):
-        return Keyframe(vae.awake(_read_latent(Path(match[1]).expanduser(), int(match[2] or 0), vae.latent_dim)))
-    pixels = torch.from_numpy(read(Path(word).expanduser(), vae.image_size, vae.channels))
+    if match := re.fullmatch(r"(.+\.npz)(?::(-?\d{1,9}))?", word):
+        return Keyframe(vae.awake(_read_latent(user_path(match[1]), int(match[2] or 0), vae.latent_dim)))
+    with warnings.catch_warnings(action="ignore"):  # of what is odd in a file that can be read
+        pixels = torch.from_numpy(read(user_path(word), vae.image_size, vae.channels))
     picture = to_tensor(pixels[None])
     with torch.inference_mode():
         z = vae.encode(picture)[0]
@@ -94,6 +98,8 @@ def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
         raise UserError(f"{path}: not a file of latents that --save_latents wrote") from None
     if latents.ndim != 2 or not len(latents) or latents.dtype != np.float32 or not np.isfinite(latents).all():
         raise UserError(f"{path}: not a file of latents that --save_latents wrote")
+    if abs(latents).max() > _FARTHEST:
+        raise UserError(f"{path}: holds latents far beyond the prior, up to {abs(latents).max():g}; they say nothing")
     if latents.shape[1] != latent_dim:
         raise UserError(f"{path}: holds latents of {latents.shape[1]} numbers, the model's have {latent_dim}")
     if not -len(latents) <= index < len(latents):

@@ -95,4 +95,4 @@ def table(reports: dict[str, Report]) -> str:
     """The numbers as text, a row for each walk."""
     rows = [("path", *Report._fields), *((name, *(f"{n:.3f}" for n in found)) for name, found in reports.items())]
     widest = max(len(row[0]) for row in rows)
-    return "\n".join(f"{row[0]:<{widest}}" + "".join(f"{cell:>14}" for cell in row[1:]) for row in rows)
+    return "\n".join(f"{row[0]:<{widest}}" + "".join(f" {cell:>13}" for cell in row[1:]) for row in rows)

@@ -10,7 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.files import check_places, save
+from data.files import check_places, save, user_path
 from vae import animation, captions, findings, plot, sizes, timeline
 from vae.encoders import STREAMED
 from vae.frames import Frame
@@ -19,7 +19,7 @@ from vae.model import VAE
 from vae.pace import in_step
 from vae.smoothness import decode as decode_all
 from vae.smoothness import gradient_energy
-from vae.takes import Take, shown, side, takes
+from vae.takes import Take, check_screen, shown, side, takes
 from vae.visible import changes
 from vae.walks import segment_changes
 
@@ -90,10 +90,10 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
         raise UserError(f"frames {options.frames}, hold {options.hold}: must be from 1 and 0 to {_MOST_FRAMES}")
     if options.max_size is not None and not out.suffix:
         raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
-    beside = [Path(name).expanduser() for name in (options.save_latents, options.report) if name]
+    beside = [user_path(name) for name in (options.save_latents, options.report) if name]
     check_places(*([out] if out.suffix else []), *beside)
     for path in beside:
-        if not out.suffix and out.absolute() in path.absolute().parents:
+        if not out.suffix and out.resolve() in path.resolve().parents:
             raise UserError(f"{path}: lies in the folder of frames; keep it elsewhere")
     if options.save_latents:
         check_latents(Path(options.save_latents))
@@ -104,7 +104,8 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
 
 
 def _check_memory(every: list[Take], t: list[Tensor], options: Any, out: Path) -> None:
-    """Refuses what would not fit into memory, of the formats whose encoders take all frames at once."""
+    """Refuses what would not fit into memory: a frame, or all where the encoder takes them at once."""
+    check_screen(every[0].vae, options, len(every))
     streamed = out.suffix.lower() in ("", *STREAMED) and options.max_size is None
     needed = len(t[0]) * sum(3 * side(take.vae, options) ** 2 for take in every)
     if not streamed and needed > _MOST_BYTES:
@@ -134,11 +135,11 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     numbers = findings.numbers(command, every, options)
     seams = findings.seams(every, t)
     if options.save_latents:
-        path = Path(options.save_latents).expanduser()
+        path = user_path(options.save_latents)
         latents = torch.cat([take.walk.at(when) for take, when in zip(every, t, strict=True)])
         save_latents(path, latents)
         order = f", {len(t[0])} of each walk in turn" if len(every) > 1 else ""
         print(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
     if options.report:
         told = {"command": command, "frames": len(t[0]), "fps": fps, "easing": _easing(every[0], options)}
-        findings.save_report(Path(options.report).expanduser(), told, every, numbers, seams, options)
+        findings.save_report(user_path(options.report), told, every, numbers, seams, options)

@@ -12,7 +12,7 @@ from vae.elbo import kl_divergence
 from vae.keyframes import seeded_keyframes
 from vae.model import VAE
 from vae.smoothness import decode
-from vae.takes import choose_keyframes, drawn, named_paths, parse_grid, shown, take_along
+from vae.takes import check_screen, choose_keyframes, drawn, named_paths, parse_grid, shown, take_along
 
 _MOST = 64
 _REACH = 3.0
@@ -27,6 +27,7 @@ def strip(vae: VAE, options: Any, out: Path) -> str:
     if options.paths and options.path:
         raise UserError("--path: is for one path, --paths for several; give one of them")
     paths = named_paths(options.paths or [options.path or "slerp"])
+    check_screen(vae, options, options.steps * len(paths))
     rows = []
     for path in paths:
         frames = shown(vae, take_along(path, path, vae, keyframes, False).walk.at(t), options)
@@ -53,6 +54,7 @@ def traverse(vae: VAE, options: Any, out: Path) -> str:
         raise UserError(f"{1 + len(more)} keyframes: a traverse is around one")
     _check("steps", options.steps, 2)
     _check("rows", options.rows, 1)
+    check_screen(vae, options, options.steps * min(options.rows, vae.latent_dim))
     said = nats(vae)
     awake = int(vae.awake(torch.ones_like(said)).count_nonzero())
     chosen = said.argsort(descending=True)[: min(options.rows, awake)].tolist()
@@ -74,6 +76,7 @@ def traverse(vae: VAE, options: Any, out: Path) -> str:
 def samples(vae: VAE, options: Any, out: Path) -> str:
     """A grid of pictures drawn from the prior."""
     columns, rows = parse_grid(options.grid)
+    check_screen(vae, options, columns * rows)
     z = drawn(vae, options, columns * rows)
     animation.write_still(captions.in_grid(list(shown(vae, z, options)), columns), out)
     return f"{columns * rows} pictures"

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -82,15 +83,16 @@ def fit(
 
     if (smallest := size(attempts[-1])) > limit:
         raise UserError(
-            f"max_size: the smallest that this {suffix} can be is {smallest:,} bytes, more than the {limit:,} asked "
-            "for; allow more, or give fewer --frames"
+            f"max_size: with all given up that can be, this {suffix} has {smallest:,} bytes, more than the {limit:,} "
+            "asked for; allow more, or give fewer --frames"
         )
 
-    def first_that_fits(downwards: Sequence[_Attempt]) -> _Attempt:
-        return downwards[bisect_left(downwards, True, key=lambda attempt: size(attempt) <= limit)]
+    def first_that_fits(downwards: Sequence[_Attempt]) -> _Attempt:  # of which the last does
+        return downwards[bisect_left(downwards, True, hi=len(downwards) - 1, key=lambda each: size(each) <= limit)]
 
     enough = first_that_fits(attempts)
-    best = first_that_fits([enough._replace(quality=quality) for quality in (None, *QUALITIES[suffix])])
+    better = takewhile(lambda quality: quality != enough.quality, (None, *QUALITIES[suffix]))
+    best = first_that_fits([*(enough._replace(quality=quality) for quality in better), enough])
     return Fitted(found[best], list(best.kept), _in_words(best, suffix, len(frames)))
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from vae.model import VAE
 
 _BATCH = 64
+_FLAT = 1e-5  # gradient energy; a step of one level between all pixels has six times as much
 
 
 class Smoothness(NamedTuple):
@@ -24,6 +25,7 @@ class Smoothness(NamedTuple):
             About 1 or less: frames are as familiar as pictures are; large: they are not.
         sharp_mid: min over frames of G(x_i) over the mix of the ends' G in proportion to i, where G is the gradient
             energy of the real pictures at the ends. 1: as sharp as they; 0.5: a cross-fade; a blurry decoder is low.
+            Pairs with a flat picture do not count; nan if there are no others.
         jump: the largest step ‖x_(i+1) − x_i‖ over the mean step. 1: constant visible speed; N − 1: a hard cut.
     """
 
@@ -65,7 +67,8 @@ def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
     mix = torch.linspace(0, 1, frames, device=x.device)
     start, end = gradient_energy(pictures).unbind(1)
     expected = torch.lerp(start[:, None], end[:, None], mix)
-    sharp_mid = (gradient_energy(x) / expected.clamp_min(1e-12)).amin(1).mean()
+    seen = expected.amin(1) > _FLAT
+    sharp_mid = (gradient_energy(x) / expected)[seen].amin(1).mean()
 
     steps = (x[:, 1:] - x[:, :-1]).flatten(2).norm(dim=2)
     jump = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()

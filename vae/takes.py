@@ -19,6 +19,7 @@ SIZE = 256
 _MOST_TILES = 64
 _MOST_KEYFRAMES = 1000
 _FARTHEST = 10
+_MOST_PIXELS = 2**28  # of a frame or a still
 
 
 class Take(NamedTuple):
@@ -84,6 +85,14 @@ def side(vae: VAE, options: Any) -> int:
     return max(SIZE, vae.image_size) if options.size is None else int(options.size)
 
 
+def check_screen(vae: VAE, options: Any, tiles: int) -> None:
+    """Raises `UserError` if so many tiles of the size that the options ask for are too many pixels."""
+    if (pixels := tiles * side(vae, options) ** 2) > _MOST_PIXELS:
+        raise UserError(
+            f"{tiles} tiles of this size are {pixels / 1e6:,.0f} megapixels; give a smaller --size or fewer"
+        )
+
+
 def drawn(vae: VAE, options: Any, count: int) -> Tensor:
     """The first latents (count, D) that the seed of a command gives, truncated.
 
@@ -109,7 +118,7 @@ def parse_grid(words: str) -> tuple[int, int]:
     >>> parse_grid("4x3")
     (4, 3)
     """
-    match = re.fullmatch(r"(\d+)[x×](\d+)", words.strip().lower())
+    match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", words.strip().lower())
     columns, rows = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= columns * rows <= _MOST_TILES:
         raise UserError(f"grid {words!r}: write columns and rows as 4x3, {_MOST_TILES} tiles at most")
