@@ -69,7 +69,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 seed_everything_default=0,
                 parser_kwargs={"description": __doc__},
                 trainer_defaults={
-                    "max_epochs": 3,
+                    "max_epochs": 4,
                     "precision": None,
                     "gradient_clip_val": 1.0,
                     "num_sanity_val_steps": 0,

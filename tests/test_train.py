@@ -486,7 +486,6 @@ def usual_weights(run: Run, tmp_path_factory) -> dict[str, torch.Tensor]:
     [
         ["likelihood=gaussian"],
         ["likelihood=bernoulli"],
-        ["sigma_floor=2"],
         ["beta_start=10"],
         ["beta=1"],
         ["free_bits=9"],

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from data.errors import UserError
 from vae.networks import squash
 
+QUANTIZATION = 2 / 255 / math.sqrt(12)  # σ of what 8 bits do not say, which no calibrated scale falls below
 LikelihoodName = Literal["wavelet", "gaussian", "laplace", "bernoulli"]
 
 
@@ -26,12 +27,10 @@ class Likelihood(nn.Module):
 
     Attributes:
         density: whether log p is a density over pixel values, so that bits per dimension are defined.
-        floor: what a calibrated scale cannot fall below; training moves it.
         scale: (), the current σ or b (laplace) on pixels in [-1, 1].
     """
 
     density: bool = True
-    floor: float = 0.0
     scale: Tensor
 
     @abstractmethod
@@ -48,19 +47,18 @@ class Likelihood(nn.Module):
 
 
 class _Scaled(Likelihood):
-    def __init__(self, sigma: float | None, sigma_floor: float) -> None:
+    def __init__(self, sigma: float | None) -> None:
         super().__init__()
         if sigma is not None and sigma <= 0:
             raise UserError(f"sigma {sigma}: must be positive, or null to calibrate it")
         self.calibrated = sigma is None
-        self.floor = sigma_floor
         self.register_buffer("scale", torch.tensor(1.0 if sigma is None else sigma))
 
     def _calibrate(self, running: Tensor, batch_scale: Tensor) -> Tensor:
         """The scale to use, given the batch's maximum-likelihood one, which `running` follows while training."""
         if not (self.calibrated and self.training):
             return running
-        scale = torch.hypot(batch_scale, torch.full_like(batch_scale, self.floor))
+        scale = torch.hypot(batch_scale, torch.full_like(batch_scale, QUANTIZATION))
         with torch.no_grad():
             running.lerp_(scale.detach(), 0.02)
         return scale
@@ -121,8 +119,8 @@ class Wavelet(_Scaled):
 
     scales: Tensor
 
-    def __init__(self, sigma: float | None, sigma_floor: float) -> None:
-        super().__init__(sigma, sigma_floor)
+    def __init__(self, sigma: float | None) -> None:
+        super().__init__(sigma)
         self.register_buffer("scales", self.scale.repeat(2))
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
@@ -135,24 +133,23 @@ class Wavelet(_Scaled):
         return total
 
 
-def likelihood(name: LikelihoodName, sigma: float | None = None, sigma_floor: float = 0.0) -> Likelihood:
+def likelihood(name: LikelihoodName, sigma: float | None = None) -> Likelihood:
     """The likelihood of that name.
 
     Args:
         name: `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: a fixed scale on pixels in [-1, 1]; None calibrates it.
-        sigma_floor: what a calibrated scale cannot fall below (added in quadrature).
 
     Raises:
         UserError: unknown name, or a scale that is not positive.
     """
     if name == "bernoulli":
         return Bernoulli()
-    kinds: dict[str, Callable[[float | None, float], Likelihood]] = {
+    kinds: dict[str, Callable[[float | None], Likelihood]] = {
         "wavelet": Wavelet,
         "gaussian": Gaussian,
         "laplace": Laplace,
     }
     if name not in kinds:
         raise UserError(f"likelihood {name!r}: must be wavelet, gaussian, laplace or bernoulli")
-    return kinds[name](sigma, sigma_floor)
+    return kinds[name](sigma)

@@ -24,7 +24,6 @@ class VAE(nn.Module):
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
         likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: fixed scale of such a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it.
-        sigma_floor: what a calibrated scale cannot fall below.
         palette: colours that a whole picture shares, see `vae.networks.Palette`; 0 is none.
         anchor_share: above 0, some latents are given and not learned, see `vae.anchors.Anchors.fit`.
         prune: above 0, latents that say next to nothing can be put to sleep.
@@ -47,7 +46,6 @@ class VAE(nn.Module):
         width: int = 24,
         likelihood: LikelihoodName = "gaussian",
         sigma: float | None = None,
-        sigma_floor: float = 0.0,
         palette: int = 0,
         anchor_share: float = 0.0,
         prune: float = 0.0,
@@ -59,7 +57,7 @@ class VAE(nn.Module):
         self.decoder = Decoder(image_size, channels, latent_dim, width, palette, self._heard)
         self.anchors = Anchors(channels, latent_dim) if anchor_share else None
         self.register_buffer("asleep", torch.zeros(latent_dim) if prune else None)
-        self.likelihood = build_likelihood(likelihood, sigma, sigma_floor)
+        self.likelihood = build_likelihood(likelihood, sigma)
 
     @property
     def dims(self) -> int:

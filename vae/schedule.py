@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 from vae.elbo import anneal
 
 _END_RATE = 0.02
-_FLOOR_WHILE_SHARPENING = 0.1
 
 
 class Schedule(NamedTuple):
@@ -18,7 +17,6 @@ class Schedule(NamedTuple):
     beta_start: float
     beta: float
     beta_share: float
-    sigma_floor: float
     decoder_share: float
     warmup_steps: int
     hold_share: float
@@ -31,7 +29,7 @@ class Schedule(NamedTuple):
     def sharpening(self, progress: float) -> bool:
         """Whether the decoder learns alone.
 
-        >>> schedule = Schedule(100, 10, 0.3, 0.03, 0.4, 100, 0.4)
+        >>> schedule = Schedule(100, 10, 0.3, 0.4, 100, 0.4)
         >>> [schedule.sharpening(progress) for progress in (0, 0.59, 0.6, 1)]
         [False, False, True, True]
         >>> schedule._replace(decoder_share=0).sharpening(1)
@@ -42,24 +40,16 @@ class Schedule(NamedTuple):
     def current_beta(self, progress: float) -> float:
         """The KL's weight.
 
-        >>> schedule = Schedule(100, 1, 0.3, 0.03, 0.4, 100, 0.4)
+        >>> schedule = Schedule(100, 1, 0.3, 0.4, 100, 0.4)
         >>> [round(schedule.current_beta(progress), 6) for progress in (0, 0.15, 0.3, 1)]
         [100.0, 10.0, 1.0, 1.0]
         """
         return anneal(self.beta_start, self.beta, progress / self.beta_share if self.beta_share > 0 else 1)
 
-    def floor(self, progress: float) -> float:
-        """What σ cannot fall below: a tenth of it once no latent can be overtaxed any more.
-
-        >>> [round(Schedule(100, 10, 0.3, 0.03, 0.4, 100, 0.4).floor(progress), 6) for progress in (0.5, 0.7)]
-        [0.03, 0.003]
-        """
-        return self.sigma_floor * (_FLOOR_WHILE_SHARPENING if self.sharpening(progress) else 1)
-
     def learning_rate(self, progress: float, step: int) -> float:
         """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02.
 
-        >>> schedule = Schedule(100, 10, 0.3, 0.03, 0.4, 100, 0.4)
+        >>> schedule = Schedule(100, 10, 0.3, 0.4, 100, 0.4)
         >>> points = ((0, 0), (0, 49), (0.4, 400), (0.7, 700), (1, 999))
         >>> [round(schedule.learning_rate(progress, step), 4) for progress, step in points]
         [0.01, 0.5, 1.0, 0.51, 0.02]

@@ -30,7 +30,6 @@ _AMOUNTS = (
     "beta",
     "beta_start",
     "free_bits",
-    "sigma_floor",
     "moments",
     "prune",
     "critic",
@@ -53,7 +52,6 @@ class VAETraining(VAEEvaluation):
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
         likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: fixed scale of a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it (σ-VAE).
-        sigma_floor: what a calibrated scale cannot fall below; larger leaves more room to the KL term.
         beta: weight of the KL term at the end of its schedule (β-VAE, Higgins 2017).
         beta_start: its weight at the start: 0 is KL warm-up (Bowman 2016), a large one unfolds the latent space first.
         beta_share: share of the training over which the weight goes from beta_start to beta.
@@ -64,7 +62,7 @@ class VAETraining(VAEEvaluation):
             the first latents, which then cannot fold; 0 is off.
         palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
         decoder_share: the last share of the training, in which the encoder stays as it is and the decoder alone
-            learns, with a tenth of the floor; 0 is off.
+            learns; 0 is off.
         prune: latents that carry fewer nats than this when the encoder comes to rest are put to sleep, so that their
             small talk does not disturb a morph; 0 is off.
         critic: weight, in nats per dimension and over σ, of a critic's verdict on morphs and samples in that last share
@@ -90,7 +88,6 @@ class VAETraining(VAEEvaluation):
         width: int = 24,
         likelihood: LikelihoodName = "wavelet",
         sigma: float | None = None,
-        sigma_floor: float = 0.03,
         beta: float = 10.0,
         beta_start: float = 100.0,
         beta_share: float = 0.3,
@@ -120,8 +117,7 @@ class VAETraining(VAEEvaluation):
             for name in names:
                 if not 0 <= self.recipe[name] < end:
                     raise UserError(f"{name} {self.recipe[name]}: must be {allowed}")
-        likely = (likelihood, sigma, sigma_floor)
-        self.vae = VAE(image_size, channels, latent_dim, width, *likely, palette, anchor_share, prune)
+        self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, palette, anchor_share, prune)
         self.register_buffer("worth", torch.full((latent_dim,), _WORTH))
         self.moments = Moments(latent_dim)
         self.critic = Critic(image_size, channels, width) if critic and decoder_share else None
@@ -197,7 +193,6 @@ class VAETraining(VAEEvaluation):
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
         z = self.vae.reparameterize(mu, logvar)
-        self.vae.likelihood.floor = self.schedule.floor(self.progress)
         critic, cycle = (self.critic, weights.cycle) if sharpening else (None, 0)
         unseen = unseen_latents(mu) if critic is not None or cycle else mu[:0]
         logits = self.vae.logits(torch.cat([z, unseen]))
