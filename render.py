@@ -104,5 +104,6 @@ def _with_underscores(word: str) -> str:
 
 if __name__ == "__main__":
     for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # on the way out temporary files are removed
-        signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
+        if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup's wish
+            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     main()
