@@ -18,7 +18,7 @@ def to_tensor(pixels: Tensor) -> Tensor:
     >>> to_tensor(torch.tensor([0, 255], dtype=torch.uint8).reshape(1, 1, 2, 1)).flatten().tolist()
     [-1.0, 1.0]
     """
-    return pixels.permute(0, 3, 1, 2).to(torch.float32) / 127.5 - 1
+    return pixels.permute(0, 3, 1, 2).to(torch.float32, copy=True).div_(127.5).sub_(1)
 
 
 def to_uint8(x: Tensor) -> Tensor:
