@@ -31,10 +31,10 @@ _NOT_OURS = (
 
 @contextmanager
 def _complaints_as_user_errors() -> Iterator[None]:
-    """Lightning's refusals of its options, and files that cannot be used, told like our own."""
+    """Lightning's refusals of its options, told like our own."""
     try:
         yield
-    except (MisconfigurationException, OSError) as error:
+    except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
 
 

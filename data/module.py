@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from data import cache, catalog
 from data.errors import UserError
+from data.files import user_path
 from data.folder import folder
 from data.lines import CHANNELS as LINES_CHANNELS
 from data.lines import SIZE as LINES_SIZE
@@ -118,7 +119,7 @@ class ImageData(pl.LightningDataModule):
         self.source, self.seed, self.limit, self.background = source, seed, limit, background
         self.image_size, self.channels, self.workers = image_size, channels, workers
         self.batch_size, self.val_fraction = batch_size, val_fraction
-        self.cache_dir = Path(cache_dir).expanduser()
+        self.cache_dir = user_path(cache_dir)
         self.save_hyperparameters()
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
@@ -189,7 +190,7 @@ class ImageData(pl.LightningDataModule):
 def full_source(source: str) -> str:
     """A source's one spelling: a name as it is, a folder as its absolute path."""
     known = source in FAMILIES or source in catalog.NAMES
-    return source if known else str(Path(source).expanduser().resolve())
+    return source if known else str(user_path(source).resolve())
 
 
 def source_name(source: str) -> str:

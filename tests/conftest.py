@@ -92,6 +92,13 @@ class Run:
         ]
 
 
+def film(count=12, side=96):
+    """A coarse noise picture that drifts: hard to compress, but not as hard as noise."""
+    rng = np.random.default_rng(0)
+    wide = Image.fromarray(rng.integers(0, 256, (14, 30, 3), dtype=np.uint8)).resize((side * 2, side))
+    return [np.asarray(wide.crop((3 * k, 0, 3 * k + side, side))) for k in range(count)]
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("run")

@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from conftest import film
 from PIL import Image
 
 from data.errors import UserError
@@ -271,10 +272,8 @@ def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
 
 @pytest.mark.parametrize("side", [64, 96, 192])
 def test_a_video_of_any_width_has_the_same_bytes_every_time(side):
-    rng = np.random.default_rng(0)
-    wide = np.asarray(Image.fromarray(rng.integers(0, 256, (14, 30, 3), dtype=np.uint8)).resize((2 * side, side)))
-    film = [wide[:, 3 * k : 3 * k + side] for k in range(12)]
-    assert len({encode(film, ".mp4", 12) for _ in range(20)}) == 1
+    frames = film(side=side)
+    assert len({encode(frames, ".mp4", 12) for _ in range(20)}) == 1
 
 
 @pytest.mark.parametrize("suffix", VIDEO)

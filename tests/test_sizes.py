@@ -5,8 +5,8 @@ import itertools
 import re
 
 import av
-import numpy as np
 import pytest
+from conftest import film
 from PIL import Image
 
 from data.errors import UserError
@@ -15,13 +15,6 @@ from vae.frames import resize
 from vae.sizes import fit, parse_size
 
 FPS = 12
-
-
-def film(count=12, side=96):
-    """A coarse noise picture that drifts: hard to compress, but not as hard as noise."""
-    rng = np.random.default_rng(0)
-    wide = Image.fromarray(rng.integers(0, 256, (14, 30, 3), dtype=np.uint8)).resize((side * 2, side))
-    return [np.asarray(wide.crop((3 * k, 0, 3 * k + side, side))) for k in range(count)]
 
 
 def duration_of(content, suffix):

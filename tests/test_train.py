@@ -337,6 +337,7 @@ def test_help_texts_are_the_docstrings(capsys):
         ["test"],
         ["fit", "--model.lr=-1"],
         ["fit", "--model.ema_decay=2"],
+        ["fit", "--data.source=~nobody-of-this-name/pictures"],
         ["fit", "--data.seed=12345678901234567890123"],
         ["fit", "--trainer.devices=0"],
         ["fit", "--trainer.max_epochs=-1"],

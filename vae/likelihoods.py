@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from data.errors import UserError
 from vae.networks import squash
 
-QUANTIZATION = 2 / 255 / math.sqrt(12)  # σ of what 8 bits do not say, which no calibrated scale falls below
+_QUANTIZATION = 2 / 255 / math.sqrt(12)  # σ of what 8 bits do not say, which no calibrated scale falls below
 LikelihoodName = Literal["wavelet", "gaussian", "laplace", "bernoulli"]
 
 
@@ -58,7 +58,7 @@ class _Scaled(Likelihood):
         """The scale to use, given the batch's maximum-likelihood one, which `running` follows while training."""
         if not (self.calibrated and self.training):
             return running
-        scale = torch.hypot(batch_scale, torch.full_like(batch_scale, QUANTIZATION))
+        scale = torch.hypot(batch_scale, torch.full_like(batch_scale, _QUANTIZATION))
         with torch.no_grad():
             running.lerp_(scale.detach(), 0.02)
         return scale

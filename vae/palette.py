@@ -3,6 +3,7 @@
 A frame's colours are counted in cells of 4×4×4 levels. k-means (Lloyd, *Least squares quantization in PCM*, 1982) on
 the cells' mean colours, weighted by how many pixels they have, moves the palette of the frame before to where this
 frame's colours are; as frames of a morph differ little, two rounds are enough, and what was one colour stays one.
+A frame that is far worse off than the one before is of another scene and starts anew.
 """
 
 from typing import Any, NamedTuple

@@ -104,8 +104,7 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
 
 
 def _check_memory(every: list[Take], t: list[Tensor], options: Any, out: Path) -> None:
-    """Refuses what would not fit into memory: a frame, or all where the encoder takes them at once."""
-    check_screen(every[0].vae, options, len(every))
+    """Refuses what would not fit into memory, of the formats whose encoders take all frames at once."""
     streamed = out.suffix.lower() in ("", *STREAMED) and options.max_size is None
     needed = len(t[0]) * sum(3 * side(take.vae, options) ** 2 for take in every)
     if not streamed and needed > _MOST_BYTES:
@@ -120,6 +119,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     limit = None if options.max_size is None else sizes.parse_size(options.max_size)
     _check(vaes, options, out)
     every, columns = takes(command, vaes, options)
+    check_screen(every[0].vae, options, len(every))
     t, fps, sacrifice = times(every, options), options.fps, ""
     _check_memory(every, t, options, out)
     frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
