@@ -1,6 +1,7 @@
 """Laws of the palettes of GIFs, and how near they are to the frames."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -70,6 +71,18 @@ def test_frames_are_nearer_than_with_median_cut(colours):
         for frame in frames
     ]
     assert psnr(frames, [shown(palette, frame) for frame in frames]) > psnr(frames, cut)
+
+
+def flicker(frames, found):
+    errors = [a.astype(float) - b for a, b in zip(found, frames, strict=True)]
+    return np.mean([np.abs(b - a).mean() for a, b in pairwise(errors)])
+
+
+@pytest.mark.parametrize("speed", [1, 5])
+def test_colours_that_move_together_flicker_less_than_with_median_cut(speed):
+    frames, palette = drift(60)[::speed], Palette()
+    cut = [np.asarray(Image.fromarray(frame).quantize(dither=Image.Dither.NONE).convert("RGB")) for frame in frames]
+    assert flicker(frames, [shown(palette, frame) for frame in frames]) < 0.8 * flicker(frames, cut)
 
 
 def test_more_colours_are_nearer():

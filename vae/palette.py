@@ -1,9 +1,10 @@
 """Palettes of 256 colours or fewer, one for each frame of a GIF, quickly and without flicker.
 
-A frame's colours are counted in cells of 4×4×4 levels. k-means (Lloyd, *Least squares quantization in PCM*, 1982) on
-the cells' mean colours, weighted by how many pixels they have, moves the palette of the frame before to where this
-frame's colours are; as frames of a morph differ little, two rounds are enough, and what was one colour stays one.
-A frame that is far worse off than the one before is of another scene and starts anew.
+A frame's colours are counted in cells of 4×4×4 levels. One round of k-means (Lloyd, *Least squares quantization in
+PCM*, 1982) on the cells' mean colours, weighted by how many pixels they have, moves a palette to where this frame's
+colours are. It starts where the pixels that shared a colour in the frame before have gone, if they are still alike:
+colours are followed, and the error stays the same from frame to frame. Else it starts at the palette of the frame
+before. A frame that is far worse off than that is of another scene, and starts at Pillow's median cut.
 """
 
 from typing import Any, NamedTuple
@@ -15,24 +16,26 @@ from PIL import Image
 from vae.frames import Frame
 
 _BITS = 6  # of each channel, that tell cells apart
-_FIRST, _NEXT = 6, 2  # rounds of k-means
+_MASK = (1 << _BITS) - 1
+_FIRST = 6  # rounds of k-means in a new scene
 _FEW = 128  # cells; a frame that has no more of them is looked at more closely
-_CUT = 1.5  # times the error of the frame before: another scene
+_ALIKE = 4.0  # times the error of the frame before: worth following
+_CUT = 2.5  # times the error of the frame before: another scene
 _EXACT = 0.25  # squared levels that nobody sees
 _PIECE = 256  # cells that stay in the processor's cache, and too few for BLAS to wake its threads
 _ENOUGH = 1 << 14  # pixels of a large frame are counted
+
+Floats = NDArray[np.floating[Any]]
 
 
 class _Cells(NamedTuple):
     """A frame's colours.
 
     Attributes:
-        of_pixel: (H · W,), in [0, M).
         colour: (M, 4) float32, the mean of the pixels, and 1.
         weight: (M,) float32, how many they are.
     """
 
-    of_pixel: NDArray[Any]
     colour: NDArray[np.float32]
     weight: NDArray[np.float32]
 
@@ -47,54 +50,82 @@ class Palette:
     def __init__(self, colours: int = 256) -> None:
         self.colours = colours
         self._means: NDArray[np.float32] | None = None
-        self._usual = 0.0
-        self._table = np.zeros(1 << 3 * _BITS, np.int32)
+        self._before = np.zeros(0, np.uint8)  # indices of the frame before
+        self._error = 0.0  # of the frame before
+        self._seen = np.zeros(1 << 3 * _BITS, bool)
+        self._number = np.zeros(1 << 3 * _BITS, np.intp)
+        self._index = np.zeros(1 << 3 * _BITS, np.uint8)
 
     def __call__(self, frame: Frame) -> tuple[Frame, Frame]:
         """Indices (H, W) of the colours of a palette (colours, 3)."""
-        cells = self._cells(frame)
+        picture = Image.fromarray(frame)
+        rgb = np.frombuffer(picture.tobytes("raw", "RGBX"), np.uint32)
+        code, occupied, middle = self._coded(rgb)
+        self._number[occupied] = np.arange(len(occupied))
+        some = slice(None, None, len(rgb) // _ENOUGH | 1)
+        pixels = _channels(rgb[some]).astype(float)
+        cells = _count(self._number.take(code[some]), pixels, middle)
+
         if self._means is not None:
-            nearest, error = _settle(cells, self._means, _NEXT)
-        if self._means is None or error > _CUT * self._usual + _EXACT:
-            self._means = _spread(cells, self.colours)
-            nearest, error = _settle(cells, self._means, _FIRST)
-        self._usual = error
-        indices = nearest.astype(np.uint8)[cells.of_pixel].reshape(frame.shape[:2])
-        return indices, (self._means + 0.5).clip(0, 255).astype(np.uint8)
+            means = self._followed(pixels)
+            nearest, error = _assign(cells, means)
+        if self._means is None or error > _CUT * self._error + _EXACT:
+            means = _median_cut(picture, self.colours)
+            for _ in range(_FIRST):
+                nearest, error = _assign(cells, means)
 
-    def _cells(self, frame: Frame) -> _Cells:
-        rgb = np.frombuffer(Image.fromarray(frame).tobytes("raw", "RGBX"), np.uint32)
-        channels = rgb & 255, rgb >> 8 & 255, rgb >> 16 & 255
-        r, g, b = (channel >> 8 - _BITS for channel in channels)
-        code = (r << 2 * _BITS | g << _BITS | b).view(np.int32)
-        # numbers the cells that occur in a table that is never cleared: the last pixel of a cell stands for it
-        pixel = np.arange(len(code), dtype=np.int32)
-        self._table[code] = pixel
-        last = np.flatnonzero(self._table[code] == pixel)
-        self._table[code[last]] = np.arange(len(last), dtype=np.int32)
-        of_pixel: NDArray[Any] = self._table[code]
-        if len(last) <= _FEW:
-            _, last, of_pixel = np.unique(rgb, return_index=True, return_inverse=True)
+        self._index[occupied] = nearest
+        indices = self._index.take(code)
+        self._means, self._error, self._before = means, error, indices[some]
+        return indices.reshape(frame.shape[:2]), (means + 0.5).clip(0, 255).astype(np.uint8)
 
-        counted = np.concatenate([last, pixel[:: len(pixel) // _ENOUGH | 1]])  # each cell at least once
-        cell = of_pixel[counted]
-        weight = np.bincount(cell).astype(np.float32)
-        colour = np.ones((len(weight), 4), np.float32)
-        for index, channel in enumerate(channels):
-            colour[:, index] = np.bincount(cell, channel[counted]) / weight
-        return _Cells(of_pixel, colour, weight)
+    def _coded(self, rgb: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
+        """Each pixel's cell (H · W,), which of them occur (M,), and the colour in the middle of those (3, M)."""
+        code = (rgb >> 2 & _MASK | rgb >> 4 & _MASK << _BITS | rgb >> 6 & _MASK << 2 * _BITS).astype(np.intp)
+        self._seen[code] = True
+        occupied = np.flatnonzero(self._seen)
+        self._seen[occupied] = False
+        if len(occupied) <= _FEW:
+            _, first, every = np.unique(rgb, return_index=True, return_inverse=True)
+            return every, np.arange(len(first)), _channels(rgb[first])
+        return code, occupied, np.stack([(occupied >> shift & _MASK) * 4 + 2 for shift in (0, _BITS, 2 * _BITS)])
+
+    def _followed(self, pixels: Floats) -> NDArray[np.float32]:
+        """Where pixels (3, N) that had one colour in the frame before have gone, if they stayed together."""
+        assert self._means is not None
+        size, total = _sums(self._before, pixels, self.colours)
+        mean = total / np.maximum(size, 1)
+        apart = float(np.vdot(pixels, pixels) - np.vdot(size * mean, mean)) / pixels.shape[1]
+        if apart > _ALIKE * self._error + _EXACT:
+            return self._means
+        return np.where(size > 0, mean, self._means.T).T.astype(np.float32, order="C")
 
 
-def _spread(cells: _Cells, colours: int) -> NDArray[np.float32]:
-    """Where k-means starts: at the mean, then again and again at the cell that is worst off (cf. Arthur 2007)."""
-    colour = cells.colour[:, :3]
-    means = np.empty((colours, 3), np.float32)
-    means[0] = np.average(colour, 0, cells.weight)
-    error = ((colour - means[0]) ** 2).sum(1)
-    for index in range(1, colours):
-        means[index] = colour[(error * cells.weight).argmax()]
-        error = np.minimum(error, ((colour - means[index]) ** 2).sum(1))
-    return means
+def _channels(rgb: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """(N,) → (3, N)."""
+    return np.stack([rgb & 255, rgb >> 8 & 255, rgb >> 16 & 255])
+
+
+def _sums(group: NDArray[Any], pixels: Floats, groups: int) -> tuple[Floats, Floats]:
+    """How many pixels (3, N) each group has (groups,), and their sum (3, groups)."""
+    size = np.bincount(group, minlength=groups).astype(float)
+    return size, np.stack([np.bincount(group, channel, groups) for channel in pixels])
+
+
+def _count(cell: NDArray[np.intp], pixels: Floats, middle: NDArray[Any]) -> _Cells:
+    """The cells; one of which no pixel was counted is one pixel's worth of its middle."""
+    size, total = _sums(cell, pixels, middle.shape[1])
+    missed = size == 0
+    weight = size + missed
+    colour = np.ones((len(size), 4), np.float32)
+    colour[:, :3] = ((total + missed * middle) / weight).T
+    return _Cells(colour, weight.astype(np.float32))
+
+
+def _median_cut(picture: Image.Image, colours: int) -> NDArray[np.float32]:
+    """Where k-means starts, (colours, 3) (Heckbert 1982)."""
+    cut = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()
+    return np.resize(np.array(cut, np.float32), (colours, 3))
 
 
 def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
@@ -109,27 +140,23 @@ def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[N
     return nearest, error
 
 
-def _settle(cells: _Cells, means: NDArray[np.float32], rounds: int) -> tuple[NDArray[np.intp], float]:
-    """Rounds of k-means, which move the means: the nearest one of each cell (M,), and a pixel's mean squared error."""
-    for _ in range(rounds):
-        nearest, error = _assign(cells, means)
-    return nearest, error
-
-
 def _assign(cells: _Cells, means: NDArray[np.float32]) -> tuple[NDArray[np.intp], float]:
-    """One round of k-means: the nearest mean of each cell; the means (K, 3) move to the middle of their cells.
+    """One round of k-means: the nearest mean of each cell (M,), and a pixel's mean squared error then.
 
-    A mean that is nearest to none goes to the cell that is worst off.
+    The means (K, 3) move to the middle of their cells; one that is nearest to none goes to the cell that is worst off.
     """
     nearest, error = _nearest(cells.colour, means)
-    lost = float(np.average(error, weights=cells.weight))
+    lost = error * cells.weight
     size = np.bincount(nearest, cells.weight, len(means))
     idle = np.flatnonzero(size == 0)[: len(nearest)]
     if len(idle):
-        nearest[np.argpartition(-error * cells.weight, len(idle) - 1)[: len(idle)]] = idle
+        worst = np.argpartition(-lost, len(idle) - 1)[: len(idle)]
+        nearest[worst], means[idle], lost[worst] = idle, cells.colour[worst, :3], 0
         size = np.bincount(nearest, cells.weight, len(means))
-    used = size > 0
+    used, left = size > 0, float(lost.sum())
     for channel in range(3):
         total = np.bincount(nearest, cells.weight * cells.colour[:, channel], len(means))
-        means[used, channel] = total[used] / size[used]
-    return nearest, lost
+        middle = total[used] / size[used]
+        left -= float(size[used] @ (middle - means[used, channel]) ** 2)  # Huygens: what moving to the middle gains
+        means[used, channel] = middle
+    return nearest, max(left, 0.0) / float(cells.weight.sum())
