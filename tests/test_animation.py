@@ -270,6 +270,18 @@ def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
     assert encode(film, suffix, 10) == first
 
 
+@every_file
+def test_a_draft_has_the_same_frames_for_as_long_and_is_as_sure(suffix, tmp_path):
+    frames = movie()
+    for name in ("a", "b"):
+        write(frames, tmp_path / f"{name}{suffix}", 12, draft=True)
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    found, seconds, _ = read(tmp_path / f"a{suffix}")
+    assert len(found) == len(frames)
+    assert seconds == pytest.approx(1, abs=TICK.get(suffix, 0.001))
+    assert max(distance(a, b) for a, b in zip(frames, found, strict=True)) < (1 if suffix in LOSSLESS else 8)
+
+
 @pytest.mark.parametrize("side", [64, 96, 192])
 def test_a_video_of_any_width_has_the_same_bytes_every_time(side):
     frames = film(side=side)

@@ -33,6 +33,16 @@ def psnr(frames, found):
     return 10 * np.log10(255**2 / error)
 
 
+def median_cut(frames, colours=256):
+    few = [Image.fromarray(frame).quantize(colours, dither=Image.Dither.NONE) for frame in frames]
+    return [np.asarray(frame.convert("RGB")) for frame in few]
+
+
+def flicker(frames, found):
+    errors = [a.astype(float) - b for a, b in zip(found, frames, strict=True)]
+    return np.mean([np.abs(b - a).mean() for a, b in pairwise(errors)])
+
+
 @given(st.integers(0, 10**6), st.integers(1, 256))
 @settings(deadline=None, max_examples=30)
 def test_a_frame_of_few_colours_is_exact(seed, count):
@@ -66,23 +76,13 @@ def test_any_frame_has_indices_into_its_palette_and_the_same_every_time(seed, co
 @pytest.mark.parametrize("colours", [16, 64, 256])
 def test_frames_are_nearer_than_with_median_cut(colours):
     frames, palette = drift(), Palette(colours)
-    cut = [
-        np.asarray(Image.fromarray(frame).quantize(colours, dither=Image.Dither.NONE).convert("RGB"))
-        for frame in frames
-    ]
-    assert psnr(frames, [shown(palette, frame) for frame in frames]) > psnr(frames, cut)
-
-
-def flicker(frames, found):
-    errors = [a.astype(float) - b for a, b in zip(found, frames, strict=True)]
-    return np.mean([np.abs(b - a).mean() for a, b in pairwise(errors)])
+    assert psnr(frames, [shown(palette, frame) for frame in frames]) > psnr(frames, median_cut(frames, colours))
 
 
 @pytest.mark.parametrize("speed", [1, 5])
 def test_colours_that_move_together_flicker_less_than_with_median_cut(speed):
     frames, palette = drift(60)[::speed], Palette()
-    cut = [np.asarray(Image.fromarray(frame).quantize(dither=Image.Dither.NONE).convert("RGB")) for frame in frames]
-    assert flicker(frames, [shown(palette, frame) for frame in frames]) < 0.8 * flicker(frames, cut)
+    assert flicker(frames, [shown(palette, frame) for frame in frames]) < 0.8 * flicker(frames, median_cut(frames))
 
 
 def test_more_colours_are_nearer():

@@ -376,6 +376,7 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["linear", "--max-size=small"], "max_size"),
         (["linear", "--max-size=10", "--frames=2", "--size=16"], "max_size"),
         (["linear", "--max-size=1MB", "--out=frames"], "folder"),
+        (["linear", "--quality=draft", "--max-size=1MB"], "draft"),
         (["linear", "--save-latents=walk.txt"], "walk.txt"),
         (["linear", "--keyframes", "none.npz:3", "1"], "none.npz"),
         (["linear", "--truncation=nan"], "truncation"),

@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, count
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -21,16 +21,16 @@ from vae.frames import Frame
 from vae.gif import gif
 
 _GIF_TICKS = 100  # a second
-# suffix: Pillow's name of the format, its options
-_PILLOW: dict[str, tuple[str, dict[str, Any]]] = {
-    ".webp": ("WEBP", {"quality": 90, "method": 4, "kmin": 0, "kmax": 1}),  # else like frames are merged
-    ".png": ("PNG", {}),
-    ".avif": ("AVIF", {"quality": 85, "speed": 6}),
+# suffix: Pillow's name of the format, its options, those of a draft
+_PILLOW: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    ".webp": ("WEBP", {"quality": 90, "method": 4, "kmin": 0, "kmax": 1}, {"method": 0}),  # else like frames are merged
+    ".png": ("PNG", {}, {"compress_level": 1}),
+    ".avif": ("AVIF", {"quality": 85, "speed": 6}, {"speed": 10}),
 }
-_VIDEO: dict[str, tuple[str, dict[str, str]]] = {
+_VIDEO: dict[str, tuple[str, dict[str, str], dict[str, str]]] = {
     # x264's macroblock tree now and then makes other bytes of the same frames
-    ".mp4": ("libx264", {"crf": "17", "preset": "medium", "x264-params": "mbtree=0"}),
-    ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}),
+    ".mp4": ("libx264", {"crf": "17", "preset": "medium", "x264-params": "mbtree=0"}, {"preset": "ultrafast"}),
+    ".webm": ("libvpx-vp9", {"crf": "24", "b": "0"}, {"deadline": "realtime", "cpu-used": "8", "row-mt": "1"}),
 }
 _BT709, _LIMITED = 1, 1  # written into the file: players guess the colours of a video that does not say (ITU-T H.273)
 _LARGEST = {".webp": 16_383, ".mp4": 16_384, ".webm": 16_384}  # pixels of a side
@@ -71,14 +71,29 @@ def that_fit(frames: Iterable[Frame], suffix: str) -> Iterator[Frame]:
     return chain([first], rest)
 
 
-def encode(frames: Iterable[Frame], suffix: str, fps: float, quality: int | None = None) -> bytes:
+class Effort(NamedTuple):
+    """How much is done for a small file.
+
+    Attributes:
+        quality: one of `QUALITIES` of the format; None is the usual one.
+        draft: whether it is encoded in a hurry, for a first look.
+    """
+
+    quality: int | None = None
+    draft: bool = False
+
+
+_USUAL = Effort()
+
+
+def encode(frames: Iterable[Frame], suffix: str, fps: float, effort: Effort = _USUAL) -> bytes:
     """An animation as bytes, see `encode_into`."""
     file = io.BytesIO()
-    encode_into(file, that_fit(frames, suffix), suffix, fps, quality)
+    encode_into(file, that_fit(frames, suffix), suffix, fps, effort)
     return file.getvalue()
 
 
-def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: int | None = None) -> None:
+def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, effort: Effort = _USUAL) -> None:
     """Writes an animation into a file.
 
     Args:
@@ -86,25 +101,28 @@ def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float
         frames: (H, W, 3) uint8, all of one size, at least one; GIFs and videos take them one by one.
         suffix: one of `SUFFIXES`.
         fps: frames a second.
-        quality: one of `QUALITIES` of the suffix; null is the usual one.
+        effort: see `Effort`.
     """
     if suffix in _VIDEO:
-        _encode_video(file, frames, suffix, fps, quality)
+        _encode_video(file, frames, suffix, fps, effort)
     elif suffix in _PILLOW:
-        _encode_pictures(file, frames, suffix, fps, quality)
+        _encode_pictures(file, frames, suffix, fps, effort)
     else:
-        file.writelines(gif(zip(frames, delays(fps, _GIF_TICKS), strict=False), quality or 256))
+        timed = zip(frames, delays(fps, _GIF_TICKS), strict=False)
+        file.writelines(gif(timed, effort.quality or 256, effort.draft))
 
 
-def _encode_pictures(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: int | None) -> None:
-    name, options = _PILLOW[suffix]
+def _encode_pictures(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, effort: Effort) -> None:
+    name, options, hurried = _PILLOW[suffix]
+    options = options | (hurried if effort.draft else {})
     first, *rest = map(Image.fromarray, frames)
     durations = [delay for _, delay in zip([first, *rest], delays(fps, 1000), strict=False)]
-    if quality is not None and suffix == ".png":
-        few = (image.quantize(quality, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in [first, *rest])
+    if effort.quality is not None and suffix == ".png":
+        colours = effort.quality
+        few = (image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in [first, *rest])
         first, *rest = (image.convert("RGB") for image in few)
-    elif quality is not None:
-        options = options | {"quality": quality}
+    elif effort.quality is not None:
+        options = options | {"quality": effort.quality}
     content = io.BytesIO()
     first.save(content, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
     file.write(_timeless(content.getvalue()) if suffix == ".avif" else content.getvalue())
@@ -121,12 +139,13 @@ def _timeless(content: bytes) -> bytes:
     return bytes(plain)
 
 
-def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: int | None) -> None:
+def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, effort: Effort) -> None:
     import av  # its start-up is spared to those who write no video
 
-    codec, options = _VIDEO[suffix]
-    if quality is not None:
-        options = options | {"crf": str(quality)}
+    codec, options, hurried = _VIDEO[suffix]
+    options = options | (hurried if effort.draft else {})
+    if effort.quality is not None:
+        options = options | {"crf": str(effort.quality)}
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
     # bitexact: without it a WebM holds random identifiers

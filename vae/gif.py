@@ -7,26 +7,27 @@ import numpy as np
 from PIL import Image
 
 from vae.frames import Frame
-from vae.palette import Palette
+from vae.palette import Palette, octree
 
 _LONGEST = 65_535  # ticks, of 16 bits
 
 
-def gif(frames: Iterable[tuple[Frame, int]], colours: int = 256) -> Iterator[bytes]:
+def gif(frames: Iterable[tuple[Frame, int]], colours: int = 256, draft: bool = False) -> Iterator[bytes]:
     """A file that plays for ever, piece by piece.
 
     Args:
         frames: (H, W, 3) uint8, all of one size, at least one, each with its delay in 1/100 s.
         colours: of each frame, at most 256.
+        draft: whether palettes may be coarse, all of 256 colours.
     """
-    palette = Palette(colours)
-    bits = max(1, (colours - 1).bit_length())
+    palette = octree if draft else Palette(colours)
     for index, (frame, delay) in enumerate(_merged(frames)):
         height, width, _ = frame.shape
         if not index:
             yield struct.pack("<6sHHBBB", b"GIF89a", width, height, 0x70, 0, 0)
             yield b"!\xff\x0bNETSCAPE2.0\x03\x01\0\0\0"
         indices, table = palette(frame)
+        bits = max(1, (len(table) - 1).bit_length())
         yield struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0, delay, 0, 0)
         yield struct.pack("<BHHHHB", 0x2C, 0, 0, width, height, 0x80 | (bits - 1))
         yield np.resize(table, (2**bits, 3)).tobytes()

@@ -68,6 +68,8 @@ class Motion:
         max_size: 2MB or 500kB, for example: what a file may not exceed. In this order: fewer colours or a lower
             quality, every second frame and every third at true duration, a smaller picture, until it fits; then as
             many colours or as much quality as still fit.
+        quality: `draft` is for a first look: encoded in a hurry, with coarser colours in a GIF, and in other files
+            with another size or quality.
         save_latents: a file, walk.npz for example, for the latents of all frames; `walk.npz:3` is then a keyframe.
         report: a file, report.json for example, for the numbers of the path.
     """
@@ -78,6 +80,7 @@ class Motion:
     pace: Literal["image", "latent"] = "image"
     hold: int = 0
     max_size: str | None = None
+    quality: Literal["usual", "draft"] = "usual"
     save_latents: str | None = None
     report: str | None = None
 

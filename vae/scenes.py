@@ -90,6 +90,8 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
         raise UserError(f"frames {options.frames}, hold {options.hold}: must be from 1 and 0 to {_MOST_FRAMES}")
     if options.max_size is not None and not out.suffix:
         raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
+    if options.quality == "draft" and (options.max_size is not None or not out.suffix):
+        raise UserError("--quality draft: is for a file of any size; leave --max_size out, and give --out a suffix")
     beside = [user_path(name) for name in (options.save_latents, options.report) if name]
     check_places(*([out] if out.suffix else []), *beside)
     for path in beside:
@@ -124,7 +126,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     _check_memory(every, t, options, out)
     frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
     if limit is None:
-        animation.write(frames, out, fps)
+        animation.write(frames, out, fps, options.quality == "draft")
     else:
         fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed, options.resample)
         save(fitted.content, out)
