@@ -61,15 +61,15 @@ class Parser(ArgumentParser):
         raise SystemExit(2)
 
 
-def build_parser(description: str | None) -> Parser:
-    """The command line: one subcommand each, with the options of its parts."""
+def build_parser(description: str | None, chosen: str | None = None) -> Parser:
+    """The command line: one subcommand each, with the options of its parts; of the chosen one only, which is quicker."""
     parser = Parser(prog="render.py", description=description)
     commands = parser.add_subcommands(required=False)
     for name, (purpose, groups, lists) in COMMANDS.items():
         command = Parser(description=purpose)
-        for group in groups:
+        for group in groups if chosen in (name, None) else ():
             command.add_class_arguments(group)
-        for option, meaning in lists:
+        for option, meaning in lists if chosen in (name, None) else ():
             command.add_argument(f"--{option}", nargs="+", type=str, default=None, help=meaning)
         commands.add_subcommand(name, command, help=purpose)
     return parser

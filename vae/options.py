@@ -41,6 +41,8 @@ class Screen:
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
+        precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
+            pixels are off by a few levels of 256.
         out: the result; the suffix picks the format: for an animation .gif .webp .png .avif .mp4 .webm, or none for a
             folder of frames; for a still .png .jpg .webp .avif .gif; null is renders/, the command's name and .gif,
             or .png for a still.
@@ -48,6 +50,7 @@ class Screen:
 
     size: int | None = None
     resample: Literal["lanczos", "nearest"] = "lanczos"
+    precision: Literal["float32", "bfloat16"] = "float32"
     out: str | None = None
 
 

@@ -101,7 +101,7 @@ class Palette:
         assert self._means is not None
         size, total = _sums(self._before, pixels, self.colours)
         mean = total / np.maximum(size, 1)
-        apart = float(np.vdot(pixels, pixels) - np.vdot(size * mean, mean)) / pixels.shape[1]
+        apart = float(np.square(pixels).sum() - (size * mean**2).sum()) / pixels.shape[1]  # BLAS would wake its threads
         if apart > _ALIKE * self._error + _EXACT:
             return self._means
         return np.where(size > 0, mean, self._means.T).T.astype(np.float32, order="C")

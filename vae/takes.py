@@ -77,7 +77,8 @@ def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, t
 
 def shown(vae: VAE, z: Tensor, options: Any) -> Iterator[Frame]:
     """The frames of latents, at the size that the options ask for."""
-    return (resize(frame, side(vae, options), options.resample) for frame in decode(vae, z))
+    frames = decode(vae, z, getattr(torch, options.precision))
+    return (resize(frame, side(vae, options), options.resample) for frame in frames)
 
 
 def side(vae: VAE, options: Any) -> int:
