@@ -62,7 +62,7 @@ class Parser(ArgumentParser):
 
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:
-    """The command line: one subcommand each, with the options of its parts; of the chosen one only, which is quicker."""
+    """The command line: one subcommand each; the options of its parts, or, which is quicker, of the chosen one only."""
     parser = Parser(prog="render.py", description=description)
     commands = parser.add_subcommands(required=False)
     for name, (purpose, groups, lists) in COMMANDS.items():
