@@ -18,6 +18,7 @@ import data.lines
 import train
 from data.pixels import to_tensor
 from vae import checkpoint
+from vae.averaging import Averaging
 from vae.cli import next_version
 from vae.elbo import kl_divergence
 from vae.training import VAETraining
@@ -107,20 +108,23 @@ class Hurried(TorchDispatchMode):
 def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch):
     seen = set()
 
-    def hurry(name):
-        usual = getattr(VAETraining, name)
+    def hurry(kind, name):
+        usual = getattr(kind, name)
 
         def hurried(self, *words, **named):
             with Hurried():
                 result = usual(self, *words, **named)
-            seen.add((name, self._sharpening))
+            module = self if kind is VAETraining else words[1]
+            seen.add((name, module._sharpening))
             return result
 
-        monkeypatch.setattr(VAETraining, name, hurried)
+        monkeypatch.setattr(kind, name, hurried)
 
     names = ("training_step", "backward", "configure_gradient_clipping", "on_before_optimizer_step")
     for name in names:
-        hurry(name)
+        hurry(VAETraining, name)
+    names += ("on_train_batch_end",)
+    hurry(Averaging, "on_train_batch_end")
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(small.arguments("--watch.every_n_epochs=0", "--trainer.log_every_n_steps=50"))
     assert seen == {(name, sharpening) for name in names for sharpening in (False, True)}

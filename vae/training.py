@@ -5,11 +5,10 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from data.errors import UserError
+from vae.averaging import Averaging
 from vae.callbacks import Alarms, pictures_at, spread
 from vae.critic import Critic
 from vae.elbo import Elbo, kl_divergence, objective
@@ -167,6 +166,12 @@ class VAETraining(VAEEvaluation):
     def _sharpening(self) -> bool:
         return self.schedule.sharpening(self.progress)
 
+    @property
+    def _told(self) -> bool:
+        """Whether a step's numbers will be written, which is all that Lightning would do with them."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and (self.trainer.global_step + 1) % every == 0
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes how far the schedule has come, so that β does not rise again where a longer training goes on."""
         checkpoint["progress"] = self._furthest
@@ -181,9 +186,7 @@ class VAETraining(VAEEvaluation):
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
         device = self.trainer.strategy.root_device  # by itself it would stay where the weights are now, on the CPU
-        # all weights at once; Lightning's own average goes one by one
-        average = get_ema_multi_avg_fn(self.recipe.ema_decay)  # type: ignore[no-untyped-call]
-        return [Alarms(), *([WeightAveraging(device, multi_avg_fn=average)] if fitting else [])]
+        return [Alarms(), *([Averaging(device, self.recipe.ema_decay)] if fitting else [])]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
@@ -207,14 +210,16 @@ class VAETraining(VAEEvaluation):
             loss = loss + cycle * self.vae.cycle_error(unseen, drawn)
         if critic is not None:
             verdict, doubts = critic.judge(x, drawn, self.trainer.global_step)
-            self.log_dict({"train/critic": verdict, "train/doubts": doubts})
+            if self._told:
+                self.log_dict({"train/critic": verdict, "train/doubts": doubts})
             sigma = self.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
             loss = loss + verdict + weights.critic * doubts / sigma
         resting = self.vae.encoder if sharpening else self.critic
         if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
             loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
-        self._log_elbo("train", elbo, on_step=True, on_epoch=False)
-        self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
+        if self._told:
+            self._log_elbo("train", elbo, on_step=True, on_epoch=False)
+            self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
         self.train_posterior.update(mu.detach(), logvar.detach())
         return loss
 

@@ -1,0 +1,43 @@
+"""`Averaging`: a moving average of the weights, which validation and checkpoints use in place of the last ones."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import WeightAveraging
+from torch import Tensor, nn
+
+
+class Averaging(WeightAveraging):
+    """Average ← decay · average + (1 − decay) · weights after each step, from the weights of the first one on.
+
+    Lightning's, but for the step itself, which there goes from weight to weight and asks the device how often it has
+    been done.
+
+    Args:
+        device: where the average is kept.
+        decay: how slowly it follows, in [0, 1).
+    """
+
+    def __init__(self, device: torch.device, decay: float) -> None:
+        super().__init__(device)
+        self.decay = decay
+        self._averages: list[Tensor] = []
+        self._weights: list[Tensor] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Gathers the weights, which are on their device by now."""
+        assert self._average_model is not None
+        self._averages, self._weights = _all(self._average_model.module), _all(pl_module)
+
+    @torch.no_grad()
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+        """Follows the weights if the batch has changed them."""
+        if trainer.global_step > self._latest_update_step:
+            share = 1 - self.decay if trainer.global_step > 1 else 1.0
+            torch._foreach_lerp_(self._averages, self._weights, share)
+            self._latest_update_step = trainer.global_step
+
+
+def _all(module: nn.Module) -> list[Tensor]:
+    return [*module.parameters(), *module.buffers()]
