@@ -37,7 +37,7 @@ class Images(Dataset[Tensor]):
         return self.images[self.rows[index]]
 
     def __getitems__(self, indices: list[int]) -> Tensor:
-        return self.images[self.rows[indices]]
+        return self.images.index_select(0, self.rows[indices])  # copies whole rows; indexing goes pixel by pixel
 
 
 def _as_is(batch: Any) -> Tensor:

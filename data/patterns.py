@@ -61,14 +61,15 @@ def oklch_to_srgb(lightness: Tensor, chroma: Tensor, hue: Tensor) -> Tensor:
 
 
 def _palette(ground_hue: Tensor, lightness: Tensor, motif_hue: Tensor, outline_hue: Tensor) -> list[Tensor]:
-    """The colours of ground, corner, outline and motif, each (N, 1, 1, 3)."""
+    """The colours of ground, corner, outline and motif, each (N, 3, 1, 1)."""
     flat = torch.ones_like(ground_hue)
-    return [
+    colours = [
         oklch_to_srgb(lightness, 0.11 * flat, ground_hue),
         oklch_to_srgb(lightness + 0.22, 0.13 * flat, ground_hue + 0.45),
         oklch_to_srgb(0.66 * flat, 0.18 * flat, outline_hue),
         oklch_to_srgb(0.88 * flat, 0.11 * flat, motif_hue),
     ]
+    return [colour.movedim(-1, 1) for colour in colours]
 
 
 def draw(factors: Tensor, size: int) -> Tensor:
@@ -109,7 +110,7 @@ def draw(factors: Tensor, size: int) -> Tensor:
     rho = norm(u.abs(), v.abs()) * (1 + petals * (1 - stretch.abs()) * torch.cos(8 * torch.atan2(v, u)))
     rho_corner = norm((1 - u.abs()).clamp_min(0), (1 - v.abs()).clamp_min(0))
 
-    image = ground_colour.expand(-1, size, size, 3)
+    image = ground_colour
     edge_width = 1.4 * frequency / size
     for inside, colour in (
         (corner - rho_corner, corner_colour),
@@ -117,11 +118,11 @@ def draw(factors: Tensor, size: int) -> Tensor:
         (radius - ring - rho, motif_colour),
         (dot * (radius - ring) - 0.03 - rho, ground_colour),
     ):
-        image = torch.lerp(image, colour, torch.sigmoid(inside / edge_width)[..., None])
-    return image
+        image = torch.lerp(image, colour, torch.sigmoid(inside / edge_width)[:, None])
+    return image.movedim(1, -1)
 
 
 def patterns(seed: int, indices: Tensor, size: int) -> Tensor:
     """Images `indices` of the family with this seed: (N,) int64 → (N, size, size, 3) uint8."""
     factors = uniform(seed, indices, len(FACTORS))
-    return (draw(factors, size) * 255).round().to(torch.uint8)
+    return (draw(factors, size) * 255).round().to(torch.uint8).contiguous()
