@@ -120,6 +120,7 @@ class ImageData(pl.LightningDataModule):
         self.image_size, self.channels, self.workers = image_size, channels, workers
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
+        self._prepared: Path | None = None
         self.save_hyperparameters()
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
@@ -129,7 +130,7 @@ class ImageData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped."""
         source = self._open()
-        place = self._place(source)
+        place = self._prepared = self._place(source)
         found = cache.load(place) or cache.build(place, source, source_name(self.source))
         faults = list(found.skipped.values())
         if 2 * len(faults) > found.tried:
@@ -145,7 +146,7 @@ class ImageData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Opens the cache and splits it."""
-        place = self._place(self._open())
+        place = self._prepared or self._place(self._open())  # a folder of many files is looked through once
         found = cache.load(place)
         if found is None:
             raise UserError(f"{place}: no cache there; every machine needs its own or a shared --data.cache_dir")
