@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import torch
 
 MEASURED = pytest.StashKey[list["Row"]]()
+ALL = os.cpu_count() or 1
 
 
 class Row(NamedTuple):
@@ -18,21 +20,34 @@ class Row(NamedTuple):
 
     Attributes:
         what: was measured.
+        threads: that torch had.
         found: the ratio, or the share.
         target: what was aimed at.
         more: whether more is better.
+        limit: what the machine would allow at most; None if that is not known.
         detail: what else was seen.
     """
 
     what: str
+    threads: int
     found: float
     target: float
     more: bool
+    limit: float | None = None
     detail: str = ""
 
     @property
     def met(self) -> bool:
         return self.found >= self.target if self.more else self.found <= self.target
+
+
+@pytest.fixture(autouse=True)
+def threads(request):
+    """How many threads torch has: all, or what the test is parametrized with (`on_all_and_one`)."""
+    count = getattr(request, "param", ALL)
+    torch.set_num_threads(count)
+    yield count
+    torch.set_num_threads(ALL)
 
 
 @pytest.fixture
@@ -52,13 +67,32 @@ def _in_turn(*jobs: Callable[[], object], repeats: int = 5) -> list[float]:
 
 
 @pytest.fixture
-def report(request):
+def matrix_rate():
+    """Floating-point operations a second of a large product of matrices: what networks could reach at best."""
+
+    def measure(dtype: torch.dtype) -> float:
+        a, b = torch.randn(2, 2048, 2048).to(dtype)
+        (seconds,) = _in_turn(lambda: a @ b, repeats=15)
+        return 2 * 2048**3 / seconds
+
+    return measure
+
+
+@pytest.fixture
+def report(request, threads):
     """Adds a row to the table, and fails where even the promise, which may be less than the target, is not kept."""
 
     def add(
-        what: str, found: float, target: float, *, more: bool = True, detail: str = "", promise: float | None = None
+        what: str,
+        found: float,
+        target: float,
+        *,
+        more: bool = True,
+        detail: str = "",
+        promise: float | None = None,
+        limit: float | None = None,
     ):
-        row = Row(what, found, target, more, detail)
+        row = Row(what, threads, found, target, more, limit, detail)
         request.config.stash.setdefault(MEASURED, []).append(row)
         assert row._replace(target=target if promise is None else promise).met, row
 
@@ -78,6 +112,9 @@ def pytest_terminal_summary(terminalreporter, config):
     terminalreporter.section("benchmarks")
     write = terminalreporter.write_line
     write(f"{processor.partition(': ')[2] or platform.processor()}, {os.cpu_count()} cores")
-    for row in rows:
+    write(f"{'':<66}{'threads':>8}{'found':>8}  {'aimed at':<10}{'':<8}{'limit':>6}")
+    for row in sorted(rows, key=lambda row: row.what):
         target = f"{'≥' if row.more else '≤'} {row.target:g}"
-        write(f"{row.what:<58}{row.found:>8.2f}  {target:<8}{'met' if row.met else 'missed':<8}{row.detail}")
+        limit = "" if row.limit is None else f"{row.limit:.1f}"
+        met = "met" if row.met else "missed"
+        write(f"{row.what:<66}{row.threads:>8}{row.found:>8.2f}  {target:<10}{met:<8}{limit:>6}  {row.detail}")
