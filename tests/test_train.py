@@ -572,15 +572,6 @@ def test_the_kl_of_every_dimension_is_a_histogram(run: Run):
     assert log.Histograms("latent/kl")[-1].histogram_value.num == 4
 
 
-def test_compiling_keeps_the_checkpoint_loadable(run: Run, tmp_path: Path, monkeypatch):
-    compiled = []
-    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, *a, **k: compiled.append(self))
-    small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments("--model.compile=true", "--trainer.max_epochs=1"))
-    assert len(compiled) == 2
-    assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
-
-
 KEEP_EACH_RANK = """
 import lightning.pytorch as pl, torch
 
@@ -608,6 +599,23 @@ def test_two_processes_train_together(run: Run, tmp_path: Path):
     ours, theirs = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert all(torch.equal(ours["learnt"][name], theirs["learnt"][name]) for name in ours["learnt"])
     assert not torch.equal(ours["noise"], theirs["noise"])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_compiled_networks_train_to_the_end_and_leave_a_plain_checkpoint(run: Run, tmp_path: Path):
+    here = Path(train.__file__).parent
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    command = [
+        sys.executable,
+        here / "train.py",
+        *small.arguments("--model.compile=true", "--trainer.limit_val_batches=0"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    compiled, plain = checkpoint.read(small.checkpoints / "last.ckpt"), checkpoint.read(run.checkpoints / "last.ckpt")
+    assert list(compiled["state_dict"]) == list(plain["state_dict"])
+    assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
 
 
 @pytest.mark.slow

@@ -164,15 +164,18 @@ class Decoder(nn.Module):
         head = nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1)
         with torch.no_grad():  # the four pixels of a block start out alike, against checkerboards (ICNR, Aitken 2017)
             head.weight.copy_(head.weight[::4].repeat_interleave(4, 0))
-        layers += [head, nn.PixelShuffle(2), MeanOfFour()]
+        layers += [head, nn.PixelShuffle(2)]
         self.layers = nn.Sequential(*layers)
+        # not among the layers, as torch.compile mistakes what its gradient looks like in memory:
+        # https://github.com/pytorch/pytorch/issues/179442
+        self.smooth = MeanOfFour()
         self.palette = Palette(latent_dim, channels, palette) if palette else None
 
     def logits(self, z: Tensor) -> Tensor:
         """The picture before squashing, (N, C, H, W): log p/(1 − p) of a pixel's brightness p = (x + 1)/2."""
         z = self.hear(z)
         h = self.unflatten(self.project(z)).contiguous(memory_format=torch.channels_last)
-        maps: Tensor = self.layers(h).float()
+        maps: Tensor = self.smooth(self.layers(h)).float()
         return maps if self.palette is None else self.palette(z, maps)
 
     def forward(self, z: Tensor) -> Tensor:
