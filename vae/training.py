@@ -74,7 +74,7 @@ class VAETraining(VAEEvaluation):
         warmup_steps: steps over which the learning rate rises.
         hold_share: share of the training before the learning rate falls along a cosine.
         ema_decay: how slowly the average of the weights, which is what is kept, follows them: 0.995 is some 200 steps.
-        compile: compile the networks with torch.compile: some minutes to start, then faster on many GPUs; not on CPUs.
+        compile: compile the networks with torch.compile: meant for GPUs; slower on the CPUs that were tried.
     """
 
     worth: Tensor
