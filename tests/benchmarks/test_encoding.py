@@ -1,4 +1,4 @@
-"""GIFs against imageio's own writer."""
+"""GIFs against imageio's own writer, and drafts against what is usual."""
 
 import io
 
@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.films import FILMS, film
-from vae.encoders import Effort, encode
+from vae.encoders import SUFFIXES, Effort, encode
 from vae.palette import Palette
 
 pytestmark = pytest.mark.benchmark
@@ -60,3 +60,13 @@ def test_gifs_are_faster_and_nearer(name, side, target, report, in_turn):
     assert psnr >= their_psnr
     assert size <= 1.06 * len(other)
     add(f"GIF, {side} px, {name}, draft: likewise", draft, 20, Effort(draft=True), 4)
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix != ".gif"])
+def test_drafts_of_other_formats(suffix, report, in_turn):
+    frames = film("model", 256)
+    draft, usual = in_turn(
+        lambda: encode(frames, suffix, FPS, Effort(draft=True)), lambda: encode(frames, suffix, FPS), repeats=3
+    )
+    detail = f"{1e3 * usual / len(frames):.1f} ms a frame"
+    report(f"{suffix}, 256 px, model, draft: times faster", usual / draft, 2, detail=detail, promise=1.2)
