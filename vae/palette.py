@@ -1,12 +1,14 @@
 """Palettes of 256 colours or fewer, one for each frame of a GIF, quickly and without flicker.
 
-A frame's colours are counted in cells of 4×4×4 levels. One round of k-means (Lloyd, *Least squares quantization in
-PCM*, 1982) on the cells' mean colours, weighted by how many pixels they have, moves a palette to where this frame's
-colours are. It starts where the pixels that shared a colour in the frame before have gone, if they are still alike:
-colours are followed, and the error stays the same from frame to frame. Else it starts at the palette of the frame
-before. A frame that is far worse off than that is of another scene, and starts at Pillow's median cut.
+A frame's colours are counted in cells of 4×4×4 levels, and k-means (Lloyd, *Least squares quantization in PCM*, 1982)
+moves a palette to where they are. It starts where the pixels that shared a colour in the frame before have gone, if
+they are still alike: colours are followed, and a pixel's error stays what it was. Else it starts at the palette of the
+frame before. One round is enough unless the error grows, as where something new comes in: then means that are little
+missed go where they are needed (Patanè and Russo, *The enhanced LBG algorithm*, Neural Networks 2001), and a second
+round follows. If the error grows much, this is another scene, which starts at Pillow's median cut.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,34 +18,32 @@ from PIL import Image
 from vae.frames import Frame
 
 _BITS = 6  # of each channel, that tell cells apart
-_MASK = (1 << _BITS) - 1
+_SHIFTS = (0, 8, 16)  # of red, green and blue in a pixel's four bytes
 _FIRST = 6  # rounds of k-means in a new scene
 _FEW = 128  # cells; a frame that has no more of them is looked at more closely
-_ALIKE = 4.0  # times the error of the frame before: worth following
-_CUT = 2.5  # times the error of the frame before: another scene
+_ALIKE, _GROWN, _CUT = 2.0, 1.1, 2.5  # times the error of the frame before: followed; a second round; another scene
+_MOVED = 32  # means that go elsewhere before a second round, at most
 _EXACT = 0.25  # squared levels that nobody sees
 _PIECE = 256  # cells that stay in the processor's cache, and too few for BLAS to wake its threads
 _ENOUGH = 1 << 14  # pixels of a large frame are counted
 
-Floats = NDArray[np.floating[Any]]
+_Floats = NDArray[np.floating[Any]]
 
 
-def octree(frame: Frame) -> tuple[Frame, Frame]:
-    """Indices (H, W) of the colours of a palette (256, 3), by Pillow alone: coarser, and in a hurry."""
-    found = Image.fromarray(frame).quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    return np.asarray(found), np.resize(np.array(found.getpalette(), np.uint8), (256, 3))
-
-
-class _Cells(NamedTuple):
+class _Colours(NamedTuple):
     """A frame's colours.
 
     Attributes:
-        colour: (M, 4) float32, the mean of the pixels, and 1.
-        weight: (M,) float32, how many they are.
+        pixels: (3, N) those that are counted.
+        cell: (N,) of each.
+        colour: (M, 4) float32, the mean of each cell, or its middle where no pixel of it is counted; and 1.
+        weight: (M,) how many pixels are counted.
     """
 
+    pixels: _Floats
+    cell: NDArray[np.intp]
     colour: NDArray[np.float32]
-    weight: NDArray[np.float32]
+    weight: _Floats
 
 
 class Palette:
@@ -58,6 +58,7 @@ class Palette:
         self._means: NDArray[np.float32] | None = None
         self._before = np.zeros(0, np.uint8)  # indices of the frame before
         self._error = 0.0  # of the frame before
+        # of every possible cell: whether it occurs, its number among those that do, its index
         self._seen = np.zeros(1 << 3 * _BITS, bool)
         self._number = np.zeros(1 << 3 * _BITS, np.intp)
         self._index = np.zeros(1 << 3 * _BITS, np.uint8)
@@ -65,20 +66,20 @@ class Palette:
     def __call__(self, frame: Frame) -> tuple[Frame, Frame]:
         """Indices (H, W) of the colours of a palette (colours, 3)."""
         picture = Image.fromarray(frame)
-        rgb = np.frombuffer(picture.tobytes("raw", "RGBX"), np.uint32)
+        rgb = np.frombuffer(picture.tobytes("raw", "RGBX"), "<u4")
         code, occupied, middle = self._coded(rgb)
         self._number[occupied] = np.arange(len(occupied))
-        some = slice(None, None, len(rgb) // _ENOUGH | 1)
-        pixels = _channels(rgb[some]).astype(float)
-        cells = _count(self._number.take(code[some]), pixels, middle)
+        some = slice(None, None, _stride(len(rgb), frame.shape[1]))
+        found = _count(_channels(rgb[some]).astype(float), self._number.take(code[some]), middle)
 
         if self._means is not None:
-            means = self._followed(pixels)
-            nearest, error = _assign(cells, means)
+            nearest, means, error = _round(found, self._followed(found.pixels))
+            if error > _GROWN * self._error + _EXACT:
+                nearest, means, error = _round(found, _relocated(found, nearest, means))
         if self._means is None or error > _CUT * self._error + _EXACT:
             means = _median_cut(picture, self.colours)
             for _ in range(_FIRST):
-                nearest, error = _assign(cells, means)
+                nearest, means, error = _round(found, means)
 
         self._index[occupied] = nearest
         indices = self._index.take(code)
@@ -87,45 +88,59 @@ class Palette:
 
     def _coded(self, rgb: NDArray[np.uint32]) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:
         """Each pixel's cell (H · W,), which of them occur (M,), and the colour in the middle of those (3, M)."""
-        code = (rgb >> 2 & _MASK | rgb >> 4 & _MASK << _BITS | rgb >> 6 & _MASK << 2 * _BITS).astype(np.intp)
+        dropped, mask = 8 - _BITS, (1 << _BITS) - 1
+        red, green, blue = ((rgb >> shift + dropped) & mask for shift in _SHIFTS)
+        code = (red | green << _BITS | blue << 2 * _BITS).astype(np.intp)
         self._seen[code] = True
         occupied = np.flatnonzero(self._seen)
         self._seen[occupied] = False
         if len(occupied) <= _FEW:
             _, first, every = np.unique(rgb, return_index=True, return_inverse=True)
             return every, np.arange(len(first)), _channels(rgb[first])
-        return code, occupied, np.stack([(occupied >> shift & _MASK) * 4 + 2 for shift in (0, _BITS, 2 * _BITS)])
+        parts = [occupied >> place & mask for place in (0, _BITS, 2 * _BITS)]
+        return code, occupied, (np.stack(parts) << dropped) + (1 << dropped >> 1)
 
-    def _followed(self, pixels: Floats) -> NDArray[np.float32]:
+    def _followed(self, pixels: _Floats) -> NDArray[np.float32]:
         """Where pixels (3, N) that had one colour in the frame before have gone, if they stayed together."""
         assert self._means is not None
-        size, total = _sums(self._before, pixels, self.colours)
-        mean = total / np.maximum(size, 1)
-        apart = float(np.square(pixels).sum() - (size * mean**2).sum()) / pixels.shape[1]  # BLAS would wake its threads
-        if apart > _ALIKE * self._error + _EXACT:
-            return self._means
-        return np.where(size > 0, mean, self._means.T).T.astype(np.float32, order="C")
+        means, error = _middles(self._before, pixels, self._means)
+        return means if error <= _ALIKE * self._error + _EXACT else self._means
+
+
+def _stride(pixels: int, width: int) -> int:
+    """How many pixels to go on to the next that is counted, so that those are in all columns."""
+    stride = pixels // _ENOUGH + 1
+    while math.gcd(stride, width) > 1:
+        stride += 1
+    return stride
 
 
 def _channels(rgb: NDArray[np.uint32]) -> NDArray[np.uint32]:
     """(N,) → (3, N)."""
-    return np.stack([rgb & 255, rgb >> 8 & 255, rgb >> 16 & 255])
+    return np.stack([rgb >> shift & 255 for shift in _SHIFTS])
 
 
-def _sums(group: NDArray[Any], pixels: Floats, groups: int) -> tuple[Floats, Floats]:
+def _sums(group: NDArray[Any], pixels: _Floats, groups: int) -> tuple[_Floats, _Floats]:
     """How many pixels (3, N) each group has (groups,), and their sum (3, groups)."""
     size = np.bincount(group, minlength=groups).astype(float)
     return size, np.stack([np.bincount(group, channel, groups) for channel in pixels])
 
 
-def _count(cell: NDArray[np.intp], pixels: Floats, middle: NDArray[Any]) -> _Cells:
-    """The cells; one of which no pixel was counted is one pixel's worth of its middle."""
-    size, total = _sums(cell, pixels, middle.shape[1])
-    missed = size == 0
-    weight = size + missed
-    colour = np.ones((len(size), 4), np.float32)
-    colour[:, :3] = ((total + missed * middle) / weight).T
-    return _Cells(colour, weight.astype(np.float32))
+def _middles(group: NDArray[Any], pixels: _Floats, means: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
+    """The mean of each group of pixels (K, 3), that of an empty one as it was, and a pixel's mean squared distance."""
+    size, total = _sums(group, pixels, len(means))
+    middle = total / np.maximum(size, 1)
+    # not a product of matrices, for which BLAS would wake its threads
+    apart = float(np.square(pixels).sum() - (size * middle**2).sum()) / pixels.shape[1]
+    return np.where(size > 0, middle, means.T).T.astype(np.float32, order="C"), apart
+
+
+def _count(pixels: _Floats, cell: NDArray[np.intp], middle: NDArray[Any]) -> _Colours:
+    """The colours of a frame, given what `_coded` says is in the middle of its cells."""
+    weight, total = _sums(cell, pixels, middle.shape[1])
+    colour = np.ones((len(weight), 4), np.float32)
+    colour[:, :3] = np.where(weight > 0, total / np.maximum(weight, 1), middle).T
+    return _Colours(pixels, cell, colour, weight)
 
 
 def _median_cut(picture: Image.Image, colours: int) -> NDArray[np.float32]:
@@ -146,23 +161,30 @@ def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[N
     return nearest, error
 
 
-def _assign(cells: _Cells, means: NDArray[np.float32]) -> tuple[NDArray[np.intp], float]:
-    """One round of k-means: the nearest mean of each cell (M,), and a pixel's mean squared error then.
+def _round(found: _Colours, means: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32], float]:
+    """One round of k-means: the nearest mean of each cell (M,), the means moved (K, 3), a pixel's mean squared error.
 
-    The means (K, 3) move to the middle of their cells; one that is nearest to none goes to the cell that is worst off.
+    A mean that is nearest to none goes to the cell that is worst off.
     """
-    nearest, error = _nearest(cells.colour, means)
-    lost = error * cells.weight
-    size = np.bincount(nearest, cells.weight, len(means))
-    idle = np.flatnonzero(size == 0)[: len(nearest)]
+    nearest, error = _nearest(found.colour, means)
+    idle = np.flatnonzero(np.bincount(nearest, minlength=len(means)) == 0)[: len(nearest)]
     if len(idle):
-        worst = np.argpartition(-lost, len(idle) - 1)[: len(idle)]
-        nearest[worst], means[idle], lost[worst] = idle, cells.colour[worst, :3], 0
-        size = np.bincount(nearest, cells.weight, len(means))
-    used, left = size > 0, float(lost.sum())
-    for channel in range(3):
-        total = np.bincount(nearest, cells.weight * cells.colour[:, channel], len(means))
-        middle = total[used] / size[used]
-        left -= float(size[used] @ (middle - means[used, channel]) ** 2)  # Huygens: what moving to the middle gains
-        means[used, channel] = middle
-    return nearest, max(left, 0.0) / float(cells.weight.sum())
+        worst = np.argpartition(-error * found.weight, len(idle) - 1)[: len(idle)]
+        means = means.copy()
+        nearest[worst], means[idle] = idle, found.colour[worst, :3]
+    return nearest, *_middles(nearest[found.cell], found.pixels, means)
+
+
+def _relocated(found: _Colours, nearest: NDArray[np.intp], means: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The means (K, 3) after some have gone to cells that lose more than the pixels which they leave would."""
+    lost = ((found.colour[:, :3] - means[nearest]) ** 2).sum(1) * found.weight
+    squares = (means**2).sum(1)
+    apart = squares[:, None] + squares - 2 * means @ means.T
+    np.fill_diagonal(apart, np.inf)
+    missed = np.bincount(nearest, found.weight, len(means)) * apart.min(1)
+    count = min(_MOVED, len(means), len(lost))
+    least, worst = missed.argsort()[:count], lost.argsort()[::-1][:count]
+    worth = missed[least] < lost[worst]
+    means = means.copy()
+    means[least[worth]] = found.colour[worst[worth], :3]
+    return means
