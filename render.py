@@ -19,7 +19,7 @@ from data import lines_benchmark
 from data.errors import UserError, told_in_one_line
 from data.files import user_path
 from vae import animation, checkpoint
-from vae.commands import COMMANDS, build_parser
+from vae.commands import build_parser
 from vae.explore import render_page
 from vae.lines_scores import score_paths, table
 from vae.scenes import render_animation
@@ -91,7 +91,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: code 2 and one line on standard error for bad input.
     """
     words = [_with_underscores(word) for word in (sys.argv[1:] if args is None else args)]
-    parser = build_parser(__doc__, words[0] if words and words[0] in COMMANDS else None)
+    parser = build_parser(__doc__, words[0] if words else None)
     with told_in_one_line("render.py"):
         for plan in [words] if words else [[command] for command in _DEFAULT_COMMANDS]:
             parsed = parser.parse_args(plan)

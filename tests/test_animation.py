@@ -274,7 +274,7 @@ def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
 def test_a_draft_has_the_same_frames_for_as_long_and_is_as_sure(suffix, tmp_path):
     frames = movie()
     for name in ("a", "b"):
-        write(frames, tmp_path / f"{name}{suffix}", 12, draft=True)
+        write(frames, tmp_path / f"{name}{suffix}", 12, "draft")
     assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
     found, seconds, _ = read(tmp_path / f"a{suffix}")
     assert len(found) == len(frames)

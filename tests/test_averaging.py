@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from vae.averaging import Averaging
+from vae.averaging import ExponentialMovingAverage
 
 
 class Small(pl.LightningModule):
@@ -37,7 +37,8 @@ def train(decay, steps, gathered):
     """The state at the end, and after each batch."""
     module, diary = Small(), Diary()
     trainer = pl.Trainer(
-        max_steps=steps, accumulate_grad_batches=gathered, callbacks=[diary, Averaging(torch.device("cpu"), decay)],
+        max_steps=steps, accumulate_grad_batches=gathered,
+        callbacks=[diary, ExponentialMovingAverage(torch.device("cpu"), decay)],
         accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
         enable_model_summary=False,
     )  # fmt: skip

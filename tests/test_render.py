@@ -377,6 +377,7 @@ def test_the_shipped_checkpoint_draws_fresh_patterns_again():
         (["linear", "--max-size=10", "--frames=2", "--size=16"], "max_size"),
         (["linear", "--max-size=1MB", "--out=frames"], "folder"),
         (["linear", "--quality=draft", "--max-size=1MB"], "draft"),
+        (["linear", "--quality=draft", "--out=frames"], "draft"),
         (["linear", "--save-latents=walk.txt"], "walk.txt"),
         (["linear", "--keyframes", "none.npz:3", "1"], "none.npz"),
         (["linear", "--truncation=nan"], "truncation"),
@@ -408,6 +409,12 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, named, one_line_error
     assert [path.name for path in tmp_path.iterdir()] == ["text.png"]
 
 
+def heed():
+    """Signals that a job in the background, or one of nohup's, ignores."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def program(run: Run, tmp_path):
     """Starts the renderer as a program of its own, with an animation that takes long."""
@@ -418,7 +425,7 @@ def program(run: Run, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a job in the background ignores
+        preexec_fn=heed,
     )
     yield started
     started.kill()

@@ -10,7 +10,7 @@ from conftest import film
 from PIL import Image
 
 from data.errors import UserError
-from vae.encoders import QUALITIES, SUFFIXES, Effort, encode
+from vae.encoders import QUALITIES, SUFFIXES, encode
 from vae.frames import resize
 from vae.sizes import fit, parse_size
 
@@ -88,7 +88,7 @@ def test_pixels_are_given_up_last_and_quality_comes_back(suffix):
     side = 96 * int(scale[1]) // 100 if scale else 96
     kept = [resize(film(24)[index], side, "lanczos") for index in fitted.kept]
     for more in better[: better.index(quality)]:
-        assert len(encode(kept, suffix, FPS * len(kept) / 24, Effort(more))) > limit
+        assert len(encode(kept, suffix, FPS * len(kept) / 24, more)) > limit
     assert scale or len(kept) < 24 or quality
 
 

@@ -18,7 +18,7 @@ import data.lines
 import train
 from data.pixels import to_tensor
 from vae import checkpoint
-from vae.averaging import Averaging
+from vae.averaging import ExponentialMovingAverage
 from vae.cli import next_version
 from vae.elbo import kl_divergence
 from vae.training import VAETraining
@@ -124,7 +124,7 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
     for name in names:
         hurry(VAETraining, name)
     names += ("on_train_batch_end",)
-    hurry(Averaging, "on_train_batch_end")
+    hurry(ExponentialMovingAverage, "on_train_batch_end")
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(small.arguments("--watch.every_n_epochs=0", "--trainer.log_every_n_steps=50"))
     assert seen == {(name, sharpening) for name in names for sharpening in (False, True)}
@@ -609,7 +609,7 @@ def test_compiled_networks_train_to_the_end_and_leave_a_plain_checkpoint(run: Ru
     command = [
         sys.executable,
         here / "train.py",
-        *small.arguments("--model.compile=true", "--trainer.limit_val_batches=0"),
+        *small.arguments("--model.compile=true", "--trainer.max_epochs=1"),
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ import imageio.v3 as iio
 
 from data.errors import UserError
 from data.files import check_places, replacing, save, swap, umask, writing
-from vae.encoders import SUFFIXES, Effort, encode_into, that_fit
+from vae.encoders import SUFFIXES, Quality, encode_into, that_fit
 from vae.frames import Frame
 
 _STILLS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
@@ -38,14 +38,14 @@ def check(path: Path, fps: float) -> None:
         raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
 
 
-def write(frames: Iterable[Frame], path: Path, fps: float, draft: bool = False) -> None:
+def write(frames: Iterable[Frame], path: Path, fps: float, quality: Quality = None) -> None:
     """Writes an animation; a crash leaves what was there before, or the new one, never half of it.
 
     Args:
         frames: (H, W, 3) uint8, all of one size, at least one.
         path: the suffix picks the format; without one, a folder of numbered PNG pictures.
         fps: frames a second.
-        draft: whether it is encoded in a hurry, for a first look.
+        quality: see `vae.encoders.encode_into`; of a folder, whose frames are lossless, there is but one.
 
     Raises:
         UserError: unknown suffix, a frame rate that the format cannot play, or a place that cannot be written to.
@@ -55,7 +55,7 @@ def write(frames: Iterable[Frame], path: Path, fps: float, draft: bool = False) 
         suffix = path.suffix.lower()
         fitting = that_fit(frames, suffix)
         with replacing(path) as file:
-            encode_into(file, fitting, suffix, fps, Effort(draft=draft))
+            encode_into(file, fitting, suffix, fps, quality)
     else:
         with writing(path):
             _write_folder(frames, path)

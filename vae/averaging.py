@@ -1,4 +1,4 @@
-"""`Averaging`: a moving average of the weights, which validation and checkpoints use in place of the last ones."""
+"""`ExponentialMovingAverage`: of the weights, which validation and checkpoints use in place of the last ones."""
 
 from typing import Any
 
@@ -8,11 +8,10 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
 
-class Averaging(WeightAveraging):
+class ExponentialMovingAverage(WeightAveraging):
     """Average ← decay · average + (1 − decay) · weights after each step, from the weights of the first one on.
 
-    Lightning's, but for the step itself, which there goes from weight to weight and asks the device how often it has
-    been done.
+    Lightning's, but it does not gather the weights in each step, nor ask the device whether this is the first one.
 
     Args:
         device: where the average is kept.

@@ -62,14 +62,16 @@ class Parser(ArgumentParser):
 
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:
-    """The command line: one subcommand each; the options of its parts, or, which is quicker, of the chosen one only."""
+    """The command line: subcommands; where one is chosen, only that one has its options, which is quicker."""
     parser = Parser(prog="render.py", description=description)
     commands = parser.add_subcommands(required=False)
     for name, (purpose, groups, lists) in COMMANDS.items():
         command = Parser(description=purpose)
-        for group in groups if chosen in (name, None) else ():
+        if chosen not in (name, None):
+            groups, lists = (), ()
+        for group in groups:
             command.add_class_arguments(group)
-        for option, meaning in lists if chosen in (name, None) else ():
+        for option, meaning in lists:
             command.add_argument(f"--{option}", nargs="+", type=str, default=None, help=meaning)
         commands.add_subcommand(name, command, help=purpose)
     return parser

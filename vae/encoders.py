@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, count
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
@@ -47,6 +47,8 @@ QUALITIES: dict[str, tuple[int, ...]] = {
     ".webm": (32, 40, 48, 56),
 }
 
+Quality = int | Literal["draft"] | None
+
 
 def delays(fps: float, ticks: int) -> Iterator[int]:
     """Whole delays in ticks, without end, whose running sum is never off by more than half a tick.
@@ -71,29 +73,14 @@ def that_fit(frames: Iterable[Frame], suffix: str) -> Iterator[Frame]:
     return chain([first], rest)
 
 
-class Effort(NamedTuple):
-    """How much is done for a small file.
-
-    Attributes:
-        quality: one of `QUALITIES` of the format; None is the usual one.
-        draft: whether it is encoded in a hurry, for a first look.
-    """
-
-    quality: int | None = None
-    draft: bool = False
-
-
-_USUAL = Effort()
-
-
-def encode(frames: Iterable[Frame], suffix: str, fps: float, effort: Effort = _USUAL) -> bytes:
+def encode(frames: Iterable[Frame], suffix: str, fps: float, quality: Quality = None) -> bytes:
     """An animation as bytes, see `encode_into`."""
     file = io.BytesIO()
-    encode_into(file, that_fit(frames, suffix), suffix, fps, effort)
+    encode_into(file, that_fit(frames, suffix), suffix, fps, quality)
     return file.getvalue()
 
 
-def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, effort: Effort = _USUAL) -> None:
+def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: Quality = None) -> None:
     """Writes an animation into a file.
 
     Args:
@@ -101,28 +88,27 @@ def encode_into(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float
         frames: (H, W, 3) uint8, all of one size, at least one; GIFs and videos take them one by one.
         suffix: one of `SUFFIXES`.
         fps: frames a second.
-        effort: see `Effort`.
+        quality: one of `QUALITIES` of the suffix; None is the usual one, and a draft is encoded in a hurry.
     """
     if suffix in _VIDEO:
-        _encode_video(file, frames, suffix, fps, effort)
+        _encode_video(file, frames, suffix, fps, quality)
     elif suffix in _PILLOW:
-        _encode_pictures(file, frames, suffix, fps, effort)
+        _encode_pictures(file, frames, suffix, fps, quality)
     else:
         timed = zip(frames, delays(fps, _GIF_TICKS), strict=False)
-        file.writelines(gif(timed, effort.quality or 256, effort.draft))
+        file.writelines(gif(timed, quality if isinstance(quality, int) else 256, quality == "draft"))
 
 
-def _encode_pictures(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, effort: Effort) -> None:
+def _encode_pictures(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: Quality) -> None:
     name, options, hurried = _PILLOW[suffix]
-    options = options | (hurried if effort.draft else {})
+    options = options | (hurried if quality == "draft" else {})
     first, *rest = map(Image.fromarray, frames)
     durations = [delay for _, delay in zip([first, *rest], delays(fps, 1000), strict=False)]
-    if effort.quality is not None and suffix == ".png":
-        colours = effort.quality
-        few = (image.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in [first, *rest])
+    if isinstance(quality, int) and suffix == ".png":
+        few = (image.quantize(quality, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE) for image in [first, *rest])
         first, *rest = (image.convert("RGB") for image in few)
-    elif effort.quality is not None:
-        options = options | {"quality": effort.quality}
+    elif isinstance(quality, int):
+        options = options | {"quality": quality}
     content = io.BytesIO()
     first.save(content, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
     file.write(_timeless(content.getvalue()) if suffix == ".avif" else content.getvalue())
@@ -139,13 +125,13 @@ def _timeless(content: bytes) -> bytes:
     return bytes(plain)
 
 
-def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, effort: Effort) -> None:
+def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: float, quality: Quality) -> None:
     import av  # its start-up is spared to those who write no video
 
     codec, options, hurried = _VIDEO[suffix]
-    options = options | (hurried if effort.draft else {})
-    if effort.quality is not None:
-        options = options | {"crf": str(effort.quality)}
+    options = options | (hurried if quality == "draft" else {})
+    if isinstance(quality, int):
+        options = options | {"crf": str(quality)}
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
     # bitexact: without it a WebM holds random identifiers

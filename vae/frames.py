@@ -40,8 +40,8 @@ def _batches(vae: VAE, z: Tensor, dtype: torch.dtype) -> Iterator[Frame]:
     device = next(vae.parameters()).device
     for batch in torch.split(z.to(device), _BATCH) if len(z) else ():
         padded = torch.cat([batch, batch[-1:].expand(_BATCH - len(batch), -1)])
-        rough = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-        with torch.inference_mode(), rough:
+        autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        with torch.inference_mode(), autocast:
             pixels = to_uint8(vae.decode(padded))[: len(batch)]
         yield pixels.expand(-1, -1, -1, 3).cpu().numpy()
 

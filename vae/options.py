@@ -42,7 +42,7 @@ class Screen:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
         precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
-            pixels are off by a few levels of 256.
+            pixels are off by some levels of 256, of the shipped model by 9 at most.
         out: the result; the suffix picks the format: for an animation .gif .webp .png .avif .mp4 .webm, or none for a
             folder of frames; for a still .png .jpg .webp .avif .gif; null is renders/, the command's name and .gif,
             or .png for a still.

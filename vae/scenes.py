@@ -126,7 +126,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     _check_memory(every, t, options, out)
     frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
     if limit is None:
-        animation.write(frames, out, fps, options.quality == "draft")
+        animation.write(frames, out, fps, "draft" if options.quality == "draft" else None)
     else:
         fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed, options.resample)
         save(fitted.content, out)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.errors import UserError
-from vae.encoders import QUALITIES, Effort, encode
+from vae.encoders import QUALITIES, encode
 from vae.frames import Frame, resize
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
@@ -115,7 +115,7 @@ def _attempts(suffix: str, count: int, side: int, closed: bool) -> Iterator[_Att
 def _encoded(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt, resample: str) -> bytes:
     height = max(1, round(frames[0].shape[0] * attempt.scale))
     kept = [resize(frames[index], height, resample) for index in attempt.kept]
-    return encode(kept, suffix, fps * len(kept) / len(frames), Effort(attempt.quality))
+    return encode(kept, suffix, fps * len(kept) / len(frames), attempt.quality)
 
 
 def _in_words(attempt: _Attempt, suffix: str, count: int) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
-from vae.averaging import Averaging
+from vae.averaging import ExponentialMovingAverage
 from vae.callbacks import Alarms, pictures_at, spread
 from vae.critic import Critic
 from vae.elbo import Elbo, kl_divergence, objective
@@ -168,7 +168,7 @@ class VAETraining(VAEEvaluation):
 
     @property
     def _told(self) -> bool:
-        """Whether a step's numbers will be written, which is all that Lightning would do with them."""
+        """Whether a step's numbers will be written; between such steps callbacks see those of the last one."""
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and (self.trainer.global_step + 1) % every == 0
 
@@ -186,7 +186,7 @@ class VAETraining(VAEEvaluation):
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
         device = self.trainer.strategy.root_device  # by itself it would stay where the weights are now, on the CPU
-        return [Alarms(), *([Averaging(device, self.recipe.ema_decay)] if fitting else [])]
+        return [Alarms(), *([ExponentialMovingAverage(device, self.recipe.ema_decay)] if fitting else [])]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""

@@ -4,4 +4,5 @@ import os
 
 import pytest
 
-on_all_and_one = pytest.mark.parametrize("threads", [os.cpu_count() or 1, 1], indirect=True)
+ALL = os.cpu_count() or 1
+on_all_and_one = pytest.mark.parametrize("threads", [ALL, 1], indirect=True)

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from benchmarks import ALL
+
 MEASURED = pytest.StashKey[list["Row"]]()
-ALL = os.cpu_count() or 1
 
 
 class Row(NamedTuple):
@@ -20,7 +21,7 @@ class Row(NamedTuple):
 
     Attributes:
         what: was measured.
-        threads: that torch had.
+        threads: that torch had; None where that does not matter.
         found: the ratio, or the share.
         target: what was aimed at.
         more: whether more is better.
@@ -29,7 +30,7 @@ class Row(NamedTuple):
     """
 
     what: str
-    threads: int
+    threads: int | None
     found: float
     target: float
     more: bool
@@ -43,9 +44,9 @@ class Row(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def threads(request):
-    """How many threads torch has: all, or what the test is parametrized with (`on_all_and_one`)."""
-    count = getattr(request, "param", ALL)
-    torch.set_num_threads(count)
+    """How many threads torch has, where the test is parametrized with it (`on_all_and_one`), else None for all."""
+    count = getattr(request, "param", None)
+    torch.set_num_threads(count or ALL)
     yield count
     torch.set_num_threads(ALL)
 
@@ -117,4 +118,4 @@ def pytest_terminal_summary(terminalreporter, config):
         target = f"{'≥' if row.more else '≤'} {row.target:g}"
         limit = "" if row.limit is None else f"{row.limit:.1f}"
         met = "met" if row.met else "missed"
-        write(f"{row.what:<66}{row.threads:>8}{row.found:>8.2f}  {target:<10}{met:<8}{limit:>6}  {row.detail}")
+        write(f"{row.what:<66}{row.threads or '':>8}{row.found:>8.2f}  {target:<10}{met:<8}{limit:>6}  {row.detail}")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import on_all_and_one
+from benchmarks import ALL, on_all_and_one
 from benchmarks.films import CHECKPOINT
 from vae.checkpoint import load_vae
 from vae.frames import decode
@@ -23,7 +23,7 @@ def run(root, threads):
     """Runs a Python program as a process of its own."""
 
     def go(*words):
-        environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads)}
+        environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": str(threads or ALL)}
         return subprocess.run(
             [sys.executable, *map(str, words)], cwd=root, env=environment, check=True, capture_output=True
         )
