@@ -73,6 +73,7 @@ def main(args: Sequence[str] | None = None) -> None:
                     "precision": None,
                     "gradient_clip_val": 1.0,
                     "num_sanity_val_steps": 0,
+                    "use_distributed_sampler": False,  # ImageData deals the pictures out
                     "enable_model_summary": False,
                 },
                 auto_configure_optimizers=False,

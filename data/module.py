@@ -1,6 +1,7 @@
 """`ImageData`: one source of pictures, cached, split and served in batches."""
 
 import hashlib
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset, Sampler
 
 from data import cache, catalog
 from data.errors import UserError
@@ -16,6 +17,7 @@ from data.files import user_path
 from data.folder import folder
 from data.lines import CHANNELS as LINES_CHANNELS
 from data.lines import SIZE as LINES_SIZE
+from data.order import InOrder, Loader, Share, Shuffled
 from data.pixels import background_colour, to_tensor
 from data.procedural import FAMILIES, procedural
 from data.source import Source, Wish
@@ -121,6 +123,7 @@ class ImageData(pl.LightningDataModule):
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
         self._prepared: Path | None = None
+        self._asked = itertools.count()
         self.save_hyperparameters()
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
@@ -164,27 +167,41 @@ class ImageData(pl.LightningDataModule):
     def _place(self, source: Source) -> Path:
         return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
 
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        """Shuffled; the incomplete last batch is left out."""
-        order = torch.Generator().manual_seed(self.seed)
-        drop_last = len(self.train_set) >= self.batch_size
-        return self._loader(self.train_set, shuffle=True, drop_last=drop_last, generator=order)
+    def train_dataloader(self) -> Loader:
+        """Shuffled, from where the training stands; the incomplete last batch is left out.
 
-    def val_dataloader(self) -> DataLoader[Tensor]:
+        Raises:
+            UserError: there are fewer pictures than processes.
+        """
+        count, share = len(self.train_set), self._share()
+        if count < share.world:
+            raise UserError(f"{self.source}: {count} pictures to train on are too few for {share.world} processes")
+        return self._loader(self.train_set, Shuffled(count, self.batch_size, self.seed, share, self._place_in_training))
+
+    def val_dataloader(self) -> Loader:
         """The held-out pictures, in a fixed order."""
-        return self._loader(self.val_set)
+        return self._loader(self.val_set, InOrder(len(self.val_set), self.batch_size, self._share()))
 
     test_dataloader = val_dataloader
 
-    def _loader(self, images: Images, **options: Any) -> DataLoader[Tensor]:
-        return DataLoader(
+    def _share(self) -> Share:
+        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+
+    def _place_in_training(self) -> tuple[int, int]:
+        """Epoch and batch, each from 0, that come next."""
+        if self.trainer is None:
+            return next(self._asked), 0
+        loop = self.trainer.fit_loop
+        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
+
+    def _loader(self, images: Images, order: Sampler[list[int]]) -> Loader:
+        return Loader(
             images,
-            batch_size=self.batch_size,
+            batch_sampler=order,
             num_workers=self.workers,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
-            **options,
         )
 
 

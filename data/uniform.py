@@ -30,6 +30,18 @@ def check_seed(seed: int) -> int:
     return seed
 
 
+def mixed(*numbers: int) -> int:
+    """A seed, from 0 to 2^63 − 1, that depends on every one of the numbers and on their order.
+
+    >>> len({mixed(0, 0), mixed(0, 1), mixed(1, 0), mixed(0)})
+    4
+    """
+    state = torch.tensor(0)
+    for number in numbers:
+        state = _mix(state + torch.tensor(check_seed(number)) * _GAMMA + 1)
+    return int(state) & (2**63 - 1)
+
+
 def uniform(seed: int, indices: Tensor, dims: int) -> Tensor:
     """Uniform numbers that depend on the seed and the index alone.
 

@@ -1,6 +1,7 @@
 """What LightningCLI lacks: folders for runs, resuming without surprises, the last lines."""
 
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 import yaml
+from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -17,10 +19,15 @@ from data.module import full_source, source_name
 from vae import checkpoint
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
-from vae.keeping import WholeCheckpointIO
+from vae.keeping import LastCheckpoint, WholeCheckpointIO, asked_to_stop
 
 _LINKED = ("image_size", "channels")
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
+
+_PLANNED = {  # options of the trainer that decide what is learnt
+    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
+    *("limit_train_batches", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch", "log_every_n_steps"),
+}
 
 
 class Parser(LightningArgumentParser):
@@ -36,6 +43,7 @@ class LoomCLI(LightningCLI):
     """A LightningCLI for `VAETraining` and `ImageData`."""
 
     run: Path
+    _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
@@ -48,6 +56,12 @@ class LoomCLI(LightningCLI):
             type=str,
             default="val/elbo",
             help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, latent/aggregate_variance, …",
+        )
+        parser.add_argument(
+            "--checkpoint_every_n_steps",
+            type=PositiveInt | None,
+            default=None,
+            help="how often last.ckpt is kept within an epoch; null is every two minutes",
         )
 
     @property
@@ -88,19 +102,23 @@ class LoomCLI(LightningCLI):
             self._continue(content, given)
 
     def _continue(self, content: dict[str, Any], given: Any) -> None:
-        """Plans for as many epochs as the run did, unless told otherwise; there must be some left."""
+        """Goes on as the run was planned, unless told otherwise; there must be something left to do."""
         options = self._options
         if not content.get("optimizer_states"):
             raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
         kept = Path(options.ckpt_path).parent / "config.yaml"
-        if "trainer.max_epochs" not in given and kept.is_file():
-            options.trainer.max_epochs = yaml.safe_load(kept.read_text())["trainer"]["max_epochs"]
-        done, planned = content["epoch"] + 1, options.trainer.max_epochs
-        if planned is not None and 0 <= planned <= done:
-            raise UserError(
-                f"{options.ckpt_path}: has trained {done} epochs, and {planned} are planned; "
-                f"go on with --trainer.max_epochs {2 * done}, say"
-            )
+        planned = yaml.safe_load(kept.read_text())["trainer"] if kept.is_file() else {}
+        for name in planned.keys() & _PLANNED:
+            if f"trainer.{name}" not in given:
+                options.trainer[name] = planned[name]
+        self._resumed_at = content["global_step"]
+        epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        for name, done in (("max_epochs", epochs), ("max_steps", content["global_step"])):
+            if options.trainer[name] is not None and 0 <= options.trainer[name] <= done:
+                raise UserError(
+                    f"{options.ckpt_path}: has trained {done} {name[4:]}, and {options.trainer[name]} are planned; "
+                    f"go on with --trainer.{name} {2 * done}, say"
+                )
 
     def _adopt(self, group: str, trained: dict[str, Any], given: Any, free: set[str]) -> None:
         options = self._options
@@ -148,7 +166,11 @@ class LoomCLI(LightningCLI):
             version = int(match[1]) if match else self.run.name
             logs = self._root / "logs"
             kwargs["logger"] = (
-                TensorBoardLogger(logs, self.run.parent.name, version, default_hp_metric=False) if fitting else False
+                TensorBoardLogger(
+                    logs, self.run.parent.name, version, default_hp_metric=False, purge_step=self._resumed_at
+                )
+                if fitting
+                else False
             )
         if not fitting:
             kwargs["enable_checkpointing"] = False
@@ -158,23 +180,24 @@ class LoomCLI(LightningCLI):
             kwargs["callbacks"] = [
                 *_listed(chosen.callbacks),
                 ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **kept),
-                ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **kept),
+                LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), WholeCheckpointIO()]
         return super().instantiate_trainer(**kwargs)
 
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
-        try:
-            self.trainer.fit(**arguments)
-        except SystemExit:
-            if not self.trainer.interrupted:
-                raise
-            if self.trainer.is_global_zero:
-                last = self.run / "last.ckpt"
-                how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: no epoch was finished"
-                print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
-            raise SystemExit(130) from None
+        with asked_to_stop(self.trainer) as came:
+            try:
+                self.trainer.fit(**arguments)
+            except SystemExit:
+                if not self.trainer.interrupted:
+                    raise
+                if self.trainer.is_global_zero:
+                    last = self.run / "last.ckpt"
+                    how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: nothing was kept yet"
+                    print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
+                raise SystemExit(128 + (came[0] if came else signal.SIGINT)) from None
 
     def before_fit(self) -> None:
         """Says what is trained on what."""

@@ -35,7 +35,7 @@ class VAEEvaluation(pl.LightningModule):
         log_health(self, {**numbers, "latent/aggregate_variance": health.aggregate_variance})
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_histogram("latent/kl", health.kl, self.global_step)
+                logger.experiment.add_histogram("latent/kl", health.kl, self.global_step - 1)
 
     def test_step(self, x: Tensor, batch_idx: int) -> None:
         """The ELBO, and the importance-weighted bound with 64 samples (Burda 2016), in nats per image."""

@@ -84,7 +84,7 @@ class MorphLogger(pl.Callback):
         prior = vae.awake(torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu))
 
         for logger in _tensorboards(trainer):
-            step = trainer.global_step
+            step = trainer.global_step - 1  # where Lightning writes the validation's numbers
             for tag, movie in self._movies(vae, prior[:4], mu[:4]).items():
                 _add_encoded(logger, tag, encode(movie, ".gif", _FPS), step)
             pair = torch.cat([pictures, vae.decode(mu)])

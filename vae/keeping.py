@@ -1,16 +1,26 @@
 """How a run's files are written: whole or not at all."""
 
 import io
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from data.files import save
+
+_TWO_MINUTES = 120.0  # seconds
+_LOOK_EVERY = 10  # steps: processes have to agree on what time it is
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -21,6 +31,72 @@ class WholeCheckpointIO(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         save(content.getvalue(), Path(path))
+
+
+class LastCheckpoint(Checkpoint):
+    """Keeps `last.ckpt`: after each epoch, now and then within one, and when the training is told to stop.
+
+    Args:
+        folder: where it lies.
+        every_n_steps: how often within an epoch; None is every two minutes.
+    """
+
+    def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
+        self.path, self.every_n_steps = folder / "last.ckpt", every_n_steps
+        self._saved = 0
+        self._when = time.monotonic()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        """Not between gathered gradients, and not before validation, which a resumed run would leave out."""
+        loop = trainer.fit_loop.epoch_loop
+        if trainer.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
+            return
+        if self.every_n_steps is not None:
+            due = trainer.global_step % self.every_n_steps == 0
+        elif trainer.global_step % _LOOK_EVERY == 0:
+            due = trainer.strategy.broadcast(time.monotonic() - self._when > _TWO_MINUTES)
+        else:
+            due = False
+        if due:
+            self._save(trainer)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """After validation."""
+        self._save(trainer)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """When told to stop between two steps, which is when Lightning does; elsewhere the state would be half of two."""
+        if isinstance(exception, SIGTERMException) and trainer.training and not trainer.fit_loop._should_accumulate():
+            self._save(trainer)
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if trainer.global_step > self._saved:
+            trainer.save_checkpoint(self.path)
+            self._saved, self._when = trainer.global_step, time.monotonic()
+
+
+@contextmanager
+def asked_to_stop(trainer: pl.Trainer) -> Iterator[list[int]]:
+    """Ctrl-C once is as kind as SIGTERM: the step is finished and kept; a second one stops at once.
+
+    Yields:
+        which signals have come.
+    """
+    came: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if came and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        came.append(number)
+        trainer._signal_connector.received_sigterm = True
+
+    ours = threading.current_thread() is threading.main_thread()
+    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if ours}
+    try:
+        yield came
+    finally:
+        for number, handler in usual.items():
+            signal.signal(number, handler)
 
 
 class KeepConfig(SaveConfigCallback):

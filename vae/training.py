@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
+from data.uniform import mixed
 from vae.averaging import ExponentialMovingAverage
 from vae.callbacks import Alarms, pictures_at, spread
 from vae.critic import Critic
@@ -125,7 +126,7 @@ class VAETraining(VAEEvaluation):
             torch._dynamo.config.recompile_limit = _VARIANTS
             for part in (self.vae.encoder.features, self.vae.decoder.layers):
                 part.compile()
-        self._reached = 0.0
+        self._reached, self._seed = 0.0, torch.initial_seed() % 2**63
         self.train_posterior, self.val_posterior = AggregatePosterior(latent_dim), AggregatePosterior(latent_dim)
 
     def setup(self, stage: str) -> None:
@@ -135,11 +136,6 @@ class VAETraining(VAEEvaluation):
             rows = torch.split(spread(len(pictures), _ANCHORING), _AT_ONCE)
             batches = (pictures_at(pictures, some) for some in rows)
             self.vae.anchors.fit(batches, self.recipe.anchor_share)
-
-    def on_fit_start(self) -> None:
-        """Every process draws noise of its own."""
-        if self.global_rank:
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """What rests gets no gradient, rather than one of 0, which AdamW would count as a step."""
@@ -173,14 +169,14 @@ class VAETraining(VAEEvaluation):
         return every > 0 and (self.trainer.global_step + 1) % every == 0
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes how far the schedule has come, so that β does not rise again where a longer training goes on."""
-        checkpoint["progress"] = self._furthest
+        """Notes the seed, and how far the schedule has come: β does not rise again where a longer training goes on."""
+        checkpoint["progress"], checkpoint["seed"] = self._furthest, self._seed
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Reads what `on_save_checkpoint` noted; to validate, what only training needs may be missing."""
         own = {name: value for name, value in self.state_dict().items() if not name.startswith("vae.")}
         checkpoint["state_dict"] = {**own, **checkpoint["state_dict"]}
-        self._reached = checkpoint.get("progress", 0.0)
+        self._reached, self._seed = checkpoint.get("progress", 0.0), checkpoint.get("seed", self._seed)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
@@ -195,9 +191,10 @@ class VAETraining(VAEEvaluation):
             self.vae.asleep.copy_((self.worth < weights.prune) * sharpening)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
-        z = self.vae.reparameterize(mu, logvar)
+        noise = self._noise_of_step(batch_idx)
+        z = self.vae.reparameterize(mu, logvar, noise)
         critic, cycle = (self.critic, weights.cycle) if sharpening else (None, 0)
-        unseen = unseen_latents(mu) if critic is not None or cycle else mu[:0]
+        unseen = unseen_latents(mu, noise) if critic is not None or cycle else mu[:0]
         logits = self.vae.logits(torch.cat([z, unseen]))
         elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
         loss = -objective(elbo, beta, weights.free_bits)
@@ -222,6 +219,11 @@ class VAETraining(VAEEvaluation):
             self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
         self.train_posterior.update(mu.detach(), logvar.detach())
         return loss
+
+    def _noise_of_step(self, batch_idx: int) -> torch.Generator:
+        """What this step of this process draws, before an interruption or after it."""
+        numbers = self._seed, self.trainer.global_step, batch_idx, self.global_rank
+        return torch.Generator(self.device).manual_seed(mixed(*numbers))
 
     def on_train_epoch_end(self) -> None:
         """How many dimensions were used."""
