@@ -192,7 +192,8 @@ class ImageData(pl.LightningDataModule):
         if self.trainer is None:
             return next(self._asked), 0
         loop = self.trainer.fit_loop
-        return loop.epoch_progress.current.processed, loop.epoch_loop.batch_progress.current.ready
+        epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        return epoch, loop.epoch_loop.batch_progress.current.ready
 
     def _loader(self, images: Images, order: Sampler[list[int]]) -> Loader:
         return Loader(

@@ -4,6 +4,8 @@ SplitMix64 (Steele, Lea and Flood, *Fast Splittable Pseudorandom Number Generato
 turns a counter into 64 well-mixed bits, so that no generator has to be advanced to reach image i.
 """
 
+import hashlib
+
 import torch
 from torch import Tensor
 
@@ -36,10 +38,7 @@ def mixed(*numbers: int) -> int:
     >>> len({mixed(0, 0), mixed(0, 1), mixed(1, 0), mixed(0)})
     4
     """
-    state = torch.tensor(0)
-    for number in numbers:
-        state = _mix(state + torch.tensor(check_seed(number)) * _GAMMA + 1)
-    return int(state) & (2**63 - 1)
+    return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1
 
 
 def uniform(seed: int, indices: Tensor, dims: int) -> Tensor:

@@ -25,8 +25,9 @@ _LINKED = ("image_size", "channels")
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 
 _PLANNED = {  # options of the trainer that decide what is learnt
-    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val", "gradient_clip_algorithm"),
-    *("limit_train_batches", "limit_val_batches", "val_check_interval", "check_val_every_n_epoch", "log_every_n_steps"),
+    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
+    *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
+    *("val_check_interval", "check_val_every_n_epoch", "overfit_batches"),
 }
 
 
@@ -183,7 +184,10 @@ class LoomCLI(LightningCLI):
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), WholeCheckpointIO()]
-        return super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs)
+        # where max_steps is given, Lightning would end an epoch twice when it goes on from its end
+        trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
+        return trainer
 
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""

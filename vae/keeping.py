@@ -47,17 +47,14 @@ class LastCheckpoint(Checkpoint):
         self._when = time.monotonic()
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Not between gathered gradients, and not before validation, which a resumed run would leave out."""
-        loop = trainer.fit_loop.epoch_loop
-        if trainer.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(trainer.fit_loop._data_fetcher):
-            return
+        """When it is due."""
         if self.every_n_steps is not None:
             due = trainer.global_step % self.every_n_steps == 0
         elif trainer.global_step % _LOOK_EVERY == 0:
             due = trainer.strategy.broadcast(time.monotonic() - self._when > _TWO_MINUTES)
         else:
             due = False
-        if due:
+        if due and _between_steps(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -65,14 +62,21 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """When told to stop between two steps, which is when Lightning does; elsewhere the state would be half of two."""
-        if isinstance(exception, SIGTERMException) and trainer.training and not trainer.fit_loop._should_accumulate():
+        """When told to stop, which Lightning does after a step; elsewhere the state would be half of two."""
+        if isinstance(exception, SIGTERMException) and trainer.training and _between_steps(trainer):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > self._saved:
             trainer.save_checkpoint(self.path)
             self._saved, self._when = trainer.global_step, time.monotonic()
+
+
+def _between_steps(trainer: pl.Trainer) -> bool:
+    """Whether no gradients are being gathered and no validation is next, which a resumed run would leave out."""
+    loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
+    assert fetcher is not None
+    return not (trainer.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher))
 
 
 @contextmanager
