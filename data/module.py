@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -122,9 +123,16 @@ class ImageData(pl.LightningDataModule):
         self.image_size, self.channels, self.workers = image_size, channels, workers
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
+        self.between_steps: Callable[[], None] | None = None
         self._prepared: Path | None = None
         self._asked = itertools.count()
         self.save_hyperparameters()
+
+    def on_before_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
+        """Calls `between_steps`, if there is one, before the batch of a step is looked at."""
+        if self.between_steps is not None and self.trainer is not None and self.trainer.training:
+            self.between_steps()
+        return batch
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
         """uint8 travels to the device; float32 (N, C, H, W) in [-1, 1] is made there."""

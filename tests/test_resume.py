@@ -1,17 +1,26 @@
 """A training that was stopped at any moment ends with the very same weights as one that was not."""
 
+import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import Run, scene
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
 from vae import checkpoint
 from vae.keeping import LastCheckpoint
 
-PICTURES, BATCHES = 30, 3  # batches in an epoch
-PLAN = ["--checkpoint_every_n_steps=1", "--model.decoder_share=0.4", "--model.warmup_steps=2", "--health.pictures=4"]
+PICTURES = 50  # five batches in an epoch
+OFTEN = "--checkpoint_every_n_steps=1"
+PLAN = ["--model.decoder_share=0.4", "--model.warmup_steps=2", "--health.pictures=4"]
 QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0"]
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the tests resume copies
 
@@ -50,9 +59,9 @@ VARIANTS = {
     "float32": ["--trainer.precision=32-true", "--trainer.max_epochs=3"],
     "bfloat16": ["--trainer.precision=bf16-mixed", "--trainer.max_epochs=3"],
     "workers": ["--data.workers=2", "--trainer.max_epochs=2"],
-    "steps": ["--trainer.max_epochs=-1", "--trainer.max_steps=8"],
+    "steps": ["--trainer.max_epochs=-1", "--trainer.max_steps=12"],
     "gathered": ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=3"],
-    "often validated": ["--trainer.val_check_interval=0.67", "--trainer.max_epochs=2"],
+    "often validated": ["--trainer.val_check_interval=0.5", "--trainer.max_epochs=2"],
 }
 
 
@@ -70,7 +79,7 @@ def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, 
 
     with monkeypatch.context() as patch:
         patch.setattr(LastCheckpoint, "_save", save_and_copy)
-        train.main(whole.arguments(*PLAN, *QUIET, *options))
+        train.main(whole.arguments(OFTEN, *PLAN, *QUIET, *options))
     expected = learnt(whole)
     stops = sorted(days.iterdir(), key=lambda day: int(day.name))[:-1]
     assert len(stops) >= 3
@@ -78,3 +87,116 @@ def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, 
         again = Run(day, pictures, cache, "", "")
         train.main(["fit", f"--trainer.default_root_dir={day}", "--ckpt_path=last", *QUIET])
         assert same(learnt(again), expected), day.name
+
+
+def test_another_seed_or_a_lost_step_would_be_noticed(pictures, tmp_path):
+    ends = []
+    for name, options in {"a": [], "b": [], "seed": ["--seed_everything=1"], "step": ["--trainer.max_steps=9"]}.items():
+        run = Run(tmp_path / name, pictures, pictures.parent / "cache", "", "")
+        train.main(run.arguments(OFTEN, *PLAN, *QUIET, *options))
+        ends.append(learnt(run))
+    first, again, *others = ends
+    assert same(first, again)
+    assert not any(same(first, other) for other in others)
+
+
+class Program:
+    """`train.py` as a process of its own, which can be stopped."""
+
+    def __init__(self, run: Run, log: Path):
+        self.run, self.log = run, log
+
+    def start(self, *words: str) -> subprocess.Popen:
+        command = [sys.executable, train.__file__, *words]
+        alone = os.environ | {"OMP_NUM_THREADS": "1"}
+        with self.log.open("a") as log:
+            return subprocess.Popen(command, cwd=self.run.root, env=alone, stdout=log, stderr=log, preexec_fn=heed)
+
+    def resume(self) -> subprocess.Popen:
+        return self.start("fit", "--ckpt_path=last", OFTEN, *QUIET[:1])
+
+
+def heed():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a job in the background ignores
+
+
+LONG = ["--trainer.max_epochs=12", "--watch.every_n_epochs=3"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pictures, tmp_path_factory):
+    run = Run(tmp_path_factory.mktemp("whole"), pictures, pictures.parent / "cache", "", "")
+    program = Program(run, run.root / "log.txt")
+    assert program.start(*run.arguments(OFTEN, *PLAN, *LONG)).wait() == 0
+    return run
+
+
+def killed_and_resumed(kills: int, uninterrupted: Run, folder: Path, seed: int) -> Run:
+    """A run of the same plan that was killed as often, at random moments, and then let go to its end."""
+    folder.mkdir(exist_ok=True)
+    chance = random.Random(seed)
+    run = Run(folder, uninterrupted.pictures, uninterrupted.cache, "", "")
+    program = Program(run, folder / "log.txt")
+    last, done = run.checkpoints / "last.ckpt", 0
+    while done < kills:
+        process = program.resume() if last.is_file() else program.start(*run.arguments(OFTEN, *PLAN, *LONG))
+        before, since = last.stat().st_mtime_ns if last.is_file() else 0, time.monotonic()
+        while process.poll() is None and time.monotonic() < since + 60:
+            if last.is_file() and last.stat().st_mtime_ns != before:
+                break
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 1.0))  # in a step, in a write, in validation, in a GIF
+        if process.poll() is not None:
+            break
+        process.kill()
+        process.wait()
+        done += 1
+    if process.poll() != 0:
+        assert program.resume().wait() == 0, program.log.read_text()[-2000:]
+    assert done >= kills // 2, f"killed {done} times only: {program.log.read_text()[-2000:]}"
+    return run
+
+
+def check_curves(run: Run, uninterrupted: Run) -> None:
+    """No step of the curves is doubled or missing."""
+    for tag in ("train/elbo", "val/elbo", "train/lr"):
+        found, expected = (scalars(each.logs, tag) for each in (run, uninterrupted))
+        assert [step for step, _ in found] == [step for step, _ in expected], tag
+        assert [value for _, value in found] == pytest.approx([value for _, value in expected]), tag
+
+
+def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    return [(event.step, event.value) for event in accumulator.Scalars(tag)]
+
+
+def test_a_training_that_is_killed_three_times_ends_with_the_same_weights_and_curves(uninterrupted, tmp_path):
+    run = killed_and_resumed(3, uninterrupted, tmp_path, seed=0)
+    assert same(learnt(run), learnt(uninterrupted))
+    assert not (run.checkpoints.parent / "version_1").exists()
+    check_curves(run, uninterrupted)
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_training_that_is_told_to_stop_keeps_its_step_and_can_go_on(sent, code, uninterrupted, tmp_path):
+    run = Run(tmp_path, uninterrupted.pictures, uninterrupted.cache, "", "")
+    program = Program(run, tmp_path / "log.txt")
+    process = program.start(*run.arguments(*PLAN, *LONG))
+    while not (run.checkpoints / "last.ckpt").is_file():
+        assert process.poll() is None, program.log.read_text()
+        time.sleep(0.02)
+    process.send_signal(sent)
+    assert process.wait(60) == code, program.log.read_text()[-2000:]
+    assert "--ckpt_path" in program.log.read_text().splitlines()[-1]
+    assert program.resume().wait() == 0
+    assert same(learnt(run), learnt(uninterrupted))
+    check_curves(run, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_twenty_times_ends_with_the_same_weights(uninterrupted, tmp_path):
+    for seed in range(1, 6):
+        run = killed_and_resumed(4, uninterrupted, tmp_path / str(seed), seed)
+        assert same(learnt(run), learnt(uninterrupted)), seed
+        check_curves(run, uninterrupted)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from data.files import save
@@ -46,15 +48,19 @@ class LastCheckpoint(Checkpoint):
         self._saved = 0
         self._when = time.monotonic()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """When it is due."""
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is."""
+        trainer.datamodule.between_steps = partial(self.between_steps, trainer)  # type: ignore[attr-defined]
+
+    def between_steps(self, trainer: pl.Trainer) -> None:
+        """Keeps the state if that is due."""
         if self.every_n_steps is not None:
             due = trainer.global_step % self.every_n_steps == 0
         elif trainer.global_step % _LOOK_EVERY == 0:
             due = trainer.strategy.broadcast(time.monotonic() - self._when > _TWO_MINUTES)
         else:
             due = False
-        if due and _between_steps(trainer):
+        if due and _complete(trainer):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -63,16 +69,19 @@ class LastCheckpoint(Checkpoint):
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """When told to stop, which Lightning does after a step; elsewhere the state would be half of two."""
-        if isinstance(exception, SIGTERMException) and trainer.training and _between_steps(trainer):
+        if isinstance(exception, SIGTERMException) and trainer.training and _complete(trainer):
             self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > self._saved:
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    logger.experiment.flush()  # what came before a checkpoint is not told again after it
             trainer.save_checkpoint(self.path)
             self._saved, self._when = trainer.global_step, time.monotonic()
 
 
-def _between_steps(trainer: pl.Trainer) -> bool:
+def _complete(trainer: pl.Trainer) -> bool:
     """Whether no gradients are being gathered and no validation is next, which a resumed run would leave out."""
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
     assert fetcher is not None

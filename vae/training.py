@@ -225,10 +225,12 @@ class VAETraining(VAEEvaluation):
         numbers = self._seed, self.trainer.global_step, batch_idx, self.global_rank
         return torch.Generator(self.device).manual_seed(mixed(*numbers))
 
-    def on_train_epoch_end(self) -> None:
-        """How many dimensions were used."""
-        self.log("train/active_units", self.train_posterior.compute().active_units)
-        self.train_posterior.reset()
+    def on_validation_epoch_end(self) -> None:
+        """Also how many dimensions were used in training."""
+        super().on_validation_epoch_end()
+        if self.train_posterior.update_called:
+            self.log("train/active_units", self.train_posterior.compute().active_units)
+            self.train_posterior.reset()
 
     def configure_optimizers(self) -> Any:
         """AdamW, fused where it can be."""
