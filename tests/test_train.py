@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ import train
 from data.pixels import to_tensor
 from vae import checkpoint
 from vae.averaging import ExponentialMovingAverage
-from vae.cli import next_version
 from vae.elbo import kl_divergence
+from vae.runs import claim, next_version
 from vae.training import VAETraining
 
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
@@ -299,6 +300,19 @@ def test_a_second_run_gets_the_next_number_even_if_the_logs_were_deleted(tmp_pat
     assert next_version(tmp_path / "nowhere") == 0
 
 
+def test_runs_that_start_in_the_same_moment_get_folders_of_their_own(tmp_path: Path):
+    with ThreadPoolExecutor(8) as pool:
+        folders = list(pool.map(lambda _: claim(tmp_path / "checkpoints", tmp_path / "logs"), range(40)))
+    assert sorted(folder.name for folder in folders) == sorted(f"version_{number}" for number in range(40))
+
+
+def test_last_starts_afresh_where_there_is_none(run: Run, tmp_path: Path, capsys):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments("--ckpt_path=last", "--trainer.max_epochs=1", "--watch.every_n_epochs=0"))
+    assert "afresh" in capsys.readouterr().out
+    assert (small.checkpoints / "last.ckpt").is_file()
+
+
 def test_print_config_writes_a_file_that_config_reads(tmp_path: Path, capsys):
     with pytest.raises(SystemExit) as caught:
         train.main(["fit", "--model.latent_dim=5", "--print_config"])
@@ -334,7 +348,7 @@ def test_help_texts_are_the_docstrings(capsys):
         ["fit", "--model.likelihood=cauchy"],
         ["fit", "--model.latent_dimm=3"],
         ["fit", "--ckpt_path=/no/such.ckpt"],
-        ["fit", "--ckpt_path=last"],
+        ["validate", "--ckpt_path=last"],
         ["fly"],
         ["predict"],
         ["validate"],

@@ -13,6 +13,7 @@ from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 
 from data.errors import UserError
 from data.module import full_source, source_name
@@ -20,6 +21,7 @@ from vae import checkpoint
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, asked_to_stop
+from vae.runs import claim, give_back, next_version
 
 _LINKED = ("image_size", "channels")
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
@@ -91,8 +93,12 @@ class LoomCLI(LightningCLI):
             if given.get("data.source"):
                 runs /= source_name(given.data.source)
             newest = checkpoint.newest(runs)
+            if newest is None and command == "fit":
+                print(f"{runs}: holds no last.ckpt, so this training starts afresh", flush=True)
+                options.ckpt_path = None
+                return
             if newest is None:
-                raise UserError(f"{runs}: holds no last.ckpt; train first, without --ckpt_path")
+                raise UserError(f"{runs}: holds no last.ckpt; train first")
             options.ckpt_path = str(newest)
         content = checkpoint.read(Path(options.ckpt_path))
         checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
@@ -150,18 +156,24 @@ class LoomCLI(LightningCLI):
                 "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
                 "name it with --trainer.max_epochs or --trainer.max_steps"
             )
-        name = source_name(options.data.source)
-        runs = self._root / "checkpoints" / name
-        resumed = Path(options.get("ckpt_path") or "")
+
+    def _folder(self, keeping: bool) -> Path:
+        """That of the run which goes on, or a new one, claimed by the first process if anything will be kept there."""
+        name = source_name(self._options.data.source)
+        runs, logs = self._root / "checkpoints" / name, self._root / "logs" / name
+        resumed = Path(self._options.get("ckpt_path") or "")
         if resumed.name == "last.ckpt" and resumed.parent.parent.resolve() == runs.resolve():
-            self.run = resumed.parent
-        else:
-            self.run = runs / f"version_{next_version(runs, self._root / 'logs' / name)}"
+            return resumed.parent
+        if keeping and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            return claim(runs, logs)
+        return runs / f"version_{next_version(runs, logs)}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the logger, unless one was chosen, and the checkpoints, unless they are off; both for fitting alone."""
         chosen = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
+        keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
+        self.run = self._folder(keeping)
         if chosen.logger in (None, True):
             match = re.fullmatch(r"version_(\d+)", self.run.name)
             version = int(match[1]) if match else self.run.name
@@ -175,7 +187,7 @@ class LoomCLI(LightningCLI):
             )
         if not fitting:
             kwargs["enable_checkpointing"] = False
-        elif chosen.enable_checkpointing is not False and not chosen.fast_dev_run:
+        elif keeping:
             monitor, mode = monitored(self._options.checkpoint_metric)
             kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
             kwargs["callbacks"] = [
@@ -184,7 +196,11 @@ class LoomCLI(LightningCLI):
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), WholeCheckpointIO()]
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except BaseException:
+            give_back(self.run)
+            raise
         # where max_steps is given, Lightning would end an epoch twice when it goes on from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
@@ -202,6 +218,8 @@ class LoomCLI(LightningCLI):
                     how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: nothing was kept yet"
                     print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
                 raise SystemExit(128 + (came[0] if came else signal.SIGINT)) from None
+            finally:
+                give_back(self.run)
 
     def before_fit(self) -> None:
         """Says what is trained on what."""
@@ -237,9 +255,3 @@ def best_precision(accelerator: Any) -> str:
         on_cpu = accelerator == "cpu" or not torch.backends.mps.is_available()
         native = on_cpu and bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return "bf16-mixed" if native else "32-true"
-
-
-def next_version(*folders: Path) -> int:
-    """The first run number above all that are taken in any of the folders."""
-    names = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
-    return max((int(match[1]) + 1 for name in names if (match := re.fullmatch(r"version_(\d+)", name))), default=0)
