@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import random
+import resource
 import subprocess
 import sys
 
@@ -198,6 +200,56 @@ def test_a_missing_or_unknown_weight_is_refused(vae, path):
     for checkpoint in (missing, unknown):
         torch.save(checkpoint, path)
         assert_refused(path)
+
+
+def test_a_weight_that_the_file_does_not_hold_is_refused(vae, path):
+    name = "vae.encoder.posterior.weight"
+    whole = content(vae)
+    whole["state_dict"][name] = torch.zeros(1).expand(whole["state_dict"][name].shape)
+    torch.save(whole, path)
+    assert_refused(path)
+
+
+@pytest.mark.parametrize("options", [{"latent_dim": 10**9}, {"width": 8 * 10**6}, {"latent_dim": 10**40}], ids=str)
+def test_sizes_that_were_made_up_are_refused_before_memory_is_taken(options, vae, path):
+    torch.save(content(vae, **options), path)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert_refused(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kB"
+
+
+@pytest.mark.parametrize("written", [0, 2, "1", None, [1]], ids=str)
+def test_another_format_is_refused(written, vae, path):
+    torch.save(content(vae) | {"format": written}, path)
+    assert_refused(path)
+
+
+def mutated(whole: bytes, chance: random.Random) -> bytes:
+    """A file with something wrong in it: flipped bits, or a stretch that is lost, doubled, zeroed or elsewhere."""
+    start = chance.randrange(len(whole))
+    end = min(len(whole), start + chance.choice([1, 4, 64, 1024, len(whole)]))
+    middle = whole[start:end]
+    flipped = bytearray(whole)
+    for _ in range(chance.choice([1, 8, 64])):
+        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+    zeroed = whole[:start] + bytes(len(middle)) + whole[end:]
+    doubled = whole[:start] + middle + middle + whole[end:]
+    elsewhere = whole[end:] + middle + whole[:start]
+    return chance.choice([bytes(flipped), zeroed, doubled, elsewhere, whole[:start], whole[:start] + whole[end:]])
+
+
+def test_five_hundred_mutations_load_to_a_finite_model_or_are_refused(vae, path):
+    whole, chance, told = path.read_bytes(), random.Random(0), []
+    for _ in range(500):
+        path.write_bytes(mutated(whole, chance))
+        try:
+            found = load_vae(path)
+        except UserError as error:
+            told.append(str(error))
+        else:
+            assert all(weight.isfinite().all() for weight in found.parameters())
+    assert 0 < len(told) < 500
+    assert all(str(path) in message and len(message.splitlines()) == 1 for message in told)
 
 
 def test_the_newest_is_the_last_ckpt_written_last(tmp_path):

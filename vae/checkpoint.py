@@ -19,7 +19,8 @@ from data.files import save
 from vae.model import VAE
 
 _PREFIX = "vae."
-_KEPT = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
+FORMAT = 1  # of the files that this version writes
+_KEPT = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def read(path: Path) -> dict[str, Any]:
         content.get(key) and isinstance(content[key], dict) for key in ("state_dict", "hyper_parameters")
     ):
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
+    if content.get("format", FORMAT) != FORMAT:
+        raise UserError(f"{path}: has format {content['format']!r}, not {FORMAT}; take the version that wrote it")
     return content
 
 
@@ -53,16 +56,33 @@ def load_vae(path: Path | str) -> VAE:
 def build_vae(content: dict[str, Any], path: Path) -> VAE:
     """What `load_vae` does with the contents that `read` gave; `path` is named where they will not do."""
     wanted = inspect.signature(VAE).parameters
+    options = {name: value for name, value in content["hyper_parameters"].items() if name in wanted}
+    weights = content["state_dict"].items()
     try:
-        vae = VAE(**{name: value for name, value in content["hyper_parameters"].items() if name in wanted})
-        weights = content["state_dict"].items()
-        vae.load_state_dict({name.removeprefix(_PREFIX): w for name, w in weights if name.startswith(_PREFIX)})
-    except (AttributeError, RuntimeError, TypeError, ValueError) as error:
+        own = {name.removeprefix(_PREFIX): weight for name, weight in weights if name.startswith(_PREFIX)}
+        with torch.device("meta"):  # nothing is allocated before the weights are known to be as many
+            expected = VAE(**options).state_dict()
+        _check_shapes(own, expected)
+        vae = VAE(**options)
+        vae.load_state_dict(own)
+    except Exception as error:  # whatever networks say to sizes and kinds that were made up
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its weights do not fit its hyperparameters ({reason}); name another one") from None
-    if not all(bool(weight.isfinite().all()) for weight in vae.parameters()):
+    # a likelihood without a scale has NaN there
+    if not all(bool(weight.isfinite().all()) for name, weight in own.items() if name != "likelihood.scale"):
         raise UserError(f"{path}: holds weights that are not finite; name another one")
     return vae.float().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _check_shapes(own: dict[str, Any], expected: dict[str, torch.Tensor]) -> None:
+    """Raises `ValueError` unless the weights are those that are expected, and as large in the file as they say."""
+    if own.keys() != expected.keys():
+        raise ValueError(f"weights missing or unknown: {', '.join(sorted(own.keys() ^ expected.keys()))}")
+    for name, weight in own.items():
+        if not isinstance(weight, torch.Tensor) or weight.shape != expected[name].shape:
+            raise ValueError(f"{name} is {getattr(weight, 'shape', type(weight))} instead of {expected[name].shape}")
+        if weight.is_sparse or weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():
+            raise ValueError(f"{name} is larger than what the file holds of it")
 
 
 def newest(folder: Path) -> Path | None:

@@ -113,14 +113,16 @@ class LoomCLI(LightningCLI):
         options = self._options
         if not content.get("optimizer_states"):
             raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
-        kept = Path(options.ckpt_path).parent / "config.yaml"
-        planned = yaml.safe_load(kept.read_text())["trainer"] if kept.is_file() else {}
+        planned = _planned(Path(options.ckpt_path).parent / "config.yaml")
         for name in planned.keys() & _PLANNED:
             if f"trainer.{name}" not in given:
                 options.trainer[name] = planned[name]
-        self._resumed_at = content["global_step"]
-        epochs = content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-        for name, done in (("max_epochs", epochs), ("max_steps", content["global_step"])):
+        try:
+            epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+            self._resumed_at = int(content["global_step"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{options.ckpt_path}: does not say how far it has trained; name another one") from None
+        for name, done in (("max_epochs", epochs), ("max_steps", self._resumed_at)):
             if options.trainer[name] is not None and 0 <= options.trainer[name] <= done:
                 raise UserError(
                     f"{options.ckpt_path}: has trained {done} {name[4:]}, and {options.trainer[name]} are planned; "
@@ -244,6 +246,16 @@ class LoomCLI(LightningCLI):
 def _listed(chosen: Any) -> list[Any]:
     """Lightning takes one callback or plugin as well as a list."""
     return list(chosen) if isinstance(chosen, (list, tuple)) else [] if chosen is None else [chosen]
+
+
+def _planned(config: Path) -> dict[str, Any]:
+    """The trainer's options of a run; none if it left no config."""
+    if not config.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(config.read_text())["trainer"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise UserError(f"{config}: not the config of a run; mend or remove it") from None
 
 
 def best_precision(accelerator: Any) -> str:

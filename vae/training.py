@@ -11,6 +11,7 @@ from data.errors import UserError
 from data.uniform import mixed
 from vae.averaging import ExponentialMovingAverage
 from vae.callbacks import Alarms, pictures_at, spread
+from vae.checkpoint import FORMAT
 from vae.critic import Critic
 from vae.elbo import Elbo, kl_divergence, objective
 from vae.evaluation import VAEEvaluation
@@ -170,7 +171,7 @@ class VAETraining(VAEEvaluation):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes the seed, and how far the schedule has come: β does not rise again where a longer training goes on."""
-        checkpoint["progress"], checkpoint["seed"] = self._furthest, self._seed
+        checkpoint |= {"format": FORMAT, "progress": self._furthest, "seed": self._seed}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Reads what `on_save_checkpoint` noted; to validate, what only training needs may be missing."""
