@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Run
+from conftest import Run, scene
 from PIL import Image
 from torch.testing import assert_close
 
@@ -92,6 +92,30 @@ def pad(browser, page):
     yield opened
     assert opened.faults == []
     opened.tab.close()
+
+
+def test_the_page_says_nothing_that_a_file_is_called(run: Run, tmp_path: Path, page: Path):
+    hostile = tmp_path / '"><img src=x onerror=alert(1)>.png'
+    scene(0).save(hostile)
+    words = ["explore", f"--checkpoint={run.checkpoints / 'last.ckpt'}", f"--out={tmp_path / 'hostile.html'}"]
+    render.main([*words, "--sets=1", "--keyframes", str(hostile), "1", "2", "3"])
+    html = (tmp_path / "hostile.html").read_text(encoding="utf-8")
+    assert "onerror" not in html
+    assert "default-src 'none'" in html
+
+
+@pytest.mark.browser
+def test_the_page_may_not_reach_a_network_or_load_anything(pad: Pad):
+    picture = "Object.assign(new Image(), {src: 'http://127.0.0.1:9/', onload: loaded, onerror: failed})"
+    for attempt in (
+        "fetch('http://127.0.0.1:9/')",
+        "fetch('data:text/plain,a')",
+        f"new Promise((loaded, failed) => {picture})",
+    ):
+        assert pad.tab.evaluate(f"{attempt}.then(() => 'reached', () => 'refused')") == "refused"
+    assert len(pad.faults) >= 3
+    assert all("Content Security Policy" in fault for fault in pad.faults)
+    pad.faults.clear()
 
 
 @pytest.mark.browser

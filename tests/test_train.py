@@ -235,6 +235,17 @@ def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, on
     assert (again.checkpoints / "last.ckpt").read_bytes() == kept
 
 
+def test_morphs_that_cannot_be_shown_do_not_stop_a_training(run: Run, tmp_path: Path, monkeypatch, caplog):
+    def fail(*words):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vae.gallery.encode", fail)
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments())
+    assert checkpoint.read(small.checkpoints / "last.ckpt")["epoch"] == EPOCHS - 1
+    assert caplog.text.count("No space left") == 1
+
+
 def test_few_pictures_give_no_false_numbers_and_no_false_alarm(tmp_path: Path, caplog):
     (tmp_path / "pictures").mkdir()
     for seed in range(6):

@@ -1,5 +1,7 @@
 """What is shown while training: morphs, reconstructions and samples in TensorBoard's Images tab."""
 
+import logging
+
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -18,6 +20,7 @@ from vae.paths import BETWEEN_TWO, slerp
 from vae.smoothness import Smoothness
 from vae.timeline import times
 
+_log = logging.getLogger(__name__)
 _SAMPLES, _RECONSTRUCTIONS = 32, 8
 _SMALLEST_TILE = 64  # pixels; smaller pictures are enlarged for the eye
 _FPS = 12
@@ -64,15 +67,24 @@ class MorphLogger(pl.Callback):
             raise UserError("watch: every_n_epochs must be at least 0, frames at least 3")
         self.every_n_epochs, self.frames = every_n_epochs, frames
         self._pictures: Tensor | None = None
+        self._failed = False
 
-    @torch.inference_mode()
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Renders on the first process alone; nothing here waits for the others."""
+        """Renders on the first process alone; nothing here waits for the others, and no fault here stops them."""
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         if not due or trainer.sanity_checking or not trainer.is_global_zero or not _tensorboards(trainer):
             return
         if trainer.state.fn != "fit":
             return
+        try:
+            self._show(trainer, pl_module)
+        except Exception as error:
+            if not self._failed:
+                _log.warning("No morphs can be shown (%s); the training goes on.", error)
+            self._failed = True
+
+    @torch.inference_mode()
+    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         vae: VAE = pl_module.vae  # type: ignore[assignment]
         if self._pictures is None:
             self._pictures = held_out(trainer, _RECONSTRUCTIONS)
