@@ -110,7 +110,9 @@ class Program:
         command = [sys.executable, train.__file__, *words]
         alone = os.environ | {"OMP_NUM_THREADS": "1"}
         with self.log.open("a") as log:
-            return subprocess.Popen(command, cwd=self.run.root, env=alone, stdout=log, stderr=log, preexec_fn=heed)
+            return subprocess.Popen(
+                command, cwd=self.run.root, env=alone, stdout=log, stderr=log, preexec_fn=heed, start_new_session=True
+            )
 
     def resume(self) -> subprocess.Popen:
         return self.start("fit", "--ckpt_path=last", OFTEN, *QUIET[:1])
@@ -200,3 +202,24 @@ def test_a_training_that_is_killed_twenty_times_ends_with_the_same_weights(unint
         run = killed_and_resumed(4, uninterrupted, tmp_path / str(seed), seed)
         assert same(learnt(run), learnt(uninterrupted)), seed
         check_curves(run, uninterrupted)
+
+
+@pytest.mark.slow
+def test_two_processes_that_are_killed_go_on_to_the_same_weights(pictures, tmp_path):
+    together = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
+    plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=4", *QUIET, *together]
+    whole, killed = (Run(tmp_path / name, pictures, pictures.parent / "cache", "", "") for name in ("whole", "killed"))
+    for run in (whole, killed):
+        run.root.mkdir()
+    assert Program(whole, tmp_path / "whole.txt").start(*whole.arguments(*plan)).wait(120) == 0
+    program = Program(killed, tmp_path / "killed.txt")
+    process = program.start(*killed.arguments(*plan))
+    while not (killed.checkpoints / "last.ckpt").is_file():
+        assert process.poll() is None, program.log.read_text()
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert checkpoint.read(killed.checkpoints / "last.ckpt")["epoch"] < 3
+    assert program.start("fit", "--ckpt_path=last", *QUIET, *together).wait(120) == 0, program.log.read_text()
+    assert same(learnt(killed), learnt(whole))
+    check_curves(killed, whole)

@@ -603,7 +603,8 @@ import lightning.pytorch as pl, torch
 class Keep(pl.Callback):
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         learnt = dict(pl_module.named_parameters())
-        torch.save({"learnt": learnt, "noise": torch.rand(4)}, f"rank{trainer.global_rank}.pt")
+        noise = torch.rand(4, generator=pl_module._noise_of_step(batch_idx))
+        torch.save({"learnt": learnt, "noise": noise, "seen": batch}, f"rank{trainer.global_rank}.pt")
 """
 
 
@@ -624,6 +625,22 @@ def test_two_processes_train_together(run: Run, tmp_path: Path):
     ours, theirs = (torch.load(tmp_path / f"rank{rank}.pt") for rank in (0, 1))
     assert all(torch.equal(ours["learnt"][name], theirs["learnt"][name]) for name in ours["learnt"])
     assert not torch.equal(ours["noise"], theirs["noise"])
+    assert not torch.equal(ours["seen"], theirs["seen"])
+
+
+@pytest.mark.slow
+def test_two_processes_measure_what_one_does(run: Run, tmp_path: Path):
+    """The KL, which needs no noise, and the aggregate posterior: every held-out picture counts once."""
+    here = Path(train.__file__).parent
+    found = []
+    for together in ([], ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]):
+        words = ["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", "--trainer.precision=32-true", *together]
+        command = [sys.executable, here / "train.py", *words]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        names = ("val/kl", "val/active_units", "latent/aggregate_variance", "smoothness/cycle/slerp")
+        found.append([float(re.search(rf"{name}\s+(\S+)", done.stdout)[1]) for name in names])
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
 @pytest.mark.slow
