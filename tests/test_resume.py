@@ -205,7 +205,9 @@ def test_a_training_that_is_killed_twenty_times_ends_with_the_same_weights(unint
 
 
 @pytest.mark.slow
-def test_two_processes_that_are_killed_go_on_to_the_same_weights(pictures, tmp_path):
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
+def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pictures, tmp_path):
+    """All are killed; of SIGTERM only the first is told."""
     together = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
     plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=4", *QUIET, *together]
     whole, killed = (Run(tmp_path / name, pictures, pictures.parent / "cache", "", "") for name in ("whole", "killed"))
@@ -217,8 +219,8 @@ def test_two_processes_that_are_killed_go_on_to_the_same_weights(pictures, tmp_p
     while not (killed.checkpoints / "last.ckpt").is_file():
         assert process.poll() is None, program.log.read_text()
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    (os.killpg if sent == signal.SIGKILL else os.kill)(process.pid, sent)
+    assert process.wait(60) == code
     assert checkpoint.read(killed.checkpoints / "last.ckpt")["epoch"] < 3
     assert program.start("fit", "--ckpt_path=last", *QUIET, *together).wait(120) == 0, program.log.read_text()
     assert same(learnt(killed), learnt(whole))

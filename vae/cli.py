@@ -20,7 +20,7 @@ from data.module import full_source, source_name
 from vae import checkpoint
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
-from vae.keeping import LastCheckpoint, WholeCheckpointIO, asked_to_stop
+from vae.keeping import LastCheckpoint, WholeCheckpointIO
 from vae.runs import claim, give_back, next_version
 
 _LINKED = ("image_size", "channels")
@@ -209,19 +209,19 @@ class LoomCLI(LightningCLI):
 
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
-        with asked_to_stop(self.trainer) as came:
-            try:
-                self.trainer.fit(**arguments)
-            except SystemExit:
-                if not self.trainer.interrupted:
-                    raise
-                if self.trainer.is_global_zero:
-                    last = self.run / "last.ckpt"
-                    how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: nothing was kept yet"
-                    print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
-                raise SystemExit(128 + (came[0] if came else signal.SIGINT)) from None
-            finally:
-                give_back(self.run)
+        try:
+            self.trainer.fit(**arguments)
+        except SystemExit as stop:
+            if not self.trainer.interrupted:
+                raise
+            if self.trainer.is_global_zero:
+                last = self.run / "last.ckpt"
+                how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: nothing was kept yet"
+                print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
+            told = isinstance(stop.code, int) and stop.code > 128  # Lightning's own code says no more than that
+            raise SystemExit(stop.code if told else 128 + signal.SIGINT) from None
+        finally:
+            give_back(self.run)
 
     def before_fit(self) -> None:
         """Says what is trained on what."""

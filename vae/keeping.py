@@ -4,8 +4,6 @@ import io
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -17,7 +15,6 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from data.files import save
 from vae.checkpoint import read
@@ -43,6 +40,9 @@ class WholeCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt`: after each epoch, now and then within one, and when the training is told to stop.
 
+    Ctrl-C is as kind as SIGTERM: the step is finished and kept. A second Ctrl-C stops at once. Processes that train
+    together stop after the same step, whichever of them was told.
+
     Args:
         folder: where it lies.
         every_n_steps: how often within an epoch; None is every two minutes.
@@ -52,30 +52,41 @@ class LastCheckpoint(Checkpoint):
         self.path, self.every_n_steps = folder / "last.ckpt", every_n_steps
         self._saved = 0
         self._when = time.monotonic()
+        self._signal: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is."""
         trainer.datamodule.between_steps = partial(self.between_steps, trainer)  # type: ignore[attr-defined]
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, self._note)  # Lightning puts back what was there before it came
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        if self._signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
 
     def between_steps(self, trainer: pl.Trainer) -> None:
-        """Keeps the state if that is due."""
-        if self.every_n_steps is not None:
-            due = trainer.global_step % self.every_n_steps == 0
-        elif trainer.global_step % _LOOK_EVERY == 0:
-            due = trainer.strategy.broadcast(time.monotonic() - self._when > _TWO_MINUTES)
-        else:
-            due = False
-        if due and _complete(trainer):
+        """Keeps the state if that is due.
+
+        Raises:
+            SystemExit: when told to stop; 128 and the number of the signal.
+        """
+        alone, together = trainer.world_size == 1, trainer.global_step % _LOOK_EVERY == 0
+        stop = self._signal is not None
+        late = time.monotonic() - self._when > _TWO_MINUTES
+        if not alone:
+            stop = together and trainer.strategy.reduce_boolean_decision(stop, all=False)
+            late = together and trainer.strategy.reduce_boolean_decision(late, all=False)
+        due = late if self.every_n_steps is None else trainer.global_step % self.every_n_steps == 0
+        if (due or stop) and _complete(trainer):
             self._save(trainer)
+        if stop and (_complete(trainer) or self._saved == trainer.global_step):
+            raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After validation."""
         self._save(trainer)
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """When told to stop, which Lightning does after a step; elsewhere the state would be half of two."""
-        if isinstance(exception, SIGTERMException) and trainer.training and _complete(trainer):
-            self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > self._saved:
@@ -91,30 +102,6 @@ def _complete(trainer: pl.Trainer) -> bool:
     loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
     assert fetcher is not None
     return not (trainer.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher))
-
-
-@contextmanager
-def asked_to_stop(trainer: pl.Trainer) -> Iterator[list[int]]:
-    """Ctrl-C once is as kind as SIGTERM: the step is finished and kept; a second one stops at once.
-
-    Yields:
-        which signals have come.
-    """
-    came: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        if came and number == signal.SIGINT:
-            raise KeyboardInterrupt
-        came.append(number)
-        trainer._signal_connector.received_sigterm = True
-
-    ours = threading.current_thread() is threading.main_thread()
-    usual = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM) if ours}
-    try:
-        yield came
-    finally:
-        for number, handler in usual.items():
-            signal.signal(number, handler)
 
 
 class KeepConfig(SaveConfigCallback):

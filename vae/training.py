@@ -230,7 +230,7 @@ class VAETraining(VAEEvaluation):
         """Also how many dimensions were used in training."""
         super().on_validation_epoch_end()
         if self.train_posterior.update_called:
-            self.log("train/active_units", self.train_posterior.compute().active_units)
+            self.log("train/active_units", self.train_posterior.compute().active_units, sync_dist=True)
             self.train_posterior.reset()
 
     def configure_optimizers(self) -> Any:
