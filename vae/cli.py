@@ -8,7 +8,6 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import yaml
 from jsonargparse.typing import PositiveInt
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -16,21 +15,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from data.errors import UserError
-from data.module import full_source, source_name
-from vae import checkpoint
+from data.module import source_name
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
 from vae.keeping import LastCheckpoint, WholeCheckpointIO
+from vae.resuming import adopt
 from vae.runs import claim, give_back, next_version
 
 _LINKED = ("image_size", "channels")
-_FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
-
-_PLANNED = {  # options of the trainer that decide what is learnt
-    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
-    *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
-    *("val_check_interval", "check_val_every_n_epoch", "overfit_batches"),
-}
 
 
 class Parser(LightningArgumentParser):
@@ -83,65 +75,8 @@ class LoomCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Takes what is not given from the checkpoint and its run, and refuses what contradicts it."""
         command, options = self.config["subcommand"], self._options
-        if not options.get("ckpt_path"):
-            if command == "fit":
-                return
-            raise UserError(f"{command}: measures a trained model; name it with --ckpt_path, a file or last")
         given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
-        if options.ckpt_path == "last":
-            runs = self._root / "checkpoints"
-            if given.get("data.source"):
-                runs /= source_name(given.data.source)
-            newest = checkpoint.newest(runs)
-            if newest is None and command == "fit":
-                print(f"{runs}: holds no last.ckpt, so this training starts afresh", flush=True)
-                options.ckpt_path = None
-                return
-            if newest is None:
-                raise UserError(f"{runs}: holds no last.ckpt; train first")
-            options.ckpt_path = str(newest)
-        content = checkpoint.read(Path(options.ckpt_path))
-        checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
-        free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(_LINKED)
-        self._adopt("model", content["hyper_parameters"], given, {"compile"})
-        self._adopt("data", content.get("datamodule_hyper_parameters", {}), given, free)
-        if command == "fit":
-            self._continue(content, given)
-
-    def _continue(self, content: dict[str, Any], given: Any) -> None:
-        """Goes on as the run was planned, unless told otherwise; there must be something left to do."""
-        options = self._options
-        if not content.get("optimizer_states"):
-            raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
-        planned = _planned(Path(options.ckpt_path).parent / "config.yaml")
-        for name in planned.keys() & _PLANNED:
-            if f"trainer.{name}" not in given:
-                options.trainer[name] = planned[name]
-        try:
-            epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-            self._resumed_at = int(content["global_step"])
-        except (KeyError, TypeError, ValueError):
-            raise UserError(f"{options.ckpt_path}: does not say how far it has trained; name another one") from None
-        for name, done in (("max_epochs", epochs), ("max_steps", self._resumed_at)):
-            if options.trainer[name] is not None and 0 <= options.trainer[name] <= done:
-                raise UserError(
-                    f"{options.ckpt_path}: has trained {done} {name[4:]}, and {options.trainer[name]} are planned; "
-                    f"go on with --trainer.{name} {2 * done}, say"
-                )
-
-    def _adopt(self, group: str, trained: dict[str, Any], given: Any, free: set[str]) -> None:
-        options = self._options
-        for name in trained.keys() & options[group].keys():
-            if f"{group}.{name}" not in given:
-                if name != "compile":  # whether that works is for this machine to say
-                    options[group][name] = trained[name]
-                continue
-            wanted = full_source(options.data.source) if name == "source" else options[group][name]
-            if wanted != trained[name] and name not in free:
-                raise UserError(
-                    f"--{group}.{name} {wanted}: contradicts {options.ckpt_path}, which was trained with "
-                    f"{trained[name]}; leave it out, or train anew without --ckpt_path"
-                )
+        self._resumed_at = adopt(command, options, given, self._root)
 
     def before_instantiate_classes(self) -> None:
         """Chooses the precision and the run's folders."""
@@ -246,16 +181,6 @@ class LoomCLI(LightningCLI):
 def _listed(chosen: Any) -> list[Any]:
     """Lightning takes one callback or plugin as well as a list."""
     return list(chosen) if isinstance(chosen, (list, tuple)) else [] if chosen is None else [chosen]
-
-
-def _planned(config: Path) -> dict[str, Any]:
-    """The trainer's options of a run; none if it left no config."""
-    if not config.is_file():
-        return {}
-    try:
-        return dict(yaml.safe_load(config.read_text())["trainer"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
-        raise UserError(f"{config}: not the config of a run; mend or remove it") from None
 
 
 def best_precision(accelerator: Any) -> str:

@@ -1,0 +1,104 @@
+"""Going on with a run, or measuring it: what its checkpoint and its config decide, unless the user says otherwise."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.errors import UserError
+from data.module import full_source, source_name
+from vae import checkpoint
+
+_FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
+_FIXED = {"image_size", "channels"}  # by the weights, whatever is measured
+_PLANNED = {  # options of the trainer that decide what is learnt
+    *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
+    *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
+    *("val_check_interval", "check_val_every_n_epoch", "overfit_batches"),
+}
+
+
+def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
+    """Takes what is not given from the checkpoint and its run.
+
+    Args:
+        command: `fit`, `validate` or `test`.
+        options: all of the command's, changed in place.
+        given: those that the user gave.
+        root: where `checkpoints/` is.
+
+    Returns:
+        the step at which a training goes on; None if none does.
+
+    Raises:
+        UserError: there is no such checkpoint, it will not do, it is contradicted, or nothing is left to do.
+    """
+    if not options.get("ckpt_path"):
+        if command == "fit":
+            return None
+        raise UserError(f"{command}: measures a trained model; name it with --ckpt_path, a file or last")
+    if options.ckpt_path == "last":
+        runs = root / "checkpoints"
+        if given.get("data.source"):
+            runs /= source_name(given.data.source)
+        newest = checkpoint.newest(runs)
+        if newest is None and command == "fit":
+            print(f"{runs}: holds no last.ckpt, so this training starts afresh", flush=True)
+            options.ckpt_path = None
+            return None
+        if newest is None:
+            raise UserError(f"{runs}: holds no last.ckpt; train first")
+        options.ckpt_path = str(newest)
+    content = checkpoint.read(Path(options.ckpt_path))
+    checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
+    free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - _FIXED
+    _take("model", content["hyper_parameters"], options, given, {"compile"})
+    _take("data", content.get("datamodule_hyper_parameters", {}), options, given, free)
+    return _go_on(content, options, given) if command == "fit" else None
+
+
+def _take(group: str, trained: dict[str, Any], options: Any, given: Any, free: set[str]) -> None:
+    """The options of a group as they were trained with; `free` ones may be given otherwise."""
+    for name in trained.keys() & options[group].keys():
+        if f"{group}.{name}" not in given:
+            if name != "compile":  # whether that works is for this machine to say
+                options[group][name] = trained[name]
+            continue
+        wanted = full_source(options.data.source) if name == "source" else options[group][name]
+        if wanted != trained[name] and name not in free:
+            raise UserError(
+                f"--{group}.{name} {wanted}: contradicts {options.ckpt_path}, which was trained with "
+                f"{trained[name]}; leave it out, or train anew without --ckpt_path"
+            )
+
+
+def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
+    """Goes on as the run was planned; there must be something left to do."""
+    if not content.get("optimizer_states"):
+        raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
+    planned = _planned(Path(options.ckpt_path).parent / "config.yaml")
+    for name in planned.keys() & _PLANNED:
+        if f"trainer.{name}" not in given:
+            options.trainer[name] = planned[name]
+    try:
+        epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        steps = int(content["global_step"])
+    except (KeyError, TypeError, ValueError):
+        raise UserError(f"{options.ckpt_path}: does not say how far it has trained; name another one") from None
+    for name, done in (("max_epochs", epochs), ("max_steps", steps)):
+        if options.trainer[name] is not None and 0 <= options.trainer[name] <= done:
+            raise UserError(
+                f"{options.ckpt_path}: has trained {done} {name[4:]}, and {options.trainer[name]} are planned; "
+                f"go on with --trainer.{name} {2 * done}, say"
+            )
+    return steps
+
+
+def _planned(config: Path) -> dict[str, Any]:
+    """The trainer's options of a run; none if it left no config."""
+    if not config.is_file():
+        return {}
+    try:
+        return dict(yaml.safe_load(config.read_text())["trainer"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise UserError(f"{config}: not the config of a run; mend or remove it") from None
