@@ -220,6 +220,22 @@ def test_a_renamed_run_can_be_resumed(run: Run, tmp_path: Path):
     assert checkpoint.read(again.checkpoints.with_name("mine") / "last.ckpt")["epoch"] == EPOCHS
 
 
+def test_weights_that_are_not_finite_are_not_kept_within_an_epoch_either(
+    run: Run, tmp_path: Path, one_line_error, monkeypatch
+):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+
+    def poison(self, optimizer, **options):
+        if self.trainer.global_step == 2:
+            next(self.vae.decoder.parameters()).grad.fill_(float("inf"))
+
+    monkeypatch.setattr("vae.training.VAETraining.configure_gradient_clipping", poison)
+    every = ["--checkpoint_every_n_steps=1", "--trainer.log_every_n_steps=50"]
+    assert "not finite" in one_line_error(train.main, *small.arguments(*every))
+    assert checkpoint.read(small.checkpoints / "last.ckpt")["global_step"] == 2
+    assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
+
+
 @moved
 def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, one_line_error, monkeypatch):
     again = copy(run, tmp_path)

@@ -40,6 +40,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt`: after each epoch, now and then within one, and when the training is told to stop.
 
+    Weights that are not finite are not kept; `Alarms` will tell of them.
+
     Ctrl-C is as kind as SIGTERM: the step is finished and kept. A second Ctrl-C stops at once. Processes that train
     together stop after the same step, whichever of them was told.
 
@@ -89,7 +91,8 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.global_step > self._saved:
+        weights = trainer.lightning_module.parameters()
+        if trainer.global_step > self._saved and torch.stack([weight.isfinite().all() for weight in weights]).all():
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.flush()  # what came before a checkpoint is not told again after it
