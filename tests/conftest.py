@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import random
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def fill_with_odd_pictures(folder: Path) -> tuple[int, int]:
     (folder / "notes.txt").write_text("not looked at")
     (folder / ".hidden.png").write_text("not looked at either")
     return good, 2
+
+
+def mutated(whole: bytes, chance: random.Random) -> bytes:
+    """A file with something wrong in it: flipped bits, or a stretch that is lost, doubled, zeroed or elsewhere."""
+    start = chance.randrange(len(whole))
+    end = min(len(whole), start + chance.choice([1, 4, 64, 1024, len(whole)]))
+    middle = whole[start:end]
+    flipped = bytearray(whole)
+    for _ in range(chance.choice([1, 8, 64])):
+        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+    zeroed = whole[:start] + bytes(len(middle)) + whole[end:]
+    doubled = whole[:start] + middle + middle + whole[end:]
+    elsewhere = whole[end:] + middle + whole[:start]
+    return chance.choice([bytes(flipped), zeroed, doubled, elsewhere, whole[:start], whole[:start] + whole[end:]])
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import torch
+from conftest import mutated
 
 from data.errors import UserError
 from vae.checkpoint import load_vae, newest, strip
@@ -222,20 +223,6 @@ def test_sizes_that_were_made_up_are_refused_before_memory_is_taken(options, vae
 def test_another_format_is_refused(written, vae, path):
     torch.save(content(vae) | {"format": written}, path)
     assert_refused(path)
-
-
-def mutated(whole: bytes, chance: random.Random) -> bytes:
-    """A file with something wrong in it: flipped bits, or a stretch that is lost, doubled, zeroed or elsewhere."""
-    start = chance.randrange(len(whole))
-    end = min(len(whole), start + chance.choice([1, 4, 64, 1024, len(whole)]))
-    middle = whole[start:end]
-    flipped = bytearray(whole)
-    for _ in range(chance.choice([1, 8, 64])):
-        flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
-    zeroed = whole[:start] + bytes(len(middle)) + whole[end:]
-    doubled = whole[:start] + middle + middle + whole[end:]
-    elsewhere = whole[end:] + middle + whole[:start]
-    return chance.choice([bytes(flipped), zeroed, doubled, elsewhere, whole[:start], whole[:start] + whole[end:]])
 
 
 def test_five_hundred_mutations_load_to_a_finite_model_or_are_refused(vae, path):

@@ -1,4 +1,5 @@
 import io
+import random
 import struct
 from pathlib import Path
 from urllib.error import URLError
@@ -6,7 +7,7 @@ from urllib.error import URLError
 import numpy as np
 import pytest
 import torch
-from conftest import fill_with_odd_pictures, scene
+from conftest import fill_with_odd_pictures, mutated, scene
 from PIL import Image, ImageCms
 
 from data import cache, catalog, lines, patterns
@@ -398,3 +399,37 @@ def test_a_picture_may_also_come_without_any_file(tmp_path):
     scene(1).save(buffer, "PNG")
     (tmp_path / "no-suffix").write_bytes(buffer.getvalue())
     assert read(tmp_path / "no-suffix", 32, 3).shape == (32, 32, 3)
+
+
+FORMATS = {"png": {}, "jpeg": {}, "webp": {}, "gif": {}, "bmp": {}, "tiff": {"compression": "tiff_lzw"}, "avif": {}}
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of much that it can still read
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_mutated_pictures_are_read_or_refused_in_one_line(suffix, tmp_path):
+    file, chance, refused = io.BytesIO(), random.Random(0), 0
+    scene(1).save(file, suffix, **FORMATS[suffix])
+    path = tmp_path / f"a.{suffix}"
+    for _ in range(150):
+        path.write_bytes(mutated(file.getvalue(), chance))
+        try:
+            pixels = read(path, 32, 3)
+        except UserError as error:
+            refused += len(str(error).splitlines())
+        else:
+            assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8)
+    assert 0 < refused <= 150
+
+
+@pytest.mark.parametrize("size", [(1, 100_000), (100_000, 1), (1, 1)])
+def test_thin_pictures_are_read(size, tmp_path):
+    Image.new("RGB", size, (200, 10, 30)).save(tmp_path / "a.png")
+    assert np.unique(read(tmp_path / "a.png", 32, 3).reshape(-1, 3), axis=0).tolist() == [[200, 10, 30]]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_picture_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "a.png")
+    assert (tmp_path / "a.png").stat().st_size < 1_000_000
+    with pytest.raises(UserError):
+        read(tmp_path / "a.png", 32, 3)
