@@ -94,6 +94,7 @@ def test_what_lightning_and_logging_add_to_a_step(report, images, tmp_path):
             enable_checkpointing=False, enable_model_summary=False, limit_val_batches=0, gradient_clip_val=1.0,
         )  # fmt: skip
         trainer.fit(module, images)
+        images.trainer = None  # which would go on where it stopped
         theirs += list(np.diff(clock.ends[10:]))
         (optimizer,) = trainer.optimizers
         ends = []
@@ -134,6 +135,7 @@ def test_the_share_of_the_callbacks_in_an_epoch_of_the_default_run(report, image
         enable_checkpointing=False, enable_model_summary=False, num_sanity_val_steps=0,
     )  # fmt: skip
     trainer.fit(VAETraining(), images)
+    images.trainer = None
     seconds = sum(spent[2:])  # of the second epoch: in the first the charts are laid out too
     epoch = 486 * float(np.median(np.diff(clock.ends)))
     detail = f"{seconds:.1f} s of {epoch + seconds:.0f} s"
