@@ -3,6 +3,7 @@
 import contextlib
 import io
 import random
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
 
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
+TOGETHER = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]  # two processes
 
 
 def scene(seed: int, width: int = 60, height: int = 48) -> Image.Image:
@@ -105,6 +108,18 @@ class Run:
             "--health.pictures=8",
             *more,
         ]
+
+
+def heed():
+    """Signals that a job in the background, or one of nohup's, ignores."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def events(folder: Path) -> EventAccumulator:
+    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "histograms": 0})
+    accumulator.Reload()
+    return accumulator
 
 
 def film(count=12, side=96):

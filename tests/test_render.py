@@ -13,7 +13,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from conftest import Run, scene
+from conftest import Run, heed, scene
 from PIL import Image
 
 import render
@@ -407,12 +407,6 @@ def test_bad_input_gets_one_line_and_writes_nothing(words, named, one_line_error
     assert line.startswith("render.py: ")
     assert named in line
     assert [path.name for path in tmp_path.iterdir()] == ["text.png"]
-
-
-def heed():
-    """Signals that a job in the background, or one of nohup's, ignores."""
-    for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Run, scene
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from conftest import TOGETHER, Run, events, heed, scene
 
 import train
 from vae import checkpoint
@@ -118,10 +117,6 @@ class Program:
         return self.start("fit", "--ckpt_path=last", OFTEN, *QUIET[:1])
 
 
-def heed():
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # which a job in the background ignores
-
-
 LONG = ["--trainer.max_epochs=12", "--watch.every_n_epochs=3"]
 
 
@@ -168,9 +163,7 @@ def check_curves(run: Run, uninterrupted: Run) -> None:
 
 
 def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
-    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    accumulator.Reload()
-    return [(event.step, event.value) for event in accumulator.Scalars(tag)]
+    return [(event.step, event.value) for event in events(folder).Scalars(tag)]
 
 
 def test_a_training_that_is_killed_three_times_ends_with_the_same_weights_and_curves(uninterrupted, tmp_path):
@@ -208,8 +201,7 @@ def test_a_training_that_is_killed_twenty_times_ends_with_the_same_weights(unint
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
 def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pictures, tmp_path):
     """All are killed; of SIGTERM only the first is told."""
-    together = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
-    plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=4", *QUIET, *together]
+    plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=4", *QUIET, *TOGETHER]
     whole, killed = (Run(tmp_path / name, pictures, pictures.parent / "cache", "", "") for name in ("whole", "killed"))
     for run in (whole, killed):
         run.root.mkdir()
@@ -222,6 +214,6 @@ def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pi
     (os.killpg if sent == signal.SIGKILL else os.kill)(process.pid, sent)
     assert process.wait(60) == code
     assert checkpoint.read(killed.checkpoints / "last.ckpt")["epoch"] < 3
-    assert program.start("fit", "--ckpt_path=last", *QUIET, *together).wait(120) == 0, program.log.read_text()
+    assert program.start("fit", "--ckpt_path=last", *QUIET, *TOGETHER).wait(120) == 0, program.log.read_text()
     assert same(learnt(killed), learnt(whole))
     check_curves(killed, whole)

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import EPOCHS, FRAMES, Run, fill_with_odd_pictures, scene
+from conftest import EPOCHS, FRAMES, TOGETHER, Run, events, fill_with_odd_pictures, scene
 from PIL import Image, ImageChops
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import data.lines
@@ -25,12 +24,6 @@ from vae.runs import claim, next_version
 from vae.training import VAETraining
 
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
-
-
-def events(folder: Path) -> EventAccumulator:
-    accumulator = EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0, "histograms": 0})
-    accumulator.Reload()
-    return accumulator
 
 
 def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Run):
@@ -629,8 +622,7 @@ def test_two_processes_train_together(run: Run, tmp_path: Path):
     here = Path(train.__file__).parent
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     (tmp_path / "ranks.py").write_text(KEEP_EACH_RANK)
-    together = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]
-    command = [sys.executable, here / "train.py", *small.arguments(*together, "--trainer.callbacks=ranks.Keep")]
+    command = [sys.executable, here / "train.py", *small.arguments(*TOGETHER, "--trainer.callbacks=ranks.Keep")]
     paths = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, cwd=tmp_path, env=paths, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -649,7 +641,7 @@ def test_two_processes_measure_what_one_does(run: Run, tmp_path: Path):
     """The KL, which needs no noise, and the aggregate posterior: every held-out picture counts once."""
     here = Path(train.__file__).parent
     found = []
-    for together in ([], ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]):
+    for together in ([], TOGETHER):
         words = ["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", "--trainer.precision=32-true", *together]
         command = [sys.executable, here / "train.py", *words]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)

@@ -5,7 +5,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.errors import UserError
 from data.pixels import to_tensor
@@ -101,6 +101,11 @@ def held_out(trainer: pl.Trainer, count: int) -> Tensor:
     return pictures_at(pictures, spread(len(pictures), count))
 
 
+def are_finite(module: nn.Module) -> bool:
+    """Whether all weights are; the device is asked once."""
+    return bool(torch.stack([weight.isfinite().all() for weight in module.parameters()]).all())
+
+
 def spread(length: int, count: int) -> Tensor:
     """At most `count` row numbers, evenly from all over: neighbours in a folder are alike.
 
@@ -163,7 +168,7 @@ class Alarms(pl.Callback):
             return
         first = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
         fault = f"the loss is not finite since step {first}" if first < torch.iinfo(torch.int64).max else None
-        if pl_module is not None and not torch.stack([p.isfinite().all() for p in pl_module.parameters()]).all():
+        if pl_module is not None and not are_finite(pl_module):
             fault = fault or f"the weights are not finite at step {trainer.global_step}"
         if fault:
             raise UserError(

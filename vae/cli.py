@@ -19,10 +19,8 @@ from data.module import source_name
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
 from vae.keeping import LastCheckpoint, WholeCheckpointIO
-from vae.resuming import adopt
+from vae.resuming import LINKED, adopt
 from vae.runs import claim, give_back, next_version
-
-_LINKED = ("image_size", "channels")
 
 
 class Parser(LightningArgumentParser):
@@ -42,7 +40,7 @@ class LoomCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
-        for name in _LINKED:
+        for name in LINKED:
             parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
         parser.add_lightning_class_args(MorphLogger, "watch")
         parser.add_lightning_class_args(HealthLogger, "health")

@@ -17,10 +17,11 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from data.files import save
+from vae.callbacks import are_finite
 from vae.checkpoint import read
 
 _TWO_MINUTES = 120.0  # seconds
-_LOOK_EVERY = 10  # steps: processes have to agree on what time it is
+_LOOK_EVERY = 10  # steps
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
@@ -74,16 +75,18 @@ class LastCheckpoint(Checkpoint):
         Raises:
             SystemExit: when told to stop; 128 and the number of the signal.
         """
-        alone, together = trainer.world_size == 1, trainer.global_step % _LOOK_EVERY == 0
-        stop = self._signal is not None
-        late = time.monotonic() - self._when > _TWO_MINUTES
-        if not alone:
-            stop = together and trainer.strategy.reduce_boolean_decision(stop, all=False)
-            late = together and trainer.strategy.reduce_boolean_decision(late, all=False)
-        due = late if self.every_n_steps is None else trainer.global_step % self.every_n_steps == 0
-        if (due or stop) and _complete(trainer):
+        stop = _agreed(trainer, self._signal is not None)
+        if self.every_n_steps is None:
+            due = _agreed(trainer, time.monotonic() - self._when > _TWO_MINUTES)
+        else:
+            due = trainer.global_step % self.every_n_steps == 0
+        if not (due or stop):
+            return
+        if _complete(trainer):
             self._save(trainer)
-        if stop and (_complete(trainer) or self._saved == trainer.global_step):
+        elif trainer.global_step != self._saved:
+            return
+        if stop:
             raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -91,13 +94,19 @@ class LastCheckpoint(Checkpoint):
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
-        weights = trainer.lightning_module.parameters()
-        if trainer.global_step > self._saved and torch.stack([weight.isfinite().all() for weight in weights]).all():
+        if trainer.global_step > self._saved and are_finite(trainer.lightning_module):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     logger.experiment.flush()  # what came before a checkpoint is not told again after it
             trainer.save_checkpoint(self.path)
             self._saved, self._when = trainer.global_step, time.monotonic()
+
+
+def _agreed(trainer: pl.Trainer, wish: bool) -> bool:
+    """Whether any of the processes wishes it; where there are several, they ask one another now and then only."""
+    if trainer.world_size == 1:
+        return wish
+    return trainer.global_step % _LOOK_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
 
 
 def _complete(trainer: pl.Trainer) -> bool:

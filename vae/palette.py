@@ -120,26 +120,26 @@ def _channels(rgb: NDArray[np.uint32]) -> NDArray[np.uint32]:
     return np.stack([rgb >> shift & 255 for shift in _SHIFTS])
 
 
-def _sums(group: NDArray[Any], pixels: _Floats, groups: int) -> tuple[_Floats, _Floats]:
-    """How many pixels (3, N) each group has (groups,), and their sum (3, groups)."""
-    size = np.bincount(group, minlength=groups).astype(float)
-    return size, np.stack([np.bincount(group, channel, groups) for channel in pixels])
+def _grouped(group: NDArray[Any], pixels: _Floats, otherwise: NDArray[Any]) -> tuple[_Floats, _Floats]:
+    """How many pixels (3, N) each group has (K,), and their mean (3, K), or `otherwise` (3, K) where there are none."""
+    size = np.bincount(group, minlength=otherwise.shape[1]).astype(float)
+    total = np.stack([np.bincount(group, channel, len(size)) for channel in pixels])
+    return size, np.where(size > 0, total / np.maximum(size, 1), otherwise)
 
 
 def _middles(group: NDArray[Any], pixels: _Floats, means: NDArray[np.float32]) -> tuple[NDArray[np.float32], float]:
     """The mean of each group of pixels (K, 3), that of an empty one as it was, and a pixel's mean squared distance."""
-    size, total = _sums(group, pixels, len(means))
-    middle = total / np.maximum(size, 1)
+    size, middle = _grouped(group, pixels, means.T)
     # not a product of matrices, for which BLAS would wake its threads
     apart = float(np.square(pixels).sum() - (size * middle**2).sum()) / pixels.shape[1]
-    return np.where(size > 0, middle, means.T).T.astype(np.float32, order="C"), apart
+    return middle.T.astype(np.float32, order="C"), apart
 
 
 def _count(pixels: _Floats, cell: NDArray[np.intp], middle: NDArray[Any]) -> _Colours:
     """The colours of a frame, given what `_coded` says is in the middle of its cells."""
-    weight, total = _sums(cell, pixels, middle.shape[1])
+    weight, mean = _grouped(cell, pixels, middle)
     colour = np.ones((len(weight), 4), np.float32)
-    colour[:, :3] = np.where(weight > 0, total / np.maximum(weight, 1), middle).T
+    colour[:, :3] = mean.T
     return _Colours(pixels, cell, colour, weight)
 
 

@@ -10,7 +10,7 @@ from data.module import full_source, source_name
 from vae import checkpoint
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
-_FIXED = {"image_size", "channels"}  # by the weights, whatever is measured
+LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
 _PLANNED = {  # options of the trainer that decide what is learnt
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
@@ -51,7 +51,7 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
         options.ckpt_path = str(newest)
     content = checkpoint.read(Path(options.ckpt_path))
     checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
-    free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - _FIXED
+    free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
     _take("model", content["hyper_parameters"], options, given, {"compile"})
     _take("data", content.get("datamodule_hyper_parameters", {}), options, given, free)
     return _go_on(content, options, given) if command == "fit" else None
