@@ -5,8 +5,11 @@ Without arguments: linear.gif, slerp.gif, loop.gif and compare.gif into renders/
 
 import gc
 
-if __name__ == "__main__":  # looking for garbage among what torch imports, now and on the way out, takes 0.4 s
-    gc.disable()
+from data import interrupts
+
+if __name__ == "__main__":
+    interrupts.while_starting("render.py")
+    gc.disable()  # looking for garbage among what torch imports, now and on the way out, takes 0.4 s
 
 import re
 import signal
@@ -16,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from data import lines_benchmark
-from data.errors import UserError, told_in_one_line
-from data.files import user_path
+from data.errors import UserError, printable, say, told_in_one_line
+from data.files import real, user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
 from vae.explore import render_page
@@ -36,9 +39,9 @@ def score_lines(options: Any) -> None:
         raise UserError(f"pairs {options.pairs}: must be at least 1")
     path = user_path(options.checkpoint)
     angles = lines_benchmark.pairs(options.seed, options.pairs)
-    print(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}", flush=True)
+    say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
-    print(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {path}")
+    say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {path}")
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
@@ -46,7 +49,7 @@ def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
     if named:
         found = [user_path(name) for name in ([named] if isinstance(named, str) else named)]
         for path in found:
-            if sum(path.resolve() == other.resolve() for other in found) > 1:
+            if sum(real(path) == real(other) for other in found) > 1:
                 raise UserError(f"checkpoint {path}: is named twice")
         return found
     return [checkpoint.newest(Path("checkpoints")) or _SHIPPED]
@@ -60,14 +63,14 @@ def run(command: str, options: Any) -> Path:
         raise UserError(f"size {options.size}: must be from 16 to {_LARGEST}")
     vaes = {_short(source, sources): checkpoint.load_vae(source) for source in sources}
     first = next(iter(vaes.values()))
-    print(f"{command}: rendering from {', '.join(map(str, sources))}", flush=True)
+    say(f"{command}: rendering from {', '.join(map(str, sources))}")
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
     out = user_path(options.out or f"renders/{command}.{kind}")
     if kind == "html":
-        print(f"{out}: {render_page(first, options, out)}")
+        say(f"{out}: {render_page(first, options, out)}")
     elif kind == "png":
         animation.check_still(out)
-        print(f"{out}: {SHEETS[command](first, options, out)}")
+        say(f"{out}: {SHEETS[command](first, options, out)}")
     else:
         render_animation(command, vaes, options, out)
     return out
@@ -77,8 +80,8 @@ def _short(path: Path, among: list[Path]) -> str:
     """The last parts of a path that tell it from the others."""
     for parts in range(1, len(path.parts)):
         if sum(other.parts[-parts:] == path.parts[-parts:] for other in among) == 1:
-            return "/".join(path.parts[-parts:])
-    return str(path)
+            return printable("/".join(path.parts[-parts:]))
+    return printable(str(path))
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -99,7 +102,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 return score_lines(parsed.lines)
             out = run(parsed.subcommand, parsed[parsed.subcommand])
         opened = out if words else out.parent
-        print(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")
+        say(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")
 
 
 def _with_underscores(word: str) -> str:
@@ -113,4 +116,4 @@ if __name__ == "__main__":
     for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # on the way out temporary files are removed
         if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup's wish
             signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
-    main()
+    interrupts.run(main)

@@ -3,6 +3,11 @@
 python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max_epochs 50
 """
 
+from data import interrupts
+
+if __name__ == "__main__":
+    interrupts.while_starting("train.py")
+
 import logging
 import os
 import sys
@@ -21,8 +26,7 @@ from vae.training import VAETraining
 _NOT_OURS = (
     r".*does not have many workers.*",
     r".*number of training batches .* is smaller than the logging interval.*",
-    r".*Checkpoint directory .* exists and is not empty.*",
-    r"Image size .* exceeds limit.*",
+    r"(?s).*Checkpoint directory .* exists and is not empty.*",
     r".*LeafSpec.* is deprecated.*",
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*WeightAveraging callback, but loading a checkpoint outside the 'fit' stage.*",
@@ -84,4 +88,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupts.run(main)

@@ -4,7 +4,7 @@
     <key>/index.json    the shape, and which files were skipped and why
 
 The key is a hash of all that the bytes depend on. A cache is built under a temporary name and moved into place when
-it is whole, so that a half-written one is never found.
+it is whole, so that a half-written one is never found; what is found is looked at before it is trusted.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ import math
 import os
 import shutil
 import tempfile
+import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,21 +23,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.errors import UserError
-from data.source import Source
+from data.errors import UserError, printable
+from data.source import Pictures, Source
 
 _FORMAT = 1
+_BUILDING = ".building-"
+_ATTEMPTS = 5
+_DAY = 86_400  # seconds, after which nobody is building any longer
 
 
 class Cached(NamedTuple):
     """What a cache holds.
 
     Attributes:
+        folder: where it is.
         images: (N, H, W, C) uint8, memory-mapped.
         tried: how many pictures the source had, broken ones included.
         skipped: file → the reason why it is not among the images.
     """
 
+    folder: Path
     images: Tensor
     tried: int
     skipped: dict[str, str]
@@ -47,41 +54,59 @@ def location(cache_dir: Path, recipe: dict[str, Any]) -> Path:
     return cache_dir / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def load(folder: Path) -> Cached | None:
-    """The cache in that folder, None if there is none or its size is not what its index says."""
+def load(folder: Path, shape: tuple[int, ...]) -> Cached | None:
+    """The cache in that folder.
+
+    Args:
+        folder: from `location`.
+        shape: (H, W, C) of each picture.
+
+    Returns:
+        None if there is none, or none that is whole and of that shape.
+    """
     try:
         index = json.loads((folder / "index.json").read_text())
-        if (folder / "images.u8").stat().st_size != math.prod(index["shape"]):
+        count, tried, skipped = index["shape"][0], index["tried"], index["skipped"]
+        told = all(isinstance(text, str) for text in skipped.values())
+        counted = type(count) is int and type(tried) is int and 0 < count == tried - len(skipped)
+        if not (told and counted and index["shape"] == [count, *shape]):
             return None
-        images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="c", shape=tuple(index["shape"]))
-        return Cached(torch.from_numpy(images), index["tried"], index["skipped"])
-    except (OSError, ValueError, KeyError, TypeError):
+        if (folder / "images.u8").stat().st_size != count * math.prod(shape):
+            return None
+        images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="c", shape=(count, *shape))
+        return Cached(folder, torch.from_numpy(images), tried, skipped)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def build(folder: Path, source: Source, title: str) -> Cached:
+def build(folder: Path, source: Source, title: str, shape: tuple[int, ...]) -> Cached:
     """Makes a source's pictures, with a progress bar, and keeps them.
+
+    Where files are no longer what the source's recipe says, they are not among the pictures, and the cache goes to
+    another folder than the one which that recipe names: with the same files as now, another one will be made.
 
     Args:
         folder: from `location`.
         source: whose pictures.
         title: what the progress bar calls it.
+        shape: (H, W, C) of each picture.
 
     Raises:
         UserError: all pictures are broken, or the folder cannot be written to.
     """
+    pictures = _told(source.pictures(), title)
     temporary = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
-        _write(temporary, source, title)
-        if folder.exists() and load(folder) is None:
-            shutil.rmtree(folder)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if load(folder) is None:  # else another process was first, which is as good
-                raise
+        _sweep(folder.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=folder.parent))
+        with closing(pictures):
+            count = _write(temporary, pictures, source, title, shape)
+        if not count:
+            raise UserError(f"{title}: none of {source.count} pictures could be read; first: {_first(source.skipped)}")
+        if source.changed:
+            folder = location(folder.parent, {"instead_of": folder.name, "changed": source.changed})
+        return _place(temporary, folder, shape)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written ({error.strerror or error}); free space or set --data.cache_dir"
@@ -89,25 +114,66 @@ def build(folder: Path, source: Source, title: str) -> Cached:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
-    found = load(folder)
-    if found is None:
-        raise UserError(f"{title}: none of {source.count} pictures could be read; first: {_first(source.skipped)}")
-    return found
 
 
-def _write(folder: Path, source: Source, title: str) -> None:
-    bar = tqdm(source.pictures(), total=source.count, desc=f"Preparing {title}", unit=" images", leave=False, delay=1)
-    shape: tuple[int, ...] = (0,)
+def _told(pictures: Pictures, title: str) -> Pictures:
+    """A source's pictures; what the system refuses it is not the cache's fault."""
+    try:
+        with closing(pictures):
+            yield from pictures
+    except OSError as error:
+        raise UserError(f"{title}: cannot be read ({error.strerror or error}); is it still there?") from None
+
+
+def _write(folder: Path, pictures: Pictures, source: Source, title: str, shape: tuple[int, ...]) -> int:
+    shown = f"Preparing {printable(title)}"
+    bar = tqdm(pictures, total=source.count, desc=shown, unit=" images", leave=False, delay=1)
     count = 0
     with (folder / "images.u8").open("wb") as file:
         for picture in bar:
             if picture is not None:
                 file.write(np.ascontiguousarray(picture).data)
-                count, shape = count + 1, picture.shape
+                count += 1
         file.flush()
         os.fsync(file.fileno())
     index = {"shape": [count, *shape], "tried": source.count, "skipped": source.skipped}
     (folder / "index.json").write_text(json.dumps(index))
+    return count
+
+
+def _place(new: Path, folder: Path, shape: tuple[int, ...]) -> Cached:
+    """Moves a whole cache to its folder, unless another process was first with one as good."""
+    made = load(new, shape)
+    assert made is not None
+    for _ in range(_ATTEMPTS):
+        try:
+            new.rename(folder)
+            return made._replace(folder=folder)
+        except OSError as error:
+            if (found := load(folder, shape)) is not None:
+                return found
+            fault = error
+        with suppress(FileNotFoundError):  # it was there
+            _clear(folder, shape)
+    raise fault
+
+
+def _clear(folder: Path, shape: tuple[int, ...]) -> None:
+    """Removes what is no cache. It is moved away first: where a good one came in between, it is moved back."""
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent, ignore_cleanup_errors=True) as place:
+        old = folder.rename(Path(place) / "old")
+        if load(old, shape) is not None:
+            with suppress(OSError):  # another one is there already
+                old.rename(folder)
+
+
+def _sweep(cache_dir: Path) -> None:
+    """Removes what processes that were killed have left, for they cannot."""
+    for folder in cache_dir.glob(f"{_BUILDING}*"):
+        with suppress(OSError):
+            newest = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - newest > _DAY:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _first(skipped: dict[str, str]) -> str:

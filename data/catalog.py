@@ -1,7 +1,6 @@
 """torchvision's data sets by name, downloaded because the user named one."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data.errors import UserError
-from data.source import Picture, Source, Wish
+from data.source import Pictures, Source, Wish
 
 _PARTS: dict[str, tuple[dict[str, Any], ...]] = {
     "MNIST": ({"train": True},),
@@ -57,7 +56,7 @@ def torchvision_source(name: str, downloads: Path, wish: Wish) -> Source:
     ends = list(accumulate(map(len, parts)))
     chosen = wish.subset(ends[-1])
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Pictures:
         for index in chosen:
             part = bisect_right(ends, index)
             image = parts[part][index - (ends[part - 1] if part else 0)][0]

@@ -1,61 +1,55 @@
-"""A folder of anyone's pictures, flat or nested, whatever else is in it."""
+"""A folder of anyone's pictures as a source: decoded, and what could not be is told."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
-from data.errors import UserError
-from data.pixels import read
-from data.source import Picture, Source, Wish
+import PIL
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"})
-
-
-def find_pictures(root: Path) -> list[Path]:
-    """The picture files below a folder, by their suffix, sorted; hidden files and second names of a file left out.
-
-    Raises:
-        UserError: no such folder, or no picture in it.
-    """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; --data.source takes a folder, patterns, lines or a data set's name")
-    found: dict[Path, Path] = {}
-    entered: set[Path] = set()
-    for place, folders, names in os.walk(root, followlinks=True):
-        here = Path(place)
-        known = here.resolve() in entered  # a link that leads back up
-        entered.add(here.resolve())
-        folders[:] = [] if known else sorted(name for name in folders if not name.startswith("."))
-        for path in (here / name for name in sorted(names) if not name.startswith(".")):
-            if path.suffix.lower() in SUFFIXES and path.is_file():
-                found.setdefault(path.resolve(), path)
-    if not found:
-        raise UserError(f"{root}: holds no picture; looked for {' '.join(sorted(SUFFIXES))} in it and below")
-    return list(found.values())
+from data.decoders import decoded
+from data.listing import State, find_pictures, state_of
+from data.source import Pictures, Source, Wish
 
 
 def folder(root: Path, wish: Wish) -> Source:
-    """The pictures below a folder, decoded on all cores, in the order of their names.
+    """The pictures below a folder, in the order of their names.
+
+    A file that is not what it was when the folder was looked through is skipped, as one that is broken, and the cache
+    told, so that it is looked into again next time.
 
     Raises:
         UserError: no such folder, or no picture in it.
     """
-    files = find_pictures(root)
-    files = [files[index] for index in wish.subset(len(files))]
+    found = find_pictures(root)
+    found = [found[index] for index in wish.subset(len(found))]
+    files = [(one.path, one.state) for one in found if one.state is not None]
     skipped: dict[str, str] = {}
+    changed: list[str] = []
 
-    def attempt(file: Path) -> Picture | None:
-        try:
-            return read(file, wish.size, wish.channels, wish.background)
-        except UserError as error:
-            skipped[str(file)] = str(error)
-            return None
+    def pictures() -> Pictures:
+        skipped.update({str(one.path): one.fault for one in found if one.state is None})
+        paths = [path for path, _ in files]
+        with closing(decoded(paths, wish.size, wish.channels, wish.background)) as contents:
+            for (path, state), content in zip(files, contents, strict=True):
+                same = _state_now(path) == state
+                if not same:
+                    changed.append(str(path))
+                    skipped[str(path)] = f"{path}: changed while the pictures were prepared"
+                elif isinstance(content, str):
+                    skipped[str(path)] = content
+                yield content if same and not isinstance(content, str) else None
 
-    def pictures() -> Iterator[Picture | None]:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            yield from pool.map(attempt, files)
+    recipe = {
+        "root": os.path.realpath(root),
+        "files": [(str(one.path.relative_to(root)), one.state, one.fault) for one in found],
+        "background": wish.background,
+        "pillow": PIL.__version__,
+    }
+    return Source(recipe, len(found), pictures, skipped, changed)
 
-    stats = [(str(file.relative_to(root)), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-    recipe = {"root": str(root.resolve()), "files": stats, "background": wish.background}
-    return Source(recipe, len(files), pictures, skipped)
+
+def _state_now(path: Path) -> State | None:
+    try:
+        return state_of(path.stat())
+    except OSError:
+        return None

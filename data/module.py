@@ -9,71 +9,28 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import Strategy
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Sampler
 
-from data import cache, catalog
-from data.errors import UserError
+from data import cache
+from data.errors import UserError, say
 from data.files import user_path
-from data.folder import folder
 from data.lines import CHANNELS as LINES_CHANNELS
 from data.lines import SIZE as LINES_SIZE
 from data.order import InOrder, Loader, Share, Shuffled
-from data.pixels import background_colour, to_tensor
-from data.procedural import FAMILIES, procedural
+from data.pictures import background_colour
+from data.pixels import to_tensor
 from data.source import Source, Wish
+from data.sources import full_source, open_source, source_name
+from data.split import Images, deal, digests
 from data.uniform import check_seed
 
 _SHOWN_FAULTS = 10
 
 
-class Images(Dataset[Tensor]):
-    """Some rows of an (N, H, W, C) uint8 tensor; a list of indices is fetched in one go."""
-
-    def __init__(self, images: Tensor, rows: Tensor) -> None:
-        self.images, self.rows = images, rows
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> Tensor:
-        return self.images[self.rows[index]]
-
-    def __getitems__(self, indices: list[int]) -> Tensor:
-        return self.images.index_select(0, self.rows[indices])  # copies whole rows; indexing goes pixel by pixel
-
-
 def _as_is(batch: Any) -> Tensor:
     return batch
-
-
-def split(images: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Deals pictures to training and validation by their content, so that copies of one picture stay together.
-
-    Args:
-        images: (N, H, W, C) uint8.
-        val_fraction: the share to hold out, in (0, 1).
-        seed: which split.
-
-    Returns:
-        the row numbers of the training and of the validation pictures, in ascending order; neither is empty.
-
-    Raises:
-        UserError: fewer than two different pictures.
-    """
-    key = str(seed).encode()
-    copies: dict[bytes, list[int]] = {}
-    for row, image in enumerate(images):
-        copies.setdefault(hashlib.blake2b(image.numpy().tobytes(), digest_size=16, key=key).digest(), []).append(row)
-    if len(copies) < 2:
-        raise UserError(f"{len(images)} pictures, {len(copies)} of them different: too few to train and to validate on")
-    val: list[int] = []
-    train: list[int] = []
-    least = 2 if len(copies) >= 4 else 1  # two held-out pictures make a path
-    for position, digest in enumerate(sorted(copies)):
-        wanted = position < least or len(val) < round(val_fraction * len(images))
-        (val if wanted and position < len(copies) - 1 else train).extend(copies[digest])
-    return torch.tensor(sorted(train)), torch.tensor(sorted(val))
 
 
 class ImageData(pl.LightningDataModule):
@@ -125,6 +82,7 @@ class ImageData(pl.LightningDataModule):
         self.cache_dir = user_path(cache_dir)
         self.between_steps: Callable[[], None] | None = None
         self._prepared: Path | None = None
+        self._fault: str | None = None
         self._asked = itertools.count()
         self.save_hyperparameters()
 
@@ -139,10 +97,23 @@ class ImageData(pl.LightningDataModule):
         return to_tensor(batch)
 
     def prepare_data(self) -> None:
-        """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped."""
+        """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped.
+
+        Raises:
+            UserError: a source without usable pictures. Where processes train together, `setup` raises it, in each.
+        """
+        self._prepared, self._fault = None, None
+        try:
+            self._prepared = self._prepare()
+        except (UserError, OSError) as error:
+            if self._together() is None:
+                raise
+            self._fault = str(error)
+
+    def _prepare(self) -> Path:
         source = self._open()
-        place = self._prepared = self._place(source)
-        found = cache.load(place) or cache.build(place, source, source_name(self.source))
+        place = self._place(source)
+        found = self._load(place) or cache.build(place, source, source_name(self.source), self._shape)
         faults = list(found.skipped.values())
         if 2 * len(faults) > found.tried:
             raise UserError(
@@ -151,29 +122,73 @@ class ImageData(pl.LightningDataModule):
             )
         if faults:
             shown = "; ".join(faults[:_SHOWN_FAULTS]) + (
-                f"; … all in {place / 'index.json'}" if len(faults) > _SHOWN_FAULTS else ""
+                f"; … all in {found.folder / 'index.json'}" if len(faults) > _SHOWN_FAULTS else ""
             )
-            print(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", file=sys.stderr)
+            say(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", sys.stderr)
+        return found.folder
 
     def setup(self, stage: str) -> None:
-        """Opens the cache and splits it."""
-        place = self._prepared or self._place(self._open())  # a folder of many files is looked through once
-        found = cache.load(place)
+        """Opens the cache and splits it.
+
+        Raises:
+            UserError: there is none, or, on every process alike, not the same for all that train together.
+        """
+        found = self._find()
+        known = digests(found.images, self.seed) if found else []
+        if not self._have_all(known):
+            raise UserError(
+                f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
+                "changed, else let every machine have the same ones, or a shared --data.cache_dir"
+            )
         if found is None:
-            raise UserError(f"{place}: no cache there; every machine needs its own or a shared --data.cache_dir")
-        train, val = split(found.images, self.val_fraction, self.seed)
+            raise UserError(
+                f"{self.cache_dir}: no cache there; every machine needs its own or a shared --data.cache_dir"
+            )
+        train, val = deal(known, self.val_fraction)
         self.train_set, self.val_set = Images(found.images, train), Images(found.images, val)
+
+    def _find(self) -> cache.Cached | None:
+        """What the first process prepared, even if files have changed since; else what this machine has of its own."""
+        together = self._together()
+        place, fault = self._prepared, self._fault
+        if together:
+            place, fault = together.broadcast((place, fault))
+        if fault is not None:
+            raise UserError(fault)
+        if place is not None and (found := self._load(place)) is not None:
+            return found
+        try:
+            return self._load(self._prepared or self._place(self._open()))
+        except (UserError, OSError):
+            if together is None:
+                raise
+            return None  # to be told when all know
+
+    def _have_all(self, known: list[bytes]) -> bool:
+        """Whether all processes that train together have the pictures with these digests."""
+        together = self._together()
+        if together is None:
+            return True
+        ours = hashlib.blake2b(b"".join(known)).digest() if known else None
+        first = together.broadcast(ours)
+        return together.reduce_boolean_decision(ours is not None and ours == first, all=True)
+
+    def _together(self) -> Strategy | None:
+        return self.trainer.strategy if self.trainer and self.trainer.world_size > 1 else None
 
     def _open(self) -> Source:
         wish = Wish(self.image_size, self.channels, self.limit, self.seed, self.background)
-        if self.source in FAMILIES:
-            return procedural(self.source, wish)
-        if self.source in catalog.NAMES:
-            return catalog.torchvision_source(self.source, self.cache_dir / "downloads", wish)
-        return folder(Path(self.source), wish)
+        return open_source(self.source, wish, self.cache_dir / "downloads")
 
     def _place(self, source: Source) -> Path:
         return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
+
+    def _load(self, place: Path) -> cache.Cached | None:
+        return cache.load(place, self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.image_size, self.image_size, self.channels
 
     def train_dataloader(self) -> Loader:
         """Shuffled, from where the training stands; the incomplete last batch is left out.
@@ -181,10 +196,19 @@ class ImageData(pl.LightningDataModule):
         Raises:
             UserError: there are fewer pictures than processes.
         """
+        return self._loader(self.train_set, self._order())
+
+    def _order(self) -> Shuffled:
         count, share = len(self.train_set), self._share()
         if count < share.world:
             raise UserError(f"{self.source}: {count} pictures to train on are too few for {share.world} processes")
-        return self._loader(self.train_set, Shuffled(count, self.batch_size, self.seed, share, self._place_in_training))
+        return Shuffled(count, self.batch_size, self.seed, share, self._place_in_training)
+
+    @property
+    def dealt(self) -> tuple[int, int]:
+        """Pictures in a batch of all processes together, and such batches in an epoch."""
+        order = self._order()
+        return order.batch_size * order.share.world, len(order)
 
     def val_dataloader(self) -> Loader:
         """The held-out pictures, in a fixed order."""
@@ -212,14 +236,3 @@ class ImageData(pl.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.workers > 0,
         )
-
-
-def full_source(source: str) -> str:
-    """A source's one spelling: a name as it is, a folder as its absolute path."""
-    known = source in FAMILIES or source in catalog.NAMES
-    return source if known else str(user_path(source).resolve())
-
-
-def source_name(source: str) -> str:
-    """What runs on a source are filed under: `patterns`, `MNIST`, or the last part of a folder's path."""
-    return Path(full_source(source)).name or "images"

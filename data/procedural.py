@@ -1,14 +1,14 @@
 """The procedural families as sources."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from data.lines import lines
 from data.patterns import patterns
-from data.source import Picture, Source, Wish
+from data.source import Pictures, Source, Wish
 
 FAMILIES: dict[str, Callable[[int, Tensor, int], Tensor]] = {"patterns": patterns, "lines": lines}
 _COUNT = 16_384
@@ -25,7 +25,7 @@ def procedural(name: str, wish: Wish) -> Source:
     family = FAMILIES[name]
     count = wish.limit or _COUNT
 
-    def pictures() -> Iterator[Picture]:
+    def pictures() -> Pictures:
         for start in range(0, count, _BATCH):
             batch = family(wish.seed, torch.arange(start, min(start + _BATCH, count)), wish.size)
             if batch.shape[-1] != wish.channels:

@@ -1,6 +1,6 @@
 """What a source of pictures has to tell: which bytes it will give, how many, and how to make them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
+Pictures = Generator[Picture | None, None, None]  # None where one is broken
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,14 @@ class Source:
 
     Attributes:
         recipe: plain values that the pictures are a function of; a cache is keyed by them.
-        count: how many pictures will be tried.
+        count: how many pictures will be tried, or are known not to be any.
         pictures: makes them, each (size, size, channels) uint8, or None where one is broken.
         skipped: gets the name and the fault of each broken one while they are made.
+        changed: gets the names of those that were no longer what the recipe says.
     """
 
     recipe: dict[str, Any]
     count: int
-    pictures: Callable[[], Iterator[Picture | None]]
+    pictures: Callable[[], Pictures]
     skipped: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)

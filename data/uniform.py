@@ -60,3 +60,9 @@ def uniform(seed: int, indices: Tensor, dims: int) -> Tensor:
     counter = _mix(stream + indices.to(torch.int64)[:, None] * _GAMMA)
     bits = _mix(counter + torch.arange(1, dims + 1) * _GAMMA)
     return _shift_right(bits, 40).to(torch.float32) / (1 << 24)
+
+
+def normal(seed: int, indices: Tensor, dims: int) -> Tensor:
+    """Normal(0, 1) numbers that depend on the seed and the index alone, (N, dims) float32, within ±5.5."""
+    middle = uniform(seed, indices, dims).double() + 2.0**-25
+    return torch.special.ndtri(middle).float()

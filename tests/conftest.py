@@ -3,6 +3,7 @@
 import contextlib
 import io
 import random
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train
+from data.module import ImageData
 
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
@@ -55,6 +57,26 @@ def fill_with_odd_pictures(folder: Path) -> tuple[int, int]:
     (folder / "notes.txt").write_text("not looked at")
     (folder / ".hidden.png").write_text("not looked at either")
     return good, 2
+
+
+def fill(folder: Path, count: int) -> Path:
+    """Writes so many ordinary pictures."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        scene(index).save(folder / f"{index}.png")
+    return folder
+
+
+def data_of(tmp_path: Path, folder: Path) -> ImageData:
+    """A folder's pictures, cached beside it."""
+    return ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache"), val_fraction=0.4)
+
+
+def count_of(data: ImageData) -> int:
+    """How many pictures it serves."""
+    data.prepare_data()
+    data.setup("fit")
+    return len(data.train_set) + len(data.val_set)
 
 
 def mutated(whole: bytes, chance: random.Random) -> bytes:
@@ -129,6 +151,14 @@ def film(count=12, side=96):
     return [np.asarray(wide.crop((3 * k, 0, 3 * k + side, side))) for k in range(count)]
 
 
+def copy(run: Run, tmp_path: Path) -> Run:
+    shutil.copytree(run.root, tmp_path / "copy")
+    return Run(tmp_path / "copy", run.pictures, run.cache, "", "")
+
+
+moved = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the tests resume in a copy of the run's folder
+
+
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("run")
@@ -144,12 +174,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def one_line_error(capsys: pytest.CaptureFixture[str]):
-    """Runs a command that must end with exit code 2 and one line on standard error; returns that line."""
+    """Runs a command that must end with that exit code and one line on standard error; returns that line."""
 
-    def check(main, *args: str) -> str:
+    def check(main, *args: str, code: int = 2) -> str:
         with pytest.raises(SystemExit) as caught:
             main(list(args))
-        assert caught.value.code == 2
+        assert caught.value.code == code
         lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Skipped")]
         assert len(lines) == 1, lines
         return lines[0]

@@ -10,11 +10,14 @@ import torch
 from conftest import fill_with_odd_pictures, mutated, scene
 from PIL import Image, ImageCms
 
-from data import cache, catalog, lines, patterns
+from data import cache, catalog, decoders, lines, patterns
 from data.errors import UserError
-from data.folder import find_pictures
-from data.module import ImageData, full_source, source_name, split
-from data.pixels import read, to_tensor, to_uint8
+from data.listing import find_pictures
+from data.module import ImageData
+from data.pictures import read
+from data.pixels import to_tensor, to_uint8
+from data.sources import full_source, source_name
+from data.split import split
 from data.uniform import uniform
 
 FAMILIES = {"patterns": patterns.patterns, "lines": lines.lines}
@@ -227,8 +230,13 @@ def test_the_cache_is_used_until_a_file_changes(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, 6)
     data = ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache"))
     data.prepare_data()
-    decoded: list[str] = []
-    monkeypatch.setattr("data.folder.read", lambda path, *rest: decoded.append(path.name) or read(path, *rest))
+    decoded: list[Path] = []
+
+    def count(paths, *rest):
+        decoded.extend(paths)
+        return decoders.decoded(paths, *rest)
+
+    monkeypatch.setattr("data.folder.decoded", count)
     data.prepare_data()
     assert decoded == []
     scene(99).save(folder / "3.png")
@@ -243,7 +251,7 @@ def test_a_half_written_cache_is_never_used(tmp_path):
     (place,) = (tmp_path / "cache").iterdir()
     images = place / "images.u8"
     images.write_bytes(images.read_bytes()[:1000])
-    assert cache.load(place) is None
+    assert cache.load(place, (32, 32, 3)) is None
     data.prepare_data()
     data.setup("fit")
     assert len(data.train_set) + len(data.val_set) == 6
@@ -252,12 +260,11 @@ def test_a_half_written_cache_is_never_used(tmp_path):
 def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, 6)
 
-    def interrupt(path, *rest):
-        if path.name == "4.png":
-            raise KeyboardInterrupt
-        return read(path, *rest)
+    def interrupt(paths, *rest):
+        yield from decoders.decoded(paths[:4], *rest)
+        raise KeyboardInterrupt
 
-    monkeypatch.setattr("data.folder.read", interrupt)
+    monkeypatch.setattr("data.folder.decoded", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache")).prepare_data()
     assert list((tmp_path / "cache").iterdir()) == []

@@ -28,6 +28,10 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def noise(vae, x, *samples, seed=0):
+    return torch.randn(*samples, len(x), vae.latent_dim, generator=generator(seed))
+
+
 def pictures(vae, count=2):
     shape = (count, vae.channels, vae.image_size, vae.image_size)
     return 2 * torch.rand(shape, generator=generator(7)) - 1
@@ -91,7 +95,8 @@ def test_every_weight_learns_something(size, channels):
     with torch.no_grad():
         for weight in vae.parameters():
             weight.add_(0.01)  # residuals begin as the identity, which hides their first half
-    elbo, _, _ = vae(pictures(vae), generator())
+    x = pictures(vae)
+    elbo, _, _ = vae(x, noise(vae, x))
     elbo.value.sum().backward()
     idle = [name for name, weight in vae.named_parameters() if weight.grad is None or not weight.grad.any()]
     assert not idle
@@ -127,7 +132,8 @@ def test_what_cannot_be_built_is_refused_by_name(option, value):
 def test_reparameterized_samples_have_the_posteriors_mean_and_variance():
     mu, logvar = torch.tensor([0.0, 2.0, -3.0, 1.0]), torch.tensor([0.0, -4.0, 1.0, 2.0])
     count = 40000
-    z = build().reparameterize(mu.expand(count, 4), logvar.expand(count, 4), generator())
+    draws = torch.randn(count, 4, generator=generator())
+    z = build().reparameterize(mu.expand(count, 4), logvar.expand(count, 4), draws)
     error = (0.5 * logvar).exp() / math.sqrt(count)
     assert ((z.mean(0) - mu).abs() < 4 * error).all()
     assert_close(z.var(0), logvar.exp(), rtol=4 * math.sqrt(2 / count), atol=0)
@@ -137,7 +143,7 @@ def test_reparameterized_samples_have_the_posteriors_mean_and_variance():
 def test_gradients_pass_through_the_reparameterized_sample():
     mu = torch.randn(5, 4, generator=generator(), requires_grad=True)
     logvar = torch.randn(5, 4, generator=generator(1), requires_grad=True)
-    z = build().reparameterize(mu, logvar, generator(2))
+    z = build().reparameterize(mu, logvar, torch.randn(5, 4, generator=generator(2)))
     z.sum().backward()
     assert_close(mu.grad, torch.ones(5, 4))
     assert_close(logvar.grad, 0.5 * (z - mu).detach())
@@ -157,9 +163,10 @@ def test_samples_repeat_with_their_seed_and_leave_the_global_generator_alone():
 def test_forward_gives_the_terms_of_one_posterior_sample(likelihood, channels):
     vae = build(32, channels, likelihood=likelihood)
     x = pictures(vae, 3)
-    elbo, mu, logvar = vae(x, generator(3))
+    draws = noise(vae, x)
+    elbo, mu, logvar = vae(x, draws)
     assert_close((mu, logvar), vae.encode(x))
-    logits = vae.decoder.logits(vae.reparameterize(mu, logvar, generator(3)))
+    logits = vae.decoder.logits(vae.reparameterize(mu, logvar, draws))
     assert_close(elbo.reconstruction, vae.likelihood.log_prob(logits, x))
     assert_close(elbo.kl, kl_divergence(mu, logvar))
     assert elbo.value.shape == (3,)
@@ -168,7 +175,7 @@ def test_forward_gives_the_terms_of_one_posterior_sample(likelihood, channels):
 @every_toy
 def test_one_importance_sample_is_the_elbo_on_average(slope):
     vae, x = toy(slope), X.expand(20000, -1, -1, -1)
-    difference = vae.importance_bound(x, 1, generator(1)) - vae(x, generator(2))[0].value
+    difference = vae.importance_bound(x, noise(vae, x, 1, seed=1)) - vae(x, noise(vae, x))[0].value
     assert difference.std() > 0.1
     assert difference.mean().abs() < 4 * difference.std() / math.sqrt(len(x))
 
@@ -176,7 +183,7 @@ def test_one_importance_sample_is_the_elbo_on_average(slope):
 @every_toy
 def test_bounds_tighten_with_their_samples_and_stay_below_the_evidence(slope):
     vae, x = toy(slope), X.expand(5000, -1, -1, -1)
-    bounds = [vae(x, generator())[0].value, *(vae.importance_bound(x, k, generator(k)) for k in (2, 5, 50))]
+    bounds = [vae(x, noise(vae, x))[0].value, *(vae.importance_bound(x, noise(vae, x, k)) for k in (2, 5, 50))]
     for looser, tighter in pairwise(bounds):
         error = ((looser.var() + tighter.var()) / len(x)).sqrt()
         assert tighter.mean() > looser.mean() + 4 * error
@@ -186,13 +193,14 @@ def test_bounds_tighten_with_their_samples_and_stay_below_the_evidence(slope):
 @every_toy
 def test_the_importance_bound_reaches_the_evidence(slope):
     vae = toy(slope)
-    bound = vae.importance_bound(X.expand(50, -1, -1, -1), 10000, generator())
+    x = X.expand(50, -1, -1, -1)
+    bound = vae.importance_bound(x, noise(vae, x, 10000))
     assert_close(bound.mean().double(), log_evidence(vae), rtol=0, atol=0.01)
 
 
 def test_the_elbo_misses_the_evidence_by_the_kl_where_pictures_do_not_depend_on_latents():
     vae = toy(0.0)
-    elbo, mu, logvar = vae(X, generator())
+    elbo, mu, logvar = vae(X, noise(vae, X))
     gap = log_evidence(vae).float() - elbo.value
     assert_close(gap, kl_divergence(mu, logvar).sum(1), rtol=0, atol=1e-4)
 

@@ -1,10 +1,13 @@
 import ast
+import gc
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import zipfile
 from itertools import pairwise
 from pathlib import Path
 
@@ -141,6 +144,37 @@ def test_latents_far_beyond_the_prior_are_refused(shot, tmp_path):
     with pytest.raises(SystemExit):
         shot("slerp", "far.gif", "--keyframes", "far.npz:0", "3")
     assert not (tmp_path / "far.gif").exists()
+
+
+def npy(header: str) -> bytes:
+    """An array of numpy's format that says of itself what it likes."""
+    padded = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode()
+
+
+HEADERS = {
+    "huge": "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 16)}",
+    "open": "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4",
+    "deep": "(" * 100,
+    "large": "{'descr': '<f4', 'fortran_order': False, 'shape': (10**40, 4)}".replace("10**40", "1" + "0" * 40),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_latents_of_hostile_files_are_refused(header, tmp_path, one_line_error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("odd.npz", "w") as file:
+        file.writestr("latents.npy", npy(header))
+    assert "odd.npz" in one_line_error(render.main, "slerp", "--keyframes", "odd.npz:0", "3")
+    gc.collect()  # a file left open would warn
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes among its files")
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.npz"])
+def test_keyframes_that_could_wait_for_ever_are_not_opened(name, tmp_path, one_line_error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(name)
+    assert name in one_line_error(render.main, "slerp", "--keyframes", name, "3")
 
 
 @pytest.mark.parametrize("path", ["slerp", "route"])

@@ -1,5 +1,6 @@
 """A training that was stopped at any moment ends with the very same weights as one that was not."""
 
+import copy as copies
 import os
 import random
 import shutil
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TOGETHER, Run, events, heed, scene
+from conftest import EPOCHS, TOGETHER, Run, copy, events, heed, scene
 
 import train
 from vae import checkpoint
@@ -61,6 +62,12 @@ VARIANTS = {
     "steps": ["--trainer.max_epochs=-1", "--trainer.max_steps=12"],
     "gathered": ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=3"],
     "often validated": ["--trainer.val_check_interval=0.5", "--trainer.max_epochs=2"],
+    "always validated": ["--trainer.val_check_interval=1", "--trainer.max_epochs=2"],
+    "gathered and validated": [
+        "--trainer.val_check_interval=2",
+        "--trainer.accumulate_grad_batches=2",
+        "--trainer.max_epochs=2",
+    ],
 }
 
 
@@ -74,7 +81,8 @@ def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, 
 
     def save_and_copy(self, trainer):
         save(self, trainer)
-        shutil.copytree(whole.root, days / str(trainer.global_step), dirs_exist_ok=True)
+        if trainer.global_step:
+            shutil.copytree(whole.root, days / str(trainer.global_step), dirs_exist_ok=True)
 
     with monkeypatch.context() as patch:
         patch.setattr(LastCheckpoint, "_save", save_and_copy)
@@ -187,6 +195,58 @@ def test_a_training_that_is_told_to_stop_keeps_its_step_and_can_go_on(sent, code
     assert program.resume().wait() == 0
     assert same(learnt(run), learnt(uninterrupted))
     check_curves(run, uninterrupted)
+
+
+def exit_code(words: list[str]) -> int | str | None:
+    try:
+        train.main(words)
+    except SystemExit as stop:
+        return stop.code
+    return 0
+
+
+PARTS = {"gone": None, "a number": 7}
+
+
+@pytest.mark.filterwarnings("ignore")  # of what Lightning thinks of such checkpoints
+@pytest.mark.parametrize("part", PARTS)
+def test_a_checkpoint_with_a_part_that_is_wrong_goes_on_or_is_refused_in_one_line(part, run, tmp_path, capfd):
+    again = copy(run, tmp_path)
+    last = again.checkpoints / "last.ckpt"
+    whole, told = checkpoint.read(last), 0
+    more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1", *QUIET]
+    for place in (*((name,) for name in whole), ("loops", "fit_loop"), ("optimizer_states", 0, "state")):
+        wrong = copies.deepcopy(whole)
+        inner = wrong
+        for step in place[:-1]:
+            inner = inner[step]
+        inner[place[-1]] = PARTS[part]
+        if part == "gone":
+            del inner[place[-1]]
+        torch.save(wrong, last)
+        kept = last.read_bytes()
+        code = exit_code(again.arguments(*more))
+        faults = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("Skipped")]
+        assert code in (0, 2), place
+        if code:
+            assert len(faults) == 1, (place, faults)
+            assert str(last) in faults[0], place
+            assert last.read_bytes() == kept
+            told += 1
+        assert not (again.checkpoints.parent / "version_1").exists()
+    assert told >= 6
+
+
+@pytest.mark.parametrize("command", ["validate", "fit"])
+def test_a_checkpoint_that_will_not_do_leaves_nothing_behind(command, run, tmp_path, one_line_error, monkeypatch):
+    whole = checkpoint.read(run.checkpoints / "last.ckpt")
+    monkeypatch.chdir(tmp_path)
+    for part in ("optimizer_states", "loops") if command == "fit" else ("state_dict",):
+        wrong = whole | {part: whole[part] | {"vae.more": torch.ones(3)} if command == "validate" else "Dear reader"}
+        torch.save(wrong, tmp_path / "odd.ckpt")
+        more = [f"--trainer.max_epochs={EPOCHS + 1}", *QUIET] if command == "fit" else QUIET[:1]
+        assert "odd.ckpt" in one_line_error(train.main, command, "--ckpt_path=odd.ckpt", *more)
+    assert [path.name for path in tmp_path.iterdir()] == ["odd.ckpt"]
 
 
 @pytest.mark.slow

@@ -1,14 +1,13 @@
 """Frames → a file; its suffix picks the format, see `vae.encoders`, and without one it is a folder of PNG pictures."""
 
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import imageio.v3 as iio
+from PIL import Image
 
 from data.errors import UserError
-from data.files import check_places, replacing, save, swap, umask, writing
+from data.files import beside, check_places, real, replacing, save, swap, writing
 from vae.encoders import SUFFIXES, Quality, encode_into, that_fit
 from vae.frames import Frame
 
@@ -88,13 +87,10 @@ def _is_frame(path: Path) -> bool:
 
 
 def _write_folder(frames: Iterable[Frame], path: Path) -> None:
-    path = path.resolve()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".frames-"))
-    try:
+    path = real(path)
+    with beside(path) as temporary:
+        temporary.mkdir()
         for index, frame in enumerate(frames):
-            iio.imwrite(temporary / f"{index:04d}.png", frame)
-        temporary.chmod(0o777 & ~umask())
+            with (temporary / f"{index:04d}.png").open("xb") as file:
+                Image.fromarray(frame).save(file, "PNG")
         swap(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

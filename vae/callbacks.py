@@ -1,11 +1,10 @@
-"""What is measured while training, and two alarms."""
+"""What is measured while training."""
 
-import logging
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from data.errors import UserError
 from data.pixels import to_tensor
@@ -15,12 +14,10 @@ from vae.paths import BETWEEN_TWO
 from vae.smoothness import encode, smoothness
 from vae.timeline import times
 
-_log = logging.getLogger(__name__)
 _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
 _LARGE = ("val/elbo", "val/reconstruction", "val/active_units", "smoothness/sharp_mid")
 _SMALL = ("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean", "smoothness/")
 _OFF_ONE = "off_one/"
-_EVERY = 50
 
 
 def monitored(metric: str) -> tuple[str, str]:
@@ -101,11 +98,6 @@ def held_out(trainer: pl.Trainer, count: int) -> Tensor:
     return pictures_at(pictures, spread(len(pictures), count))
 
 
-def are_finite(module: nn.Module) -> bool:
-    """Whether all weights are; the device is asked once."""
-    return bool(torch.stack([weight.isfinite().all() for weight in module.parameters()]).all())
-
-
 def spread(length: int, count: int) -> Tensor:
     """At most `count` row numbers, evenly from all over: neighbours in a folder are alike.
 
@@ -119,58 +111,3 @@ def pictures_at(dataset: Any, rows: Tensor) -> Tensor:
     """The pictures of a data set in some rows, (N, C, H, W) in [-1, 1]."""
     pictures = torch.stack([dataset[row] for row in rows.tolist()])
     return pictures if pictures.is_floating_point() else to_tensor(pictures)
-
-
-class Alarms(pl.Callback):
-    """Stops on a loss that is not finite, and warns when most latent dimensions have fallen silent.
-
-    The loss is looked at on the device; the host asks only now and then, and always before a checkpoint is written.
-    """
-
-    def __init__(self) -> None:
-        self._first_bad: Tensor | None = None
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
-    ) -> None:
-        """Notes the step of the first bad loss."""
-        assert isinstance(outputs, dict)
-        loss = outputs["loss"].detach()
-        never = torch.iinfo(torch.int64).max
-        step = torch.where(loss.isfinite(), never, trainer.global_step)
-        self._first_bad = step if self._first_bad is None else torch.minimum(self._first_bad, step)
-        if (batch_idx + 1) % (trainer.log_every_n_steps or _EVERY) == 0:  # type: ignore[attr-defined]
-            self._check(trainer)
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before `best.ckpt` could be written."""
-        self._check(trainer, pl_module)
-
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before `last.ckpt` is written."""
-        self._check(trainer, pl_module)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Warns of posterior collapse."""
-        active = trainer.callback_metrics.get("val/active_units")
-        latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
-        if active is not None and trainer.is_global_zero and not trainer.sanity_checking and 10 * active <= latent_dim:
-            _log.warning(
-                "Only %d of %d latent dimensions are active: the posterior is collapsing onto the prior. "
-                "Lower --model.beta and --model.beta_start, or set --model.free_bits 0.1.",
-                int(active),
-                latent_dim,
-            )
-
-    def _check(self, trainer: pl.Trainer, pl_module: pl.LightningModule | None = None) -> None:
-        """Raises `UserError` if a loss was, or, where a module is given, its weights are not finite."""
-        if self._first_bad is None:
-            return
-        first = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
-        fault = f"the loss is not finite since step {first}" if first < torch.iinfo(torch.int64).max else None
-        if pl_module is not None and not are_finite(pl_module):
-            fault = fault or f"the weights are not finite at step {trainer.global_step}"
-        if fault:
-            raise UserError(
-                f"{fault}; checkpoints from before it are kept; lower --model.lr, or set --trainer.precision 32-true"
-            )

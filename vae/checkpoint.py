@@ -8,6 +8,7 @@ keeps of a training checkpoint what rendering needs: weights and hyperparameters
 import inspect
 import io
 import sys
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from vae.model import VAE
 
 _PREFIX = "vae."
 FORMAT = 1  # of the files that this version writes
+_LONGEST = 4096  # letters of an option, which may be a path
 _KEPT = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
 
 
@@ -32,15 +34,27 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such checkpoint; train one with python train.py")
     try:
+        with zipfile.ZipFile(path) as parts:
+            size = sum(part.file_size for part in parts.infolist())
+        if size > path.stat().st_size:  # torch packs nothing; what is packed may be far larger than it looks
+            raise UserError(f"{path}: unpacks to {size} bytes, which no checkpoint does; name another one")
         content = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # torch raises nearly anything on damaged or hostile bytes
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}); name another one") from None
+    groups = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
     if not isinstance(content, dict) or not all(
-        content.get(key) and isinstance(content[key], dict) for key in ("state_dict", "hyper_parameters")
+        isinstance(content.get(key, {}), dict) and (content.get(key) or key == groups[-1]) for key in groups
     ):
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
-    if content.get("format", FORMAT) != FORMAT:
-        raise UserError(f"{path}: has format {content['format']!r}, not {FORMAT}; take the version that wrote it")
+    written = content.get("format", FORMAT)
+    if type(written) is not int or written != FORMAT:
+        told = written if type(written) is int else type(written).__name__
+        raise UserError(f"{path}: has format {told}, not {FORMAT}; take the version that wrote it")
+    for name, value in (option for group in groups[1:] for option in content.get(group, {}).items()):
+        if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST:
+            raise UserError(f"{path}: says of {str(name)[:50]} what no option can be; name another one")
     return content
 
 
@@ -81,8 +95,9 @@ def _check_shapes(own: dict[str, Any], expected: dict[str, torch.Tensor]) -> Non
     for name, weight in own.items():
         if not isinstance(weight, torch.Tensor) or weight.shape != expected[name].shape:
             raise ValueError(f"{name} is {getattr(weight, 'shape', type(weight))} instead of {expected[name].shape}")
-        if weight.is_sparse or weight.untyped_storage().nbytes() < weight.numel() * weight.element_size():
-            raise ValueError(f"{name} is larger than what the file holds of it")
+        whole = not weight.is_sparse and weight.untyped_storage().nbytes() >= weight.numel() * weight.element_size()
+        if not weight.is_floating_point() or not whole:
+            raise ValueError(f"{name} is no plain array of numbers, or larger than what the file holds of it")
 
 
 def newest(folder: Path) -> Path | None:

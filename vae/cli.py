@@ -1,26 +1,32 @@
 """What LightningCLI lacks: folders for runs, resuming without surprises, the last lines."""
 
-import re
+import shutil
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from jsonargparse.typing import PositiveInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.utilities import rank_zero_only
 
-from data.errors import UserError
-from data.module import source_name
+from data.errors import DivergedError, PlaceError, UserError, say, told
+from data.files import check_utf8, real, remove_orphans
+from data.sources import source_name
+from vae import launch
 from vae.callbacks import HealthLogger, monitored
 from vae.gallery import MorphLogger
-from vae.keeping import LastCheckpoint, WholeCheckpointIO
+from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
+from vae.logs import Logs
+from vae.precision import suitable_precision
 from vae.resuming import LINKED, adopt
 from vae.runs import claim, give_back, next_version
+
+_SHORT = 200
 
 
 class Parser(LightningArgumentParser):
@@ -28,7 +34,7 @@ class Parser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
         """Prints the message and exits with code 2."""
-        print(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", file=sys.stderr)
+        say(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", sys.stderr)
         raise SystemExit(2)
 
 
@@ -36,6 +42,9 @@ class LoomCLI(LightningCLI):
     """A LightningCLI for `VAETraining` and `ImageData`."""
 
     run: Path
+    logs: Path
+    kept: WholeCheckpointIO
+    _claimed = False  # whether the run's folder was made for it
     _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -76,15 +85,34 @@ class LoomCLI(LightningCLI):
         given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
         self._resumed_at = adopt(command, options, given, self._root)
 
+    def instantiate_classes(self) -> None:
+        """The options may be those of a checkpoint."""
+        with self._blaming_the_checkpoint():
+            super().instantiate_classes()
+
+    @contextmanager
+    def _blaming_the_checkpoint(self) -> Iterator[None]:
+        """What fails before a resumed training has begun is told as a fault of its checkpoint."""
+        try:
+            yield
+        except Exception as error:
+            checkpoint = self._options.get("ckpt_path")
+            told = isinstance(error, UserError | MisconfigurationException | OSError)
+            if told or not checkpoint or (getattr(self, "model", None) and self.model.begun):
+                raise
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:_SHORT]
+            raise UserError(f"{checkpoint}: will not do ({reason}); name another one") from None
+
     def before_instantiate_classes(self) -> None:
-        """Chooses the precision and the run's folders."""
+        """Chooses the precision, and as many processes as the launcher has started."""
         options = self._options
-        if options.trainer.precision is None:
-            options.trainer.precision = best_precision(options.trainer.accelerator)
-        if str(options.trainer.precision) in ("bf16-true", "16-true", "64-true", "64"):
+        check_utf8(str(self._root))
+        launch.settle(options.trainer)
+        options.trainer.precision = suitable_precision(options.trainer.precision, options.trainer.accelerator)
+        if self.subcommand == "fit" and options.trainer.max_time:
             raise UserError(
-                f"--trainer.precision {options.trainer.precision}: the likelihood and what is measured want float32; "
-                "take bf16-mixed, 16-mixed or 32-true"
+                "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "
+                "as timeout 2h python train.py … does, and go on with --ckpt_path last"
             )
         if self.subcommand == "fit" and options.trainer.max_epochs == -1 and options.trainer.max_steps == -1:
             raise UserError(
@@ -97,9 +125,13 @@ class LoomCLI(LightningCLI):
         name = source_name(self._options.data.source)
         runs, logs = self._root / "checkpoints" / name, self._root / "logs" / name
         resumed = Path(self._options.get("ckpt_path") or "")
-        if resumed.name == "last.ckpt" and resumed.parent.parent.resolve() == runs.resolve():
+        first = keeping and launch.is_first()
+        if resumed.name == "last.ckpt" and real(resumed.parent.parent) == real(runs):
+            for name in ("last.ckpt", "best.ckpt", "config.yaml") if first else ():
+                remove_orphans(resumed.with_name(name))
             return resumed.parent
-        if keeping and rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        if first:
+            self._claimed = True
             return claim(runs, logs)
         return runs / f"version_{next_version(runs, logs)}"
 
@@ -108,18 +140,10 @@ class LoomCLI(LightningCLI):
         chosen = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
-        self.run = self._folder(keeping)
+        self.run, self.kept = self._folder(keeping), WholeCheckpointIO()
+        self.logs = self._root / "logs" / self.run.parent.name / self.run.name
         if chosen.logger in (None, True):
-            match = re.fullmatch(r"version_(\d+)", self.run.name)
-            version = int(match[1]) if match else self.run.name
-            logs = self._root / "logs"
-            kwargs["logger"] = (
-                TensorBoardLogger(
-                    logs, self.run.parent.name, version, default_hp_metric=False, purge_step=self._resumed_at
-                )
-                if fitting
-                else False
-            )
+            kwargs["logger"] = Logs(self.logs, self._resumed_at) if fitting else False
         if not fitting:
             kwargs["enable_checkpointing"] = False
         elif keeping:
@@ -130,11 +154,11 @@ class LoomCLI(LightningCLI):
                 ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **kept),
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
-        kwargs["plugins"] = [*_listed(chosen.plugins), WholeCheckpointIO()]
+        kwargs["plugins"] = [*_listed(chosen.plugins), self.kept, *launch.environment()]
         try:
             trainer = super().instantiate_trainer(**kwargs)
         except BaseException:
-            give_back(self.run)
+            self._give_back()
             raise
         # where max_steps is given, Lightning would end an epoch twice when it goes on from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
@@ -143,25 +167,72 @@ class LoomCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
         try:
-            self.trainer.fit(**arguments)
+            with self._blaming_the_checkpoint():
+                self._announce()
+                self.trainer.fit(**arguments)
+            if found := fault(self.trainer):
+                raise found
         except SystemExit as stop:
             if not self.trainer.interrupted:
                 raise
             if self.trainer.is_global_zero:
-                last = self.run / "last.ckpt"
-                how = f"fit --ckpt_path {last}" if last.is_file() else "fit again: nothing was kept yet"
-                print(f"\ntrain.py: interrupted; go on with python train.py {how}", file=sys.stderr)
-            told = isinstance(stop.code, int) and stop.code > 128  # Lightning's own code says no more than that
-            raise SystemExit(stop.code if told else 128 + signal.SIGINT) from None
+                print(file=sys.stderr)  # below the progress bar
+                say(f"train.py: interrupted; {self._next()}", sys.stderr)
+                launch.requeue_after(stop.code)
+            meant = isinstance(stop.code, int) and stop.code > 128  # Lightning's own code says no more than that
+            raise SystemExit(stop.code if meant else 128 + signal.SIGINT) from None
+        except DivergedError as error:
+            raise DivergedError(f"{error}; {self._remedy()}") from None
+        except (PlaceError, OSError) as error:
+            raise PlaceError(f"{told(error) if isinstance(error, OSError) else error}; {self._next()}") from None
+        except RuntimeError as error:
+            if self.trainer.world_size == 1 or "onnection" not in str(error):
+                raise
+            raise DivergedError(f"a process that trained with this one has ended; {self._next()}") from None
         finally:
-            give_back(self.run)
+            self._give_back()
 
-    def before_fit(self) -> None:
-        """Says what is trained on what."""
+    def validate(self, **arguments: Any) -> None:
+        """Measures a checkpoint."""
+        with self._blaming_the_checkpoint():
+            self.trainer.validate(**arguments)
+
+    def test(self, **arguments: Any) -> None:
+        """Measures a checkpoint more closely."""
+        with self._blaming_the_checkpoint():
+            self.trainer.test(**arguments)
+
+    def _give_back(self) -> None:
+        """What a run leaves that has not begun."""
+        if launch.is_first():
+            if self._claimed and not (hasattr(self, "trainer") and self.model.begun):
+                for folder in (self.run, self.logs):
+                    shutil.rmtree(folder, ignore_errors=True)
+            give_back(self.run)
+            give_back(self.logs)
+
+    def _next(self) -> str:
+        last = self.run / "last.ckpt"
+        if not last.is_file():
+            return "fit again: nothing was kept yet"
+        if self.trainer.state.finished and not self.kept.fault:
+            return f"the training is done and kept in {last}"
+        return f"go on with python train.py fit --ckpt_path {last}"
+
+    def _remedy(self) -> str:
+        """What to do when numbers were not finite."""
+        anew = "train anew with a lower --model.lr or --trainer.precision 32-true"
+        if not (self.run / "last.ckpt").is_file():
+            return anew
+        skips = self.model.alarm.skips
+        how = "--model.on_nonfinite skip" if skips is None else f"--model.skip_at_most {2 * skips + 1}"
+        return f"{self._next()} {how} from before it, or {anew}"
+
+    def _announce(self) -> None:
         if self.trainer.is_global_zero:
             data, device = self.datamodule, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
             size = f"{data.image_size}×{data.image_size}×{data.channels}"
-            print(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.run}", flush=True)
+            say(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.run}")
 
     def after_fit(self) -> None:
         """Says where the result is and what to do with it."""
@@ -171,22 +242,13 @@ class LoomCLI(LightningCLI):
         done = self.trainer.current_epoch
         best = self.run / "best.ckpt"
         kept = f" (best {self._options.checkpoint_metric}: {best})" if best.is_file() else ""
-        print(f"\nTrained {done} epochs. Checkpoint: {last}{kept}")
-        print(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
-        print(f"Render: python render.py --checkpoint {last}")
+        print()  # below the progress bar
+        say(f"Trained {done} epochs. Checkpoint: {last}{kept}")
+        if any(isinstance(logger, Logs) for logger in self.trainer.loggers):
+            say(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
+        say(f"Render: python render.py --checkpoint {last}")
 
 
 def _listed(chosen: Any) -> list[Any]:
     """Lightning takes one callback or plugin as well as a list."""
     return list(chosen) if isinstance(chosen, (list, tuple)) else [] if chosen is None else [chosen]
-
-
-def best_precision(accelerator: Any) -> str:
-    """bf16-mixed where the device computes it in hardware, float32 elsewhere."""
-    if torch.cuda.is_available() and accelerator != "cpu":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        on_cpu = accelerator == "cpu" or not torch.backends.mps.is_available()
-        native = on_cpu and bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-    return "bf16-mixed" if native else "32-true"

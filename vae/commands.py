@@ -5,6 +5,7 @@ from typing import NoReturn
 
 from jsonargparse import ArgumentParser
 
+from data.errors import say
 from vae.options import Explore, Keys, Lines, Loop, Motion, Samples, Screen, Source, Strip, Tiles, Traverse
 
 _KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
@@ -57,7 +58,7 @@ class Parser(ArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints the message and exits with code 2."""
-        print(f"render.py: {' '.join(str(message).split())} (see python render.py --help)", file=sys.stderr)
+        say(f"render.py: {' '.join(str(message).split())} (see python render.py --help)", sys.stderr)
         raise SystemExit(2)
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from vae.together import mean_of_all
+
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(Normal(mu, exp(logvar)) ‖ Normal(0, 1)) for each dimension, in nats (Kingma and Welling 2014, appendix B).
@@ -53,7 +55,10 @@ def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
     Returns:
         () nats per image.
     """
-    return elbo.reconstruction.mean() - beta * elbo.kl.mean(0).clamp_min(free_bits).sum()
+    kl = elbo.kl.mean(0)
+    if free_bits:
+        kl = mean_of_all(kl).clamp_min(free_bits)
+    return elbo.reconstruction.mean() - beta * kl.sum()
 
 
 def anneal(start: float, end: float, progress: float) -> float:

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from data.uniform import normal
 from vae.callbacks import log_health
 from vae.elbo import Elbo, bits_per_dim
 from vae.health import AggregatePosterior
@@ -23,7 +24,8 @@ class VAEEvaluation(pl.LightningModule):
 
     def validation_step(self, x: Tensor, batch_idx: int) -> None:
         """The ELBO of held-out pictures, with noise that is the same in every epoch."""
-        elbo, mu, logvar = self.vae(x, self._noise(batch_idx))
+        (noise,) = self._noise(self.trainer.val_dataloaders, batch_idx, 1)
+        elbo, mu, logvar = self.vae(x, noise)
         self._log_elbo("val", elbo, batch_size=len(x), sync_dist=True)
         self.val_posterior.update(mu, logvar)
 
@@ -39,13 +41,16 @@ class VAEEvaluation(pl.LightningModule):
 
     def test_step(self, x: Tensor, batch_idx: int) -> None:
         """The ELBO, and the importance-weighted bound with 64 samples (Burda 2016), in nats per image."""
-        elbo, _, _ = self.vae(x, self._noise(batch_idx))
+        noise = self._noise(self.trainer.test_dataloaders, batch_idx, _IWAE_SAMPLES)
+        elbo, _, _ = self.vae(x, noise[0])
         self._log_elbo("test", elbo, batch_size=len(x), sync_dist=True)
-        bound = self.vae.importance_bound(x, _IWAE_SAMPLES, self._noise(batch_idx))
-        self.log("test/iwae", bound.mean(), batch_size=len(x), sync_dist=True)
+        self.log("test/iwae", self.vae.importance_bound(x, noise).mean(), batch_size=len(x), sync_dist=True)
 
-    def _noise(self, batch_idx: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(batch_idx)
+    def _noise(self, loader: Any, batch_idx: int, samples: int) -> Tensor:
+        """(samples, N, D), for each held-out picture its own, however they are dealt to batches and processes."""
+        rows = torch.tensor(loader.batch_sampler.batches[batch_idx])
+        drawn = normal(0, rows, samples * self.vae.latent_dim).to(self.device)
+        return drawn.reshape(len(rows), samples, -1).transpose(0, 1)
 
     def _log_elbo(self, stage: str, elbo: Elbo, **options: Any) -> None:
         bound = elbo.value.mean()

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from data.errors import UserError
+from data.errors import UserError, printable
 from data.files import check_places, save
 from vae import captions
 from vae.frames import Frame, decode
@@ -77,7 +77,7 @@ def render_page(vae: VAE, options: Any, out: Path) -> str:
     corners = list(torch.split(drawn(vae, options, 4 * options.sets), 4))
     if named:
         corners[0] = latents_of(named_keyframe(vae, word, options.truncation) for word in named)
-    bar = tqdm(corners, f"{out}", leave=False, unit=" sets", delay=1)
+    bar = tqdm(corners, printable(str(out)), leave=False, unit=" sets", delay=1)
     html = page([list(decode(vae, square(four))) for four in bar])
     save(html, out)
     return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"

@@ -15,6 +15,7 @@ from data.pixels import to_uint8
 from vae.callbacks import held_out
 from vae.encoders import encode
 from vae.frames import Frame
+from vae.logs import Logs
 from vae.model import VAE
 from vae.paths import BETWEEN_TWO, slerp
 from vae.smoothness import Smoothness
@@ -102,6 +103,8 @@ class MorphLogger(pl.Callback):
             pair = torch.cat([pictures, vae.decode(mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
             logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
+            if isinstance(logger, Logs) and (fault := logger.forgive()):
+                raise fault
 
     def _movies(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
         """Four open morphs in a square for each path, and two loops side by side."""
@@ -117,7 +120,9 @@ class MorphLogger(pl.Callback):
 
 
 def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    """Those that can be written to."""
+    found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return [logger for logger in found if not (isinstance(logger, Logs) and logger.fault)]
 
 
 def _grid(x: Tensor, columns: int) -> Tensor:

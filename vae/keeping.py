@@ -16,32 +16,57 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from data.errors import PlaceError
 from data.files import save
-from vae.callbacks import are_finite
+from vae.alarms import are_finite
 from vae.checkpoint import read
+from vae.launch import stopping_signals
+from vae.logs import Logs
 
 _TWO_MINUTES = 120.0  # seconds
 _LOOK_EVERY = 10  # steps
 
 
 class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place."""
+    """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place.
+
+    Attributes:
+        fault: of the first that could not be written; later ones are not tried, for they would tell of that one.
+    """
+
+    fault: PlaceError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Called on the first process alone."""
-        content = io.BytesIO()
-        torch.save(checkpoint, content)
-        save(content.getvalue(), Path(path))
+        """Called on the first process alone, while the others wait for it, so that it must not fail alone."""
+        if self.fault is None:
+            content = io.BytesIO()
+            torch.save(checkpoint, content)
+            self.try_to_save(content.getvalue(), Path(path))
+
+    def try_to_save(self, content: bytes, path: Path) -> None:
+        """Writes a file, or notes the fault."""
+        try:
+            save(content, path)
+        except PlaceError as fault:
+            self.fault = fault
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Never a pickle, whatever is asked for."""
         return read(Path(path))
 
 
+def fault(trainer: pl.Trainer) -> PlaceError | None:
+    """What this process could not write of checkpoints, else of logs; None if all was written."""
+    keepers = (trainer.strategy.checkpoint_io, *trainer.loggers)
+    faults = (keeper.fault for keeper in keepers if isinstance(keeper, (WholeCheckpointIO, Logs)))
+    return next(filter(None, faults), None)
+
+
 class LastCheckpoint(Checkpoint):
     """Keeps `last.ckpt`: after each epoch, now and then within one, and when the training is told to stop.
 
-    Weights that are not finite are not kept; `Alarms` will tell of them.
+    So it is when something could not be written. Weights that are not finite are not kept; `FiniteAlarm` will tell of
+    them.
 
     Ctrl-C is as kind as SIGTERM: the step is finished and kept. A second Ctrl-C stops at once. Processes that train
     together stop after the same step, whichever of them was told.
@@ -61,7 +86,9 @@ class LastCheckpoint(Checkpoint):
         """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is."""
         trainer.datamodule.between_steps = partial(self.between_steps, trainer)  # type: ignore[attr-defined]
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in stopping_signals():
+                if signal.getsignal(number) is signal.SIG_IGN:  # nohup's wish
+                    continue
                 signal.signal(number, self._note)  # Lightning puts back what was there before it came
 
     def _note(self, number: int, _: FrameType | None) -> None:
@@ -74,8 +101,9 @@ class LastCheckpoint(Checkpoint):
 
         Raises:
             SystemExit: when told to stop; 128 and the number of the signal.
+            PlaceError: something could not be written.
         """
-        stop = _agreed(trainer, self._signal is not None)
+        stop = _agreed(trainer, self._signal is not None or fault(trainer) is not None)
         if self.every_n_steps is None:
             due = _agreed(trainer, time.monotonic() - self._when > _TWO_MINUTES)
         else:
@@ -86,6 +114,8 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
         elif trainer.global_step != self._saved:
             return
+        if stop and (found := fault(trainer)):
+            raise found
         if stop:
             raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
@@ -110,10 +140,8 @@ def _agreed(trainer: pl.Trainer, wish: bool) -> bool:
 
 
 def _complete(trainer: pl.Trainer) -> bool:
-    """Whether no gradients are being gathered and no validation is next, which a resumed run would leave out."""
-    loop, fetcher = trainer.fit_loop.epoch_loop, trainer.fit_loop._data_fetcher
-    assert fetcher is not None
-    return not (trainer.is_last_batch or loop._should_accumulate() or loop._should_check_val_fx(fetcher))
+    """Whether no gradients are being gathered, which a checkpoint does not hold."""
+    return not (trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_accumulate())
 
 
 class KeepConfig(SaveConfigCallback):
@@ -123,4 +151,6 @@ class KeepConfig(SaveConfigCallback):
         """Called on the first process alone."""
         if stage == "fit" and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
             text = self.parser.dump(self.config, skip_none=False)
-            save(text.encode(), Path(str(trainer.checkpoint_callback.dirpath)) / "config.yaml")
+            keeper = trainer.strategy.checkpoint_io
+            assert isinstance(keeper, WholeCheckpointIO)
+            keeper.try_to_save(text.encode(), Path(str(trainer.checkpoint_callback.dirpath)) / "config.yaml")

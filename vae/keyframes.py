@@ -3,8 +3,6 @@
 import io
 import re
 import warnings
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +12,9 @@ import torch
 from torch import Tensor
 
 from data.errors import UserError
-from data.files import save, user_path
-from data.pixels import read, to_tensor
+from data.files import check_plain, save, user_path
+from data.pictures import read
+from data.pixels import to_tensor
 from data.uniform import check_seed
 from vae.model import VAE
 
@@ -90,11 +89,12 @@ def check_latents(path: Path) -> None:
 
 def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
     try:
+        check_plain(path)
         content = np.load(path, allow_pickle=False)
         latents = content["latents"]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; --save_latents {path} writes one") from None
-    except (OSError, ValueError, KeyError, EOFError, IndexError, RuntimeError, zipfile.BadZipFile, zlib.error):
+    except Exception:  # numpy raises nearly anything on hostile bytes
         raise UserError(f"{path}: not a file of latents that --save_latents wrote") from None
     if latents.ndim != 2 or not len(latents) or latents.dtype != np.float32 or not np.isfinite(latents).all():
         raise UserError(f"{path}: not a file of latents that --save_latents wrote")

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from data.errors import UserError
 from vae.networks import squash
+from vae.together import mean_of_all
 
 _QUANTIZATION = 2 / 255 / math.sqrt(12)  # σ of what 8 bits do not say, which no calibrated scale falls below
 LikelihoodName = Literal["wavelet", "gaussian", "laplace", "bernoulli"]
@@ -54,10 +55,17 @@ class _Scaled(Likelihood):
         self.calibrated = sigma is None
         self.register_buffer("scale", torch.tensor(1.0 if sigma is None else sigma))
 
-    def _calibrate(self, running: Tensor, batch_scale: Tensor) -> Tensor:
-        """The scale to use, given the batch's maximum-likelihood one, which `running` follows while training."""
+    def _calibrate(self, running: Tensor, errors: Tensor, power: int) -> Tensor:
+        """The scale to use: while training, the maximum-likelihood one of the whole batch, which `running` follows.
+
+        Args:
+            running: () the scale of the pictures so far.
+            errors: (N, dims), to the power.
+            power: 1 or 2; the scale is (E errors)^(1/power).
+        """
         if not (self.calibrated and self.training):
             return running
+        batch_scale = mean_of_all(errors.mean()) ** (1 / power)
         scale = torch.hypot(batch_scale, torch.full_like(batch_scale, _QUANTIZATION))
         with torch.no_grad():
             running.lerp_(scale.detach(), 0.02)
@@ -74,7 +82,7 @@ class Gaussian(_Scaled):
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         squared = (x - squash(logits)).square().flatten(1)
-        return _normal(squared, self._calibrate(self.scale, squared.mean().sqrt()))
+        return _normal(squared, self._calibrate(self.scale, squared, 2))
 
 
 class Laplace(_Scaled):
@@ -82,7 +90,7 @@ class Laplace(_Scaled):
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         absolute = (x - squash(logits)).abs().flatten(1)
-        b = self._calibrate(self.scale, absolute.mean())
+        b = self._calibrate(self.scale, absolute, 1)
         return -absolute.sum(1) / b - absolute.shape[1] * (2 * b).log()
 
 
@@ -126,7 +134,8 @@ class Wavelet(_Scaled):
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         total = x.new_zeros(len(x))
         for running, band in zip(self.scales, haar(x - squash(logits)), strict=True):
-            total = total + _normal(band.square(), self._calibrate(running, band.square().mean().sqrt()))
+            squared = band.square()
+            total = total + _normal(squared, self._calibrate(running, squared, 2))
         with torch.no_grad():
             details, means = self.scales.square()
             self.scale.copy_((0.75 * details + 0.25 * means).sqrt())

@@ -82,18 +82,17 @@ class VAE(nn.Module):
             logvar = torch.where(anchored, 2 * math.log(STD), logvar)
         return self.awake(mu), self.awake(logvar)
 
-    def reparameterize(self, mu: Tensor, logvar: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def reparameterize(self, mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
         """Z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
 
         Args:
             mu: (N, D).
             logvar: (N, D).
-            generator: where ε comes from; None is the global one, meant for a seeded training step.
+            noise: ε, (N, D).
 
         Returns:
             (N, D), differentiable in mu and logvar.
         """
-        noise = torch.randn(mu.shape, generator=generator, device=mu.device, dtype=mu.dtype)
         return mu + (0.5 * logvar).exp() * noise
 
     def decode(self, z: Tensor) -> Tensor:
@@ -133,37 +132,36 @@ class VAE(nn.Module):
         device = next(self.parameters()).device
         return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=device))
 
-    def forward(self, x: Tensor, generator: torch.Generator | None = None) -> tuple[Elbo, Tensor, Tensor]:
+    def forward(self, x: Tensor, noise: Tensor) -> tuple[Elbo, Tensor, Tensor]:
         """The ELBO of each image with one posterior sample, and the posterior it came from.
 
         Args:
             x: (N, C, H, W) in [-1, 1].
-            generator: where the sample's noise comes from.
+            noise: the sample's ε ~ Normal(0, I), (N, D).
 
         Returns:
             the `Elbo` with terms of shape (N,) and (N, D); `mu` and `logvar`, each (N, D).
         """
         mu, logvar = self.encode(x)
-        logits = self.logits(self.reparameterize(mu, logvar, generator))
+        logits = self.logits(self.reparameterize(mu, logvar, noise))
         return Elbo(self.likelihood.log_prob(logits, x), kl_divergence(mu, logvar)), mu, logvar
 
-    def importance_bound(self, x: Tensor, samples: int, generator: torch.Generator | None = None) -> Tensor:
-        """The importance-weighted bound on log p(x) (Burda 2016, eq. 8), which tightens as `samples` grows.
+    def importance_bound(self, x: Tensor, noise: Tensor) -> Tensor:
+        """The importance-weighted bound on log p(x) (Burda 2016, eq. 8), which tightens with the number of samples, k.
 
         L_k = E[log 1/k Σ_i p(x|z_i) p(z_i) / q(z_i|x)], z_i ~ q(z|x).
 
         Args:
             x: (N, C, H, W) in [-1, 1].
-            samples: k.
-            generator: where the samples' noise comes from.
+            noise: the samples' ε ~ Normal(0, I), (k, N, D).
 
         Returns:
             (N,) nats per image.
         """
         mu, logvar = self.encode(x)
         weights = []
-        for _ in range(samples):
-            z = self.reparameterize(mu, logvar, generator)
+        for one in noise:
+            z = self.reparameterize(mu, logvar, one)
             log_ratio = 0.5 * (logvar + (z - mu).square() / logvar.exp() - z.square()).sum(1)
             weights.append(self.likelihood.log_prob(self.logits(z), x) + log_ratio)
-        return torch.stack(weights).logsumexp(0) - math.log(samples)
+        return torch.stack(weights).logsumexp(0) - math.log(len(noise))

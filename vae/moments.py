@@ -7,6 +7,8 @@ them.
 import torch
 from torch import Tensor, nn
 
+from vae.together import mean_of_all
+
 _MEMORY = 0.95
 
 
@@ -38,7 +40,8 @@ class Moments(nn.Module):
         with torch.autocast(mu.device.type, enabled=False):
             mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
         with torch.no_grad():
-            self.mean.lerp_(mean, 1 - _MEMORY)
-            self.second.lerp_(second, 1 - _MEMORY)
+            whole = mean_of_all(torch.cat([mean[None], second]))
+            self.mean.lerp_(whole[0], 1 - _MEMORY)
+            self.second.lerp_(whole[1:], 1 - _MEMORY)
             excess = self.second - torch.eye(len(second), device=second.device)
         return 2 * (excess * second).sum() + 4 * (self.mean * mean).sum()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vae.critic import Critic
 from vae.model import VAE
@@ -44,8 +44,17 @@ def optimizers(
     return {"optimizer": adamw, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
 
 
-def clip(parts: list[nn.Module | None], norm: float | None) -> None:
-    """Clips the gradients of each part to a norm of its own; None or 0 leaves them."""
+def clip(parts: list[nn.Module | None], norm: float | None) -> Tensor:
+    """Clips the gradients of each part to a norm of its own; None or 0 leaves them.
+
+    Returns:
+        () the sum of the norms that were found, which is finite if all of them are.
+    """
+    found = []
     for part in parts:
-        if part is not None and norm:
-            torch.nn.utils.clip_grad_norm_(part.parameters(), norm)
+        weights = [weight for weight in part.parameters() if weight.grad is not None] if part is not None else []
+        if weights:
+            found.append(torch.nn.utils.get_total_norm([weight.grad for weight in weights]))  # type: ignore[misc]
+            if norm:
+                torch.nn.utils.clip_grads_with_norm_(weights, norm, found[-1])
+    return torch.stack(found).sum()

@@ -1,13 +1,15 @@
 """Going on with a run, or measuring it: what its checkpoint and its config decide, unless the user says otherwise."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from data.errors import UserError
-from data.module import full_source, source_name
+from data.errors import UserError, say
+from data.sources import full_source, source_name
 from vae import checkpoint
+from vae.plan import NOTED
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
@@ -43,7 +45,7 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
             runs /= source_name(given.data.source)
         newest = checkpoint.newest(runs)
         if newest is None and command == "fit":
-            print(f"{runs}: holds no last.ckpt, so this training starts afresh", flush=True)
+            say(f"{runs}: holds no last.ckpt, so this training starts afresh")
             options.ckpt_path = None
             return None
         if newest is None:
@@ -52,7 +54,7 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
     content = checkpoint.read(Path(options.ckpt_path))
     checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
     free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
-    _take("model", content["hyper_parameters"], options, given, {"compile"})
+    _take("model", content["hyper_parameters"], options, given, {"compile", "on_nonfinite", "skip_at_most"})
     _take("data", content.get("datamodule_hyper_parameters", {}), options, given, free)
     return _go_on(content, options, given) if command == "fit" else None
 
@@ -83,7 +85,9 @@ def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
     try:
         epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
         steps = int(content["global_step"])
-    except (KeyError, TypeError, ValueError):
+        if not all(0 <= content["plan"][name] < math.inf for name in NOTED) or not content["plan"]["epoch"]:
+            raise ValueError
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError):
         raise UserError(f"{options.ckpt_path}: does not say how far it has trained; name another one") from None
     for name, done in (("max_epochs", epochs), ("max_steps", steps)):
         if options.trainer[name] is not None and 0 <= options.trainer[name] <= done:
@@ -100,5 +104,5 @@ def _planned(config: Path) -> dict[str, Any]:
         return {}
     try:
         return dict(yaml.safe_load(config.read_text())["trainer"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError):
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         raise UserError(f"{config}: not the config of a run; mend or remove it") from None

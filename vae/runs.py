@@ -7,10 +7,16 @@ from pathlib import Path
 from data.files import writing
 
 
+def number(run: Path) -> int | None:
+    """A run's, None if its folder was renamed."""
+    match = re.fullmatch(r"version_(\d+)", run.name)
+    return int(match[1]) if match else None
+
+
 def next_version(*folders: Path) -> int:
     """The first run number above all that are taken in any of the folders."""
-    names = [entry.name for folder in folders if folder.is_dir() for entry in folder.iterdir()]
-    return max((int(match[1]) + 1 for name in names if (match := re.fullmatch(r"version_(\d+)", name))), default=0)
+    taken = [number(run) for folder in folders if folder.is_dir() for run in folder.iterdir()]
+    return max((each + 1 for each in taken if each is not None), default=0)
 
 
 def claim(checkpoints: Path, logs: Path) -> Path:
@@ -34,4 +40,5 @@ def give_back(run: Path) -> None:
     """Removes a run's folder, and those around it, if nothing is in them."""
     with suppress(OSError):
         for folder in (run, run.parent, run.parent.parent):
-            folder.rmdir()
+            if folder.exists():
+                folder.rmdir()

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.errors import UserError
-from data.files import check_places, save, user_path
+from data.errors import UserError, printable, say
+from data.files import check_places, real, save, user_path
 from vae import animation, captions, findings, plot, sizes, timeline
 from vae.encoders import STREAMED
 from vae.frames import Frame
@@ -95,7 +95,7 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
     beside = [user_path(name) for name in (options.save_latents, options.report) if name]
     check_places(*([out] if out.suffix else []), *beside)
     for path in beside:
-        if not out.suffix and out.resolve() in path.resolve().parents:
+        if not out.suffix and real(out) in real(path).parents:
             raise UserError(f"{path}: lies in the folder of frames; keep it elsewhere")
     if options.save_latents:
         check_latents(Path(options.save_latents))
@@ -124,16 +124,17 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
     check_screen(every[0].vae, options, len(every))
     t, fps, sacrifice = times(every, options), options.fps, ""
     _check_memory(every, t, options, out)
-    frames = tqdm(film(command, every, t, columns, options), f"{out}", len(t[0]), leave=False, unit=" frames", delay=1)
-    if limit is None:
-        animation.write(frames, out, fps, "draft" if options.quality == "draft" else None)
-    else:
-        fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed, options.resample)
-        save(fitted.content, out)
-        sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.sacrifice})"
-        fps *= len(fitted.kept) / len(t[0])
-        t = [when[fitted.kept] for when in t]
-    print(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
+    pictures = film(command, every, t, columns, options)
+    with tqdm(pictures, printable(str(out)), len(t[0]), leave=False, unit=" frames", delay=1) as frames:
+        if limit is None:
+            animation.write(frames, out, fps, "draft" if options.quality == "draft" else None)
+        else:
+            fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed, options.resample)
+            save(fitted.content, out)
+            sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.sacrifice})"
+            fps *= len(fitted.kept) / len(t[0])
+            t = [when[fitted.kept] for when in t]
+    say(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
     numbers = findings.numbers(command, every, options)
     seams = findings.seams(every, t)
     if options.save_latents:
@@ -141,7 +142,7 @@ def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path
         latents = torch.cat([take.walk.at(when) for take, when in zip(every, t, strict=True)])
         save_latents(path, latents)
         order = f", {len(t[0])} of each walk in turn" if len(every) > 1 else ""
-        print(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
+        say(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
     if options.report:
         told = {"command": command, "frames": len(t[0]), "fps": fps, "easing": _easing(every[0], options)}
         findings.save_report(user_path(options.report), told, every, numbers, seams, options)

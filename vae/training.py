@@ -1,17 +1,15 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
-import math
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
 from data.errors import UserError
-from data.uniform import mixed
+from vae.alarms import CollapseAlarm, FiniteAlarm
 from vae.averaging import ExponentialMovingAverage
-from vae.callbacks import Alarms, pictures_at, spread
-from vae.checkpoint import FORMAT
+from vae.callbacks import pictures_at, spread
 from vae.critic import Critic
 from vae.elbo import Elbo, kl_divergence, objective
 from vae.evaluation import VAEEvaluation
@@ -21,7 +19,9 @@ from vae.model import VAE
 from vae.moments import Moments
 from vae.networks import squash
 from vae.optimizer import clip, optimizers
+from vae.plan import Planned
 from vae.schedule import Schedule
+from vae.together import gathered, mean_of_all, own_part, world
 from vae.unseen import unseen_latents
 
 _VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
@@ -38,12 +38,13 @@ _AMOUNTS = (
     "palette",
     "lr",
     "warmup_steps",
+    "skip_at_most",
     "weight_decay",
 )
 _SHARES = ("beta_share", "hold_share", "anchor_share", "decoder_share", "ema_decay")
 
 
-class VAETraining(VAEEvaluation):
+class VAETraining(Planned, VAEEvaluation):
     """Trains a VAE by maximising the ELBO.
 
     Args:
@@ -77,6 +78,9 @@ class VAETraining(VAEEvaluation):
         hold_share: share of the training before the learning rate falls along a cosine.
         ema_decay: how slowly the average of the weights, which is what is kept, follows them: 0.995 is some 200 steps.
         compile: compile the networks with torch.compile: meant for GPUs; slower on the CPUs that were tried.
+        on_nonfinite: what a loss or gradient that is not finite does: `stop` ends the training, `skip` leaves out steps
+            with such a gradient, which makes the host wait for the device in every step.
+        skip_at_most: so many steps.
     """
 
     worth: Tensor
@@ -106,13 +110,15 @@ class VAETraining(VAEEvaluation):
         hold_share: float = 0.4,
         ema_decay: float = 0.995,
         compile: bool = False,
+        on_nonfinite: Literal["stop", "skip"] = "stop",
+        skip_at_most: int = 10,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.recipe: Any = self.hparams
         self.schedule = Schedule.of(dict(self.recipe))
         for names, end, allowed in (
-            (_AMOUNTS, math.inf, "0 or more"),
+            (_AMOUNTS, 1e30, "0 or more, within float32"),
             (_SHARES, 1, "from 0 to below 1"),
         ):
             for name in names:
@@ -127,7 +133,7 @@ class VAETraining(VAEEvaluation):
             torch._dynamo.config.recompile_limit = _VARIANTS
             for part in (self.vae.encoder.features, self.vae.decoder.layers):
                 part.compile()
-        self._reached, self._seed = 0.0, torch.initial_seed() % 2**63
+        self.alarm = FiniteAlarm(skip_at_most if on_nonfinite == "skip" else None)
         self.train_posterior, self.val_posterior = AggregatePosterior(latent_dim), AggregatePosterior(latent_dim)
 
     def setup(self, stage: str) -> None:
@@ -145,21 +151,6 @@ class VAETraining(VAEEvaluation):
                 weight.grad = None
 
     @property
-    def progress(self) -> float:
-        """How much of the planned training is done, in [0, 1]; 0 where no end is planned."""
-        trainer = self.trainer
-        ends = [float(trainer.max_steps)] if trainer.max_steps > 0 else []
-        if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            batches = trainer.num_training_batches / trainer.accumulate_grad_batches
-            ends.append(trainer.max_epochs * (math.ceil(batches) if batches < math.inf else batches))
-        return min(1.0, trainer.global_step / max(min(ends, default=math.inf), 1))
-
-    @property
-    def _furthest(self) -> float:
-        """The progress, or that of the training which was resumed if it had come further."""
-        return max(self.progress, self._reached)
-
-    @property
     def _sharpening(self) -> bool:
         return self.schedule.sharpening(self.progress)
 
@@ -169,39 +160,37 @@ class VAETraining(VAEEvaluation):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and (self.trainer.global_step + 1) % every == 0
 
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes the seed, and how far the schedule has come: β does not rise again where a longer training goes on."""
-        checkpoint |= {"format": FORMAT, "progress": self._furthest, "seed": self._seed}
-
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Reads what `on_save_checkpoint` noted; to validate, what only training needs may be missing."""
+        """To validate, what only training needs may be missing."""
+        super().on_load_checkpoint(checkpoint)
         own = {name: value for name, value in self.state_dict().items() if not name.startswith("vae.")}
         checkpoint["state_dict"] = {**own, **checkpoint["state_dict"]}
-        self._reached, self._seed = checkpoint.get("progress", 0.0), checkpoint.get("seed", self._seed)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
         device = self.trainer.strategy.root_device  # by itself it would stay where the weights are now, on the CPU
-        return [Alarms(), *([ExponentialMovingAverage(device, self.recipe.ema_decay)] if fitting else [])]
+        average = [ExponentialMovingAverage(device, self.recipe.ema_decay)] if fitting else []
+        return [self.alarm, CollapseAlarm(), *average]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
         """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
-        sharpening, weights, beta = self._sharpening, self.recipe, self.schedule.current_beta(self._furthest)
+        sharpening, weights, beta = self._sharpening, self.recipe, self.schedule.current_beta(self.furthest)
         if self.vae.asleep is not None:
             self.vae.asleep.copy_((self.worth < weights.prune) * sharpening)
         with torch.set_grad_enabled(not sharpening):
             mu, logvar = self.vae.encode(x)
-        noise = self._noise_of_step(batch_idx)
-        z = self.vae.reparameterize(mu, logvar, noise)
+        draws = torch.Generator(self.device).manual_seed(self.noise_seed(self.trainer.global_step, batch_idx))
+        noise = torch.randn(world() * len(x), mu.shape[1], generator=draws, device=self.device)
+        z = self.vae.reparameterize(mu, logvar, own_part(noise))
         critic, cycle = (self.critic, weights.cycle) if sharpening else (None, 0)
-        unseen = unseen_latents(mu, noise) if critic is not None or cycle else mu[:0]
+        unseen = own_part(unseen_latents(gathered(mu), draws)) if critic is not None or cycle else mu[:0]
         logits = self.vae.logits(torch.cat([z, unseen]))
         elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
         loss = -objective(elbo, beta, weights.free_bits)
         if not sharpening:
             loss = loss + weights.moments * self.moments(mu, logvar)
-            self.worth.lerp_(elbo.kl.detach().mean(0), 0.02)
+            self.worth.lerp_(mean_of_all(elbo.kl.detach().mean(0)), 0.02)
         loss = loss / self.vae.dims
         drawn = squash(logits[len(x) :])
         if cycle:
@@ -209,22 +198,17 @@ class VAETraining(VAEEvaluation):
         if critic is not None:
             verdict, doubts = critic.judge(x, drawn, self.trainer.global_step)
             if self._told:
-                self.log_dict({"train/critic": verdict, "train/doubts": doubts})
+                self.log_dict({"train/critic": verdict, "train/doubts": doubts}, sync_dist=True)
             sigma = self.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
             loss = loss + verdict + weights.critic * doubts / sigma
         resting = self.vae.encoder if sharpening else self.critic
         if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
             loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
         if self._told:
-            self._log_elbo("train", elbo, on_step=True, on_epoch=False)
+            self._log_elbo("train", elbo, on_step=True, on_epoch=False, sync_dist=True)
             self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
         self.train_posterior.update(mu.detach(), logvar.detach())
         return loss
-
-    def _noise_of_step(self, batch_idx: int) -> torch.Generator:
-        """What this step of this process draws, before an interruption or after it."""
-        numbers = self._seed, self.trainer.global_step, batch_idx, self.global_rank
-        return torch.Generator(self.device).manual_seed(mixed(*numbers))
 
     def on_validation_epoch_end(self) -> None:
         """Also how many dimensions were used in training."""
@@ -245,4 +229,4 @@ class VAETraining(VAEEvaluation):
         if self.trainer.scaler is not None:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
         else:
-            clip([self.vae, self.critic], gradient_clip_val)
+            self.alarm.judge(self, clip([self.vae, self.critic], gradient_clip_val))

@@ -6,12 +6,12 @@ from torch import Tensor
 from vae.paths import slerp
 
 
-def unseen_latents(mu: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def unseen_latents(mu: Tensor, generator: torch.Generator) -> Tensor:
     """Latents (N, D) whose pictures nobody has seen: half on great circles between codes, half from the prior.
 
     Args:
         mu: (N, D), the codes of a batch.
-        generator: where the places on the paths and the prior's draws come from; None is the global one.
+        generator: where the places on the paths and the prior's draws come from.
     """
     half = (len(mu) - 1) // 2
     places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)

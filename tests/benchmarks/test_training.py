@@ -34,7 +34,7 @@ def step_of(vae, optimizer, x, autocast):
     def step():
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             mu, logvar = vae.encode(x)
-            logits = vae.logits(vae.reparameterize(mu, logvar))
+            logits = vae.logits(vae.reparameterize(mu, logvar, torch.randn_like(mu)))
             elbo = Elbo(vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
             loss = -objective(elbo, 10.0, 0.0) / vae.dims
         optimizer.zero_grad()

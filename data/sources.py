@@ -1,0 +1,50 @@
+"""What `--data.source` names: a procedural family, a data set of torchvision, or else a folder."""
+
+import os
+from pathlib import Path
+
+from data import catalog
+from data.errors import UserError
+from data.files import check_utf8, user_path
+from data.folder import folder
+from data.procedural import FAMILIES, procedural
+from data.source import Source, Wish
+
+
+def open_source(source: str, wish: Wish, downloads: Path) -> Source:
+    """A source by its name.
+
+    Args:
+        source: from `full_source`.
+        wish: what is asked of it.
+        downloads: the folder where data sets' files are, or go.
+
+    Raises:
+        UserError: it has no pictures, or none that can be fetched.
+    """
+    if source in FAMILIES:
+        return procedural(source, wish)
+    if source in catalog.NAMES:
+        return catalog.torchvision_source(source, downloads, wish)
+    return folder(Path(source), wish)
+
+
+def full_source(source: str) -> str:
+    """A source's one spelling: a name as it is, a folder as its absolute path.
+
+    Raises:
+        UserError: no folder can be called so, or no log can tell of it.
+    """
+    if source in FAMILIES or source in catalog.NAMES:
+        return source
+    try:
+        path = os.path.realpath(user_path(source))
+    except (ValueError, RecursionError):
+        raise UserError(f"{source}: no name that a folder can have") from None
+    check_utf8(path)
+    return path
+
+
+def source_name(source: str) -> str:
+    """What runs on a source are filed under: `patterns`, `MNIST`, or the last part of a folder's path."""
+    return Path(full_source(source)).name or "images"

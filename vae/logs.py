@@ -1,0 +1,142 @@
+"""TensorBoard's logs, whose loss is noticed.
+
+torch's writer leaves them to a thread, which a full disk ends with a traceback and with half an event; the training
+hears of it later, in a step, or never.
+"""
+
+import io
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric.loggers.logger import rank_zero_experiment
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
+from tensorboard.summary.writer.record_writer import RecordWriter
+from torch.utils.tensorboard import FileWriter, SummaryWriter
+
+from data.errors import PlaceError
+from data.files import writing
+from vae.runs import number
+
+
+def _record(event: Any) -> bytes:
+    content = io.BytesIO()
+    writer: Any = RecordWriter
+    writer(content).write(event.SerializeToString())
+    return content.getvalue()
+
+
+class EventFile:
+    """Takes events and writes each at once, whole or not at all.
+
+    Args:
+        folder: where it will lie; made with the first event.
+
+    Attributes:
+        fault: of the first event that could not be written; None if all were.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        now = f"{time.time():017.6f}"  # TensorBoard reads a folder's files by the order of their names
+        self.path = folder / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
+        self.fault: PlaceError | None = None
+
+    def add_event(self, event: Any) -> None:
+        """Appends an event; notes it if that cannot be."""
+        try:
+            with writing(self.path):
+                self._append(_record(event))
+        except PlaceError as fault:
+            self.fault = self.fault or fault
+
+    def _append(self, record: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab", buffering=0) as file:
+            start = file.tell()
+            try:
+                if not start:
+                    record = _record(Event(wall_time=time.time(), file_version="brain.Event:2")) + record
+                left = memoryview(record)
+                while left:
+                    left = left[file.write(left) :]
+            except BaseException:
+                file.truncate(start)
+                if not start:
+                    self.path.unlink()
+                raise
+
+    def get_logdir(self) -> str:
+        """Where it lies."""
+        return str(self.path.parent)
+
+    def flush(self) -> None:
+        """Nothing waits to be written."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class _FileWriter(FileWriter):
+    event_writer: Any
+
+    def __init__(self, events: EventFile) -> None:
+        self.event_writer = events
+
+
+class _SummaryWriter(SummaryWriter):
+    file_writer: Any
+    all_writers: Any
+
+    def __init__(self, events: EventFile, purge_step: int | None) -> None:
+        self._events = events
+        super().__init__(events.get_logdir())
+        if purge_step is not None:
+            events.add_event(
+                Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
+            )
+
+    def _get_file_writer(self) -> FileWriter:
+        """Asked for by all that adds something."""
+        if self.file_writer is None:
+            self.file_writer = _FileWriter(self._events)
+            self.all_writers = {self._events.get_logdir(): self.file_writer}
+        return self.file_writer
+
+
+class Logs(TensorBoardLogger):
+    """Lightning's logger, which goes on when something could not be written, and remembers it.
+
+    Args:
+        folder: `<root>/<name>/<version>`, where the logs of a run lie.
+        purge_step: what earlier logs in the folder say of it and later ones is hidden; None hides nothing.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        version = number(folder)  # which the progress bar shows
+        names = folder.parent.name, folder.name if version is None else version
+        super().__init__(folder.parent.parent, *names, default_hp_metric=False)
+        self._purge_step, self._events = purge_step, EventFile(folder)
+
+    @property
+    def fault(self) -> PlaceError | None:
+        """Of the first thing that could not be written; None if all was."""
+        return self._events.fault
+
+    def forgive(self) -> PlaceError | None:
+        """Forgets a fault, and returns it."""
+        fault, self._events.fault = self._events.fault, None
+        return fault
+
+    @property
+    @rank_zero_experiment
+    def experiment(self) -> SummaryWriter:
+        """The writer of torch, made when it is first asked for."""
+        if self._experiment is None:
+            self._experiment = _SummaryWriter(self._events, self._purge_step)
+        return self._experiment
+
+    def save(self) -> None:
+        """All is written already; the hyperparameters are in the run's config.yaml."""
