@@ -90,8 +90,8 @@ def check_latents(path: Path) -> None:
 def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
     try:
         check_plain(path)
-        content = np.load(path, allow_pickle=False)
-        latents = content["latents"]
+        with path.open("rb") as file:
+            latents = np.load(file, allow_pickle=False)["latents"]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; --save_latents {path} writes one") from None
     except Exception:  # numpy raises nearly anything on hostile bytes
