@@ -19,8 +19,9 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.errors import UserError, told_in_one_line
 from data.module import ImageData
-from vae.cli import LoomCLI, Parser
+from vae.cli import LoomCLI
 from vae.keeping import KeepConfig
+from vae.parser import Parser
 from vae.training import VAETraining
 
 _NOT_OURS = (

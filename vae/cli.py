@@ -3,39 +3,25 @@
 import shutil
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from jsonargparse.typing import PositiveInt
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from data.errors import DivergedError, PlaceError, UserError, say, told
+from data.errors import DivergedError, PlaceError, say, told
 from data.files import check_utf8, real, remove_orphans
 from data.sources import source_name
 from vae import launch
-from vae.callbacks import HealthLogger, monitored
-from vae.gallery import MorphLogger
+from vae.callbacks import monitored
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
+from vae.parser import add_options, check_plan
 from vae.precision import suitable_precision
-from vae.resuming import LINKED, adopt
+from vae.resuming import adopt, blaming
 from vae.runs import claim, give_back, next_version
-
-_SHORT = 200
-
-
-class Parser(LightningArgumentParser):
-    """Tells what is wrong with an argument in one line."""
-
-    def error(self, message: str, ex: Exception | None = None) -> None:  # type: ignore[override]
-        """Prints the message and exits with code 2."""
-        say(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", sys.stderr)
-        raise SystemExit(2)
 
 
 class LoomCLI(LightningCLI):
@@ -48,23 +34,8 @@ class LoomCLI(LightningCLI):
     _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
-        for name in LINKED:
-            parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
-        parser.add_lightning_class_args(MorphLogger, "watch")
-        parser.add_lightning_class_args(HealthLogger, "health")
-        parser.add_argument(
-            "--checkpoint_metric",
-            type=str,
-            default="val/elbo",
-            help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, latent/aggregate_variance, …",
-        )
-        parser.add_argument(
-            "--checkpoint_every_n_steps",
-            type=PositiveInt | None,
-            default=None,
-            help="how often last.ckpt is kept within an epoch; null is every two minutes",
-        )
+        """Those of `vae.parser`."""
+        add_options(parser)
 
     @property
     def _options(self) -> Any:
@@ -90,18 +61,8 @@ class LoomCLI(LightningCLI):
         with self._blaming_the_checkpoint():
             super().instantiate_classes()
 
-    @contextmanager
-    def _blaming_the_checkpoint(self) -> Iterator[None]:
-        """What fails before a resumed training has begun is told as a fault of its checkpoint."""
-        try:
-            yield
-        except Exception as error:
-            checkpoint = self._options.get("ckpt_path")
-            told = isinstance(error, UserError | MisconfigurationException | OSError)
-            if told or not checkpoint or (getattr(self, "model", None) and self.model.begun):
-                raise
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:_SHORT]
-            raise UserError(f"{checkpoint}: will not do ({reason}); name another one") from None
+    def _blaming_the_checkpoint(self) -> AbstractContextManager[None]:
+        return blaming(self._options.get("ckpt_path"), lambda: hasattr(self, "model") and self.model.begun)
 
     def before_instantiate_classes(self) -> None:
         """Chooses the precision, and as many processes as the launcher has started."""
@@ -109,16 +70,8 @@ class LoomCLI(LightningCLI):
         check_utf8(str(self._root))
         launch.settle(options.trainer)
         options.trainer.precision = suitable_precision(options.trainer.precision, options.trainer.accelerator)
-        if self.subcommand == "fit" and options.trainer.max_time:
-            raise UserError(
-                "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "
-                "as timeout 2h python train.py … does, and go on with --ckpt_path last"
-            )
-        if self.subcommand == "fit" and options.trainer.max_epochs == -1 and options.trainer.max_steps == -1:
-            raise UserError(
-                "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
-                "name it with --trainer.max_epochs or --trainer.max_steps"
-            )
+        if self.subcommand == "fit":
+            check_plan(options.trainer)
 
     def _folder(self, keeping: bool) -> Path:
         """That of the run which goes on, or a new one, claimed by the first process if anything will be kept there."""

@@ -1,11 +1,8 @@
 """The renderer's command line: its commands, and which options each takes."""
 
-import sys
-from typing import NoReturn
-
 from jsonargparse import ArgumentParser
 
-from data.errors import say
+from vae.mistakes import Telling
 from vae.options import Explore, Keys, Lines, Loop, Motion, Samples, Screen, Source, Strip, Tiles, Traverse
 
 _KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
@@ -53,13 +50,10 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
 }
 
 
-class Parser(ArgumentParser):
+class Parser(Telling, ArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Prints the message and exits with code 2."""
-        say(f"render.py: {' '.join(str(message).split())} (see python render.py --help)", sys.stderr)
-        raise SystemExit(2)
+    program, manual = "render.py", "python render.py --help"
 
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:

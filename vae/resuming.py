@@ -1,10 +1,13 @@
 """Going on with a run, or measuring it: what its checkpoint and its config decide, unless the user says otherwise."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.errors import UserError, say
 from data.sources import full_source, source_name
@@ -18,6 +21,20 @@ _PLANNED = {  # options of the trainer that decide what is learnt
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
     *("val_check_interval", "check_val_every_n_epoch", "overfit_batches"),
 }
+_SHORT = 200
+
+
+@contextmanager
+def blaming(checkpoint: str | None, begun: Callable[[], bool]) -> Iterator[None]:
+    """What fails before a resumed training has begun is told as a fault of its checkpoint, if there is one."""
+    try:
+        yield
+    except Exception as error:
+        told = isinstance(error, UserError | MisconfigurationException | OSError)
+        if told or not checkpoint or begun():
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_SHORT]
+        raise UserError(f"{checkpoint}: will not do ({reason}); name another one") from None
 
 
 def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
