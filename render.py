@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data import lines_benchmark
-from data.errors import UserError, printable, say, told_in_one_line
+from data.errors import UserError, at_least, printable, say, told_in_one_line
 from data.files import real, user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
@@ -35,8 +35,7 @@ _DEFAULT_COMMANDS = ("linear", "slerp", "loop", "compare")
 
 def score_lines(options: Any) -> None:
     """The `lines` command: prints a table."""
-    if options.pairs < 1:
-        raise UserError(f"pairs {options.pairs}: must be at least 1")
+    at_least(1, "pairs", options.pairs)
     path = user_path(options.checkpoint)
     angles = lines_benchmark.pairs(options.seed, options.pairs)
     say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
@@ -50,7 +49,7 @@ def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
         found = [user_path(name) for name in ([named] if isinstance(named, str) else named)]
         for path in found:
             if sum(real(path) == real(other) for other in found) > 1:
-                raise UserError(f"checkpoint {path}: is named twice")
+                raise UserError(f"checkpoint {path}: is named twice; name it once")
         return found
     return [checkpoint.newest(Path("checkpoints")) or _SHIPPED]
 

@@ -90,7 +90,9 @@ class Decoder:
                 env={**os.environ, **alone, "PYTHONPATH": paths},
             )
         except OSError as error:
-            raise UserError(f"{sys.executable}: cannot be started to decode pictures ({error.strerror})") from None
+            raise UserError(
+                f"{sys.executable}: cannot be started to decode pictures ({error.strerror}); mend it"
+            ) from None
         self.process = process
         if self._ended:
             process.kill()

@@ -23,6 +23,12 @@ class DivergedError(RuntimeError):
     """A training that cannot go on. Its message is one line like that of a `UserError`; exit code 1."""
 
 
+def at_least(least: int, name: str, value: int | None) -> None:
+    """Raises `UserError` unless an option's value is so large, or None."""
+    if value is not None and value < least:
+        raise UserError(f"{name} {value}: must be at least {least}")
+
+
 def printable(text: str) -> str:
     r"""One line that does nothing to a terminal, whatever a file is called: what cannot be seen is shown as an escape.
 

@@ -48,7 +48,7 @@ def check_places(*paths: Path) -> None:
             check_plain(path)
             nearest = next(parent for parent in path.absolute().parents if parent.exists())
             if not nearest.is_dir():
-                raise UserError(f"{path}: cannot be written, {nearest} is a file")
+                raise UserError(f"{path}: cannot be written, {nearest} is a file; choose another place")
             if not os.access(nearest, os.W_OK | os.X_OK):
                 raise UserError(f"{path}: cannot be written, {nearest} is read-only or not yours; choose another place")
     places = [path.absolute() for path in paths]

@@ -18,7 +18,7 @@ def folder(root: Path, wish: Wish) -> Source:
     told, so that it is looked into again next time.
 
     Raises:
-        UserError: no such folder, or no picture in it.
+        UserError: no picture in it.
     """
     found = find_pictures(root)
     found = [found[index] for index in wish.subset(len(found))]

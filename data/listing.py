@@ -38,10 +38,8 @@ def find_pictures(root: Path) -> list[Found]:
     listed, and pipes and devices that are named like pictures are found, with their fault, and never opened.
 
     Raises:
-        UserError: no such folder, or no picture in it.
+        UserError: no picture in it.
     """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; --data.source takes a folder, patterns, lines or a data set's name")
     found: dict[str, Found] = {}
     entered: set[str] = set()
     waiting = [(root, os.path.realpath(root))]
@@ -67,7 +65,7 @@ def find_pictures(root: Path) -> list[Found]:
                 found.setdefault(os.path.realpath(path) if linked and one.state is not None else name, one)
         waiting += reversed(folders)
     if not found:
-        raise UserError(f"{root}: holds no picture; looked for {' '.join(sorted(SUFFIXES))} in it and below")
+        raise UserError(f"{root}: holds no picture, nor do folders in it; name one with {' '.join(sorted(SUFFIXES))}")
     return list(found.values())
 
 

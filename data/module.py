@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from data import cache
-from data.errors import UserError, say
+from data.errors import UserError, at_least, say
 from data.files import user_path
 from data.lines import CHANNELS as LINES_CHANNELS
 from data.lines import SIZE as LINES_SIZE
@@ -69,8 +69,8 @@ class ImageData(pl.LightningDataModule):
         super().__init__()
         if not 0 < val_fraction < 1:
             raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
-        if batch_size < 1 or workers < 0 or (limit is not None and limit < 2):
-            raise UserError("batch_size must be at least 1, workers at least 0 and limit at least 2")
+        for least, name, value in ((1, "batch_size", batch_size), (0, "workers", workers), (2, "limit", limit)):
+            at_least(least, name, value)
         check_seed(seed)
         background_colour(background)
         source = full_source(source)
@@ -201,7 +201,9 @@ class ImageData(pl.LightningDataModule):
     def _order(self) -> Shuffled:
         count, share = len(self.train_set), self._share()
         if count < share.world:
-            raise UserError(f"{self.source}: {count} pictures to train on are too few for {share.world} processes")
+            raise UserError(
+                f"{self.source}: {count} pictures to train on are too few for {share.world} processes; use fewer"
+            )
         return Shuffled(count, self.batch_size, self.seed, share, self._place_in_training)
 
     @property

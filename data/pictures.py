@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, UnidentifiedIma
 
 from data.errors import UserError
 from data.files import check_plain
+from data.spelling import neighbour
 
 LARGEST = 178_956_970  # pixels to decode: a gigabyte at most in Pillow's 4 bytes and what comes on top
 _LARGE = 1 << 25  # pixels from which on a picture is reduced strip by strip
@@ -69,9 +70,9 @@ def read(path: Path, size: int, channels: int, background: str = "white") -> NDA
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        raise UserError(f"{path}: no such file; {neighbour(path, 'name another one')}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path}: not a readable picture (of no known format)") from None
+        raise UserError(f"{path}: not a readable picture (of no known format); name another one") from None
     except MemoryError:
         raise UserError(f"{path}: takes more memory to decode than there is; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes

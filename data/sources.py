@@ -9,6 +9,7 @@ from data.files import check_utf8, user_path
 from data.folder import folder
 from data.procedural import FAMILIES, procedural
 from data.source import Source, Wish
+from data.spelling import nearest, neighbour
 
 
 def open_source(source: str, wish: Wish, downloads: Path) -> Source:
@@ -26,7 +27,15 @@ def open_source(source: str, wish: Wish, downloads: Path) -> Source:
         return procedural(source, wish)
     if source in catalog.NAMES:
         return catalog.torchvision_source(source, downloads, wish)
-    return folder(Path(source), wish)
+    path = Path(source)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"{path}: is no folder; --data.source takes the one that it is in")
+    if not path.exists():
+        near = nearest(path.name, (*FAMILIES, *catalog.NAMES))
+        usual = "--data.source takes a folder, patterns, lines or a data set's name"
+        remedy = f"did you mean {near}?" if near else neighbour(path, usual)
+        raise UserError(f"{path}: no such folder or data set; {remedy}")
+    return folder(path, wish)
 
 
 def full_source(source: str) -> str:
@@ -40,7 +49,7 @@ def full_source(source: str) -> str:
     try:
         path = os.path.realpath(user_path(source))
     except (ValueError, RecursionError):
-        raise UserError(f"{source}: no name that a folder can have") from None
+        raise UserError(f"{source}: no name that a folder can have; name another one") from None
     check_utf8(path)
     return path
 

@@ -6,18 +6,24 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from data.errors import UserError
+from data.errors import UserError, at_least
 from data.pixels import to_tensor
+from data.spelling import suggestion
 from vae.health import picture_health
 from vae.model import VAE
 from vae.paths import BETWEEN_TWO
-from vae.smoothness import encode, smoothness
+from vae.smoothness import Smoothness, encode, smoothness
 from vae.timeline import times
 
 _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
-_LARGE = ("val/elbo", "val/reconstruction", "val/active_units", "smoothness/sharp_mid")
-_SMALL = ("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean", "smoothness/")
 _OFF_ONE = "off_one/"
+_MODES = dict.fromkeys(("val/elbo", "val/reconstruction", "val/active_units"), "max")
+_MODES |= dict.fromkeys(("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean"), "min")
+_MODES |= {
+    f"smoothness/{number}/{path}": "max" if number == "sharp_mid" else "min"
+    for number in Smoothness._fields
+    for path in BETWEEN_TWO
+}
 
 
 def monitored(metric: str) -> tuple[str, str]:
@@ -31,12 +37,9 @@ def monitored(metric: str) -> tuple[str, str]:
     """
     if metric in _NEAR_ONE:
         return _OFF_ONE + metric, "min"
-    if metric.startswith(_LARGE):
-        return metric, "max"
-    if metric.startswith(_SMALL):
-        return metric, "min"
-    names = ", ".join(word + "…" * word.endswith("/") for word in (*_LARGE, *_SMALL, *_NEAR_ONE))
-    raise UserError(f"checkpoint_metric {metric}: must be one of {names}")
+    if metric in _MODES:
+        return metric, _MODES[metric]
+    raise UserError(f"--checkpoint_metric {metric}: no such metric; {suggestion(metric, (*_MODES, *_NEAR_ONE))}")
 
 
 def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:
@@ -59,8 +62,8 @@ class HealthLogger(pl.Callback):
     """
 
     def __init__(self, pictures: int = 128, pairs: int = 12, frames: int = 16) -> None:
-        if pictures < 2 or pairs < 1 or frames < 3:
-            raise UserError("health: pictures must be at least 2, pairs at least 1, frames at least 3")
+        for least, name, value in ((2, "pictures", pictures), (1, "pairs", pairs), (3, "frames", frames)):
+            at_least(least, f"health.{name}", value)
         self.pictures, self.pairs, self.frames = max(pictures, 2 * pairs), pairs, frames
         self._pictures: Tensor | None = None
 

@@ -16,7 +16,8 @@ from typing import Any
 import torch
 
 from data.errors import UserError, told_in_one_line
-from data.files import save
+from data.files import check_plain, save
+from data.spelling import neighbour
 from vae.model import VAE
 
 _PREFIX = "vae."
@@ -31,8 +32,9 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged, unsafe or not a checkpoint of this project.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; train one with python train.py")
+    check_plain(path)
+    if not path.exists():
+        raise UserError(f"{path}: no such checkpoint; {neighbour(path, 'train one with python train.py')}")
     try:
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
@@ -41,6 +43,8 @@ def read(path: Path) -> dict[str, Any]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
         raise
+    except zipfile.BadZipFile:
+        raise UserError(f"{path}: not a checkpoint, or a damaged one; name a .ckpt file that train.py wrote") from None
     except Exception as error:  # torch raises nearly anything on damaged or hostile bytes
         raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}); name another one") from None
     groups = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")

@@ -18,7 +18,7 @@ from vae import launch
 from vae.callbacks import monitored
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
-from vae.parser import add_options, check_plan
+from vae.parser import add_options, blaming_the_trainer, check_plan, check_seed
 from vae.precision import suitable_precision
 from vae.resuming import adopt, blaming
 from vae.runs import claim, give_back, next_version
@@ -50,11 +50,14 @@ class LoomCLI(LightningCLI):
         """`predict` is left out: that is what render.py is for."""
         return {name: skipped for name, skipped in LightningCLI.subcommands().items() if name != "predict"}
 
+    @property
+    def _given(self) -> Any:
+        return self.parser.parse_args(sys.argv[1:], defaults=False).get(self.config["subcommand"])
+
     def _parse_ckpt_path(self) -> None:
         """Takes what is not given from the checkpoint and its run, and refuses what contradicts it."""
-        command, options = self.config["subcommand"], self._options
-        given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
-        self._resumed_at = adopt(command, options, given, self._root)
+        check_seed(self._options.seed_everything)
+        self._resumed_at = adopt(self.config["subcommand"], self._options, self._given, self._root)
 
     def instantiate_classes(self) -> None:
         """The options may be those of a checkpoint."""
@@ -71,7 +74,7 @@ class LoomCLI(LightningCLI):
         launch.settle(options.trainer)
         options.trainer.precision = suitable_precision(options.trainer.precision, options.trainer.accelerator)
         if self.subcommand == "fit":
-            check_plan(options.trainer)
+            check_plan(options)
 
     def _folder(self, keeping: bool) -> Path:
         """That of the run which goes on, or a new one, claimed by the first process if anything will be kept there."""
@@ -93,6 +96,7 @@ class LoomCLI(LightningCLI):
         chosen = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
+        monitor, mode = monitored(self._options.checkpoint_metric) if fitting else ("", "")
         self.run, self.kept = self._folder(keeping), WholeCheckpointIO()
         self.logs = self._root / "logs" / self.run.parent.name / self.run.name
         if chosen.logger in (None, True):
@@ -100,7 +104,6 @@ class LoomCLI(LightningCLI):
         if not fitting:
             kwargs["enable_checkpointing"] = False
         elif keeping:
-            monitor, mode = monitored(self._options.checkpoint_metric)
             kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
             kwargs["callbacks"] = [
                 *_listed(chosen.callbacks),
@@ -109,7 +112,8 @@ class LoomCLI(LightningCLI):
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), self.kept, *launch.environment()]
         try:
-            trainer = super().instantiate_trainer(**kwargs)
+            with blaming_the_trainer(lambda: self._given.as_dict().get("trainer", {})):
+                trainer = super().instantiate_trainer(**kwargs)
         except BaseException:
             self._give_back()
             raise

@@ -1,5 +1,7 @@
 """The renderer's command line: its commands, and which options each takes."""
 
+from dataclasses import fields
+
 from jsonargparse import ArgumentParser
 
 from vae.mistakes import Telling
@@ -53,7 +55,16 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
 class Parser(Telling, ArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
-    program, manual = "render.py", "python render.py --help"
+    program, usual = "render.py", "--keyframes"
+
+    def owners(self, option: str) -> list[str]:
+        """The commands that have an option."""
+        name = option.lstrip("-")
+        return [
+            command
+            for command, (_, groups, lists) in COMMANDS.items()
+            if name in {field.name for group in groups for field in fields(group)} | {name for name, _ in lists}
+        ]
 
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:

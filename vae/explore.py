@@ -67,13 +67,13 @@ def page(sets: list[list[Frame]], cells: int = CELLS) -> bytes:
 def render_page(vae: VAE, options: Any, out: Path) -> str:
     """The `explore` command: writes the page, tells of it."""
     if out.suffix != ".html":
-        raise UserError(f"{out}: a page is kept in a file named like explore.html")
+        raise UserError(f"{out}: a page is kept in an .html file; name it like explore.html")
     check_places(out)
     if not 1 <= options.sets <= _MOST_SETS:
         raise UserError(f"sets {options.sets}: must be from 1 to {_MOST_SETS}")
     named = options.keyframes or []
     if len(named) not in (0, 4):
-        raise UserError(f"{len(named)} keyframes: a morph pad has four corners")
+        raise UserError(f"{len(named)} keyframes: a morph pad has four corners; name four")
     corners = list(torch.split(drawn(vae, options, 4 * options.sets), 4))
     if named:
         corners[0] = latents_of(named_keyframe(vae, word, options.truncation) for word in named)

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from data.errors import UserError
+from data.errors import at_least
 from data.pixels import to_uint8
 from vae.callbacks import held_out
 from vae.encoders import encode
@@ -64,8 +64,8 @@ class MorphLogger(pl.Callback):
     """
 
     def __init__(self, every_n_epochs: int = 1, frames: int = 16) -> None:
-        if every_n_epochs < 0 or frames < 3:
-            raise UserError("watch: every_n_epochs must be at least 0, frames at least 3")
+        at_least(0, "watch.every_n_epochs", every_n_epochs)
+        at_least(3, "watch.frames", frames)
         self.every_n_epochs, self.frames = every_n_epochs, frames
         self._pictures: Tensor | None = None
         self._failed = False

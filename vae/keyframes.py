@@ -15,6 +15,7 @@ from data.errors import UserError
 from data.files import check_plain, save, user_path
 from data.pictures import read
 from data.pixels import to_tensor
+from data.spelling import neighbour
 from data.uniform import check_seed
 from vae.model import VAE
 
@@ -84,7 +85,7 @@ def save_latents(path: Path, latents: Tensor) -> None:
 def check_latents(path: Path) -> None:
     """Raises `UserError` unless it is a name for a file of latents."""
     if path.suffix != ".npz":
-        raise UserError(f"{path}: latents are kept in a file named like walk.npz")
+        raise UserError(f"{path}: latents are kept in an .npz file; name it like walk.npz")
 
 
 def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
@@ -93,15 +94,17 @@ def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
         with path.open("rb") as file:
             latents = np.load(file, allow_pickle=False)["latents"]
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; --save_latents {path} writes one") from None
+        raise UserError(f"{path}: no such file; {neighbour(path, f'--save_latents {path} writes one')}") from None
     except Exception:  # numpy raises nearly anything on hostile bytes
-        raise UserError(f"{path}: not a file of latents that --save_latents wrote") from None
+        raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote") from None
     if latents.ndim != 2 or not len(latents) or latents.dtype != np.float32 or not np.isfinite(latents).all():
-        raise UserError(f"{path}: not a file of latents that --save_latents wrote")
+        raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote")
     if abs(latents).max() > _FARTHEST:
-        raise UserError(f"{path}: holds latents far beyond the prior, up to {abs(latents).max():g}; they say nothing")
+        raise UserError(f"{path}: holds latents far beyond the prior, up to {abs(latents).max():g}; save others")
     if latents.shape[1] != latent_dim:
-        raise UserError(f"{path}: holds latents of {latents.shape[1]} numbers, the model's have {latent_dim}")
+        raise UserError(
+            f"{path}: holds latents of {latents.shape[1]} numbers, not {latent_dim} as the model's; save its own"
+        )
     if not -len(latents) <= index < len(latents):
-        raise UserError(f"{path}:{index}: the file holds {len(latents)} latents, 0 to {len(latents) - 1}")
+        raise UserError(f"{path}:{index}: the file holds {len(latents)} latents; name one from 0 to {len(latents) - 1}")
     return torch.from_numpy(latents[index])

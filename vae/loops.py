@@ -28,13 +28,13 @@ def circle(keyframes: Tensor, t: Tensor) -> Tensor:
         UserError: not two keyframes, or two that lie in one line with the origin, through which many circles go.
     """
     if len(keyframes) != 2:
-        raise UserError(f"{len(keyframes)} keyframes: a great circle goes through two")
+        raise UserError(f"{len(keyframes)} keyframes: a great circle goes through two; name two")
     exact = keyframes.double()
     lengths = exact.norm(dim=1, keepdim=True)
     u, v = exact / lengths.clamp_min(1e-300)
     w = v - (u @ v) * u
     if not w.norm() > 1e-6:
-        raise UserError("these two keyframes are alike or opposite: no great circle is the one through them")
+        raise UserError("these two keyframes are alike or opposite: many great circles go through them; take others")
     return slerp(lengths.mean() * torch.stack([u, w / w.norm()]), t).to(keyframes.dtype)
 
 
@@ -56,7 +56,7 @@ def noise(latents: Tensor, t: Tensor) -> Tensor:
     """
     count = len(latents)
     if count < 4 or count % 2:
-        raise UserError(f"{count} latents: a random walk is made of 4, 6, 8 or more")
+        raise UserError(f"{count} latents: a random walk is made of 4, 6, 8 or more; draw so many with --count")
     if latents.shape[1] < 3:
         raise UserError(f"{latents.shape[1]} latent dimensions: are too few for a random walk; take three or more")
     harmonics = torch.arange(1, count // 2 + 1)

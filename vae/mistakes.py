@@ -1,9 +1,20 @@
-"""How a mistake in the words of a command is told: in one line."""
+"""How a mistake in the words of a command is told: in one line that names the option, the fault and the remedy.
 
+argparse and jsonargparse say it in terms of parsers and types; that is recognized here, for both programs.
+"""
+
+import re
 import sys
-from typing import NoReturn
+from argparse import Action
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from data.errors import say
+from data.spelling import nearest, neighbour, suggestion
+
+_IN_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
+_LONGEST = 100
 
 
 class Telling:
@@ -11,13 +22,133 @@ class Telling:
 
     Attributes:
         program: whose command line it is.
-        manual: the command that shows all options.
+        usual: the option that a word is likely to be for which follows none.
     """
 
     program: str
-    manual: str
+    usual: str
+    prog: str
+    args: list[str]
+    _actions: list[Action]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Prints the message and exits with code 2."""
-        say(f"{self.program}: {' '.join(str(message).split())} (see {self.manual})", sys.stderr)
+        """Prints one line and exits with code 2."""
+        words = " ".join(str(message).split())
+        for pattern, tell in _RULES:
+            if found := re.match(pattern, words):
+                line = tell(self, *found.groups())
+                break
+        else:
+            line = f"{words}; see {self._manual}"
+        say(f"{self.program}: {line}", sys.stderr)
         raise SystemExit(2)
+
+    def owners(self, option: str) -> list[str]:
+        """The commands that have an option; a program whose commands all have the same need not say."""
+        return []
+
+    @property
+    def _command(self) -> str:
+        return self.prog.partition(" [options] ")[2]
+
+    @property
+    def _manual(self) -> str:
+        return " ".join(f"python {self.program} {self._command} --help".split())
+
+    def _options(self) -> dict[str, Action]:
+        """All that begins with two dashes, of the commands too."""
+        found: dict[str, Action] = {}
+        for action in self._actions:
+            found |= {flag: action for flag in action.option_strings if flag.startswith("--")}
+            for command in _commands(action).values():
+                found |= command._options()
+        return {flag: action for flag, action in found.items() if not flag.endswith((".help", "+"))}
+
+    def _no_command(self) -> str:
+        known = [name for action in self._actions for name in _commands(action)]
+        word = self.args[0]
+        if word.startswith("-"):
+            return f"{word}: comes before any command; begin with {', '.join(known)}"
+        return f"{word}: no such command; {suggestion(word, known)}"
+
+    def _unknown(self, words: str) -> str:
+        option = words.split()[0].partition("=")[0]
+        if not option.startswith("-"):
+            return f"{option}: follows no option; is {self.usual} {words} meant, or a value in quotes?"
+        if option.startswith("--") and (owners := self.owners(option)):
+            return f"{option}: no option of {self._command}, but of {', '.join(owners)}; see {self._manual}"
+        return f"{option}: no such option; {suggestion(option, self._options(), f'see {self._manual}')}"
+
+    def _unknown_key(self, key: str) -> str:
+        keys = [option[2:] for option in self._options()]
+        return f"{self._config()}: {key} is no option; {suggestion(key, keys, f'see {self._manual}')}"
+
+    def _bare(self, option: str) -> str:
+        return f"{option}: has no value; write {_in_words(self._options().get(option))} after it"
+
+    def _linked(self, option: str, source: str) -> str:
+        return f"--{option}: follows --{source}; give that one"
+
+    def _group(self, name: str) -> str:
+        (first, *_) = (option for option in self._options() if option.startswith(f"--{name}."))
+        return f"--{name}: stands for many options; name one of them, as {first} VALUE"
+
+    def _value(self, key: str, value: str) -> str:
+        action = self._options().get(f"--{key}")
+        near = nearest(value, _choices(action))
+        remedy = f"no such value; did you mean {near}?" if near else f"must be {_in_words(action)}"
+        return f"--{key} {value[:_LONGEST] or repr(value)}: {remedy}"
+
+    def _config(self) -> str:
+        found = re.search(r"(?:^| )(?:-c|--config)[ =](\S+)", " ".join(self.args))
+        return found[1] if found else "--config"
+
+    def _bad_config(self, reason: str) -> str:
+        file = self._config()
+        if "does not exist" in reason:
+            written = f"python {self.program} {self._command} --print_config > {file} writes one"
+            return f"{file}: no such file; {neighbour(Path(file), written)}"
+        place = re.findall(r"line \d+, column \d+", reason)
+        at = f" ({place[-1]})" if place else ""
+        return f"{file}: no config in YAML{at}; python {self.program} {self._command} --print_config shows one"
+
+
+_RULES = (
+    (r"argument subcommand: invalid choice", Telling._no_command),
+    (r"unrecognized arguments: (.+)", Telling._unknown),
+    (r"Subcommand '\w+' does not accept option '(.+)'", Telling._unknown_key),
+    (r"argument (?:-\w/)?(--\S+): expected", Telling._bare),
+    (r'Linked "(.+)" must be given via "(.+)"', Telling._linked),
+    (r'(?:Parser key "config"|Problems parsing config|Unexpected config): ?(.*)', Telling._bad_config),
+    (r'Parser key "(.+?)": Unable to load config', Telling._group),
+    (r'Parser key "(.+?)".* (?:Got|Given) value: ?(.*)', Telling._value),
+)
+
+
+def _commands(action: Action) -> dict[str, Any]:
+    return action.choices if isinstance(action.choices, dict) else {}
+
+
+def _types(hint: Any) -> list[Any]:
+    """What a type hint allows: types and the values of literals."""
+    if hint is bool:
+        return ["true", "false"]
+    if get_origin(hint) in (None, list):
+        return [get_origin(hint) or hint]
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [one for part in get_args(hint) for one in _types(part)]
+
+
+def _choices(action: Action | None) -> list[str]:
+    return [one for one in _types(getattr(action, "_typehint", None)) if isinstance(one, str)]
+
+
+def _in_words(action: Action | None) -> str:
+    """What an option takes."""
+    allowed = _types(getattr(action, "_typehint", None) or str)
+    if float in allowed:
+        allowed = [one for one in allowed if one is not int]
+    words = [_IN_WORDS.get(one, f"a {one.__name__}") if isinstance(one, type) else str(one) for one in allowed]
+    *most, last = dict.fromkeys(words)
+    return f"{', '.join(most)} or {last}" if most else last

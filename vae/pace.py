@@ -99,7 +99,7 @@ def allotted(change: Tensor, total: int) -> list[int]:
     """
     steps = [1] * len(change)
     if total < len(steps):
-        raise UserError(f"{total} steps for {len(steps)} segments: each needs one or more")
+        raise UserError(f"{total} steps for {len(steps)} segments: each needs one or more; give more")
     amounts = change.tolist()
     crowded = [(-amount, k) for k, amount in enumerate(amounts)]
     heapify(crowded)

@@ -1,21 +1,32 @@
 """The training's command line: the options beside those of model, data and trainer, and what is refused of them all."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from jsonargparse.typing import PositiveInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
-from data.errors import UserError
+from data.errors import UserError, at_least
 from vae.callbacks import HealthLogger
 from vae.gallery import MorphLogger
 from vae.mistakes import Telling
 from vae.resuming import LINKED
 
+_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+
 
 class Parser(Telling, LightningArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
-    program, manual = "train.py", "python train.py fit --help"
+    program, usual = "train.py", "--data.source"
+
+    def parse_args(self, *words: Any, **how: Any) -> Any:
+        """A config that is not even text is told as any other that will not do."""
+        try:
+            return super().parse_args(*words, **how)
+        except UnicodeDecodeError:
+            self.error("Unexpected config: not text")
 
 
 def add_options(parser: LightningArgumentParser) -> None:
@@ -32,14 +43,21 @@ def add_options(parser: LightningArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint_every_n_steps",
-        type=PositiveInt | None,
+        type=int | None,
         default=None,
         help="how often last.ckpt is kept within an epoch; null is every two minutes",
     )
 
 
-def check_plan(trainer: Any) -> None:
-    """Raises `UserError` unless the trainer's options say where a training ends, in epochs or steps."""
+def check_plan(options: Any) -> None:
+    """Raises `UserError` unless the options of `fit` say how to train, and until when, in epochs or steps."""
+    at_least(1, "--checkpoint_every_n_steps", options.checkpoint_every_n_steps)
+    trainer = options.trainer
+    for name, least in _LEAST.items():
+        at_least(least, f"--trainer.{name}", trainer[name])
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if trainer[name] == 0:
+            raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")
     if trainer.max_time:
         raise UserError(
             "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "
@@ -50,3 +68,23 @@ def check_plan(trainer: Any) -> None:
             "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
             "name it with --trainer.max_epochs or --trainer.max_steps"
         )
+
+
+def check_seed(seed: bool | int) -> None:
+    """Raises `UserError` unless numpy can be seeded with it."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed_everything {seed}: must be from 0 to {2**32 - 1}")
+
+
+@contextmanager
+def blaming_the_trainer(look_up: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """What Lightning refuses is told by the options given to the trainer, of which it may not speak by their names."""
+    try:
+        yield
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        if isinstance(error, UserError) or not (given := look_up()):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".!")
+        named = [name for name in given if name in reason] or list(given)
+        options = " ".join(f"--trainer.{name} {given[name]}" for name in named)
+        raise UserError(f"{options}: {reason}; give another value, or leave it out") from None

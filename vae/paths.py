@@ -139,7 +139,7 @@ def _segments(keyframes: Tensor, t: Tensor, closed: bool) -> tuple[Tensor, Tenso
     """The segment that each time falls into, in float64: its ends (T, D) and the fraction (T, 1) that has passed."""
     count = len(keyframes)
     if keyframes.ndim != 2 or count < 2:
-        raise UserError(f"{count} keyframe{'s' * (count != 1)}: a path needs two or more")
+        raise UserError(f"{count} keyframe{'s' * (count != 1)}: a path needs two or more; give more")
     exact = torch.float32 if keyframes.device.type == "mps" else torch.float64  # which MPS lacks
     segment, passed = locate(t.to(exact), count if closed else count - 1)
     points = keyframes.to(exact)

@@ -11,6 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.errors import UserError, say
 from data.sources import full_source, source_name
+from data.spelling import nearest
 from vae import checkpoint
 from vae.plan import NOTED
 
@@ -68,8 +69,11 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
         if newest is None:
             raise UserError(f"{runs}: holds no last.ckpt; train first")
         options.ckpt_path = str(newest)
-    content = checkpoint.read(Path(options.ckpt_path))
-    checkpoint.build_vae(content, Path(options.ckpt_path))  # tells in one line if it will not do
+    path = Path(options.ckpt_path)
+    if not path.exists() and nearest(str(path), ["last"]):
+        raise UserError(f"--ckpt_path {path}: no such checkpoint; did you mean last?")
+    content = checkpoint.read(path)
+    checkpoint.build_vae(content, path)  # tells in one line if it will not do
     free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
     _take("model", content["hyper_parameters"], options, given, {"compile", "on_nonfinite", "skip_at_most"})
     _take("data", content.get("datamodule_hyper_parameters", {}), options, given, free)

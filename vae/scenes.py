@@ -86,8 +86,9 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
     """Refuses, before any work, what could not be done."""
     animation.check(out, options.fps)
     timeline.easing(options.easing or "linear")
-    if not 1 <= options.frames <= _MOST_FRAMES or not 0 <= options.hold <= _MOST_FRAMES:
-        raise UserError(f"frames {options.frames}, hold {options.hold}: must be from 1 and 0 to {_MOST_FRAMES}")
+    for least, name in ((1, "frames"), (0, "hold")):
+        if not least <= options[name] <= _MOST_FRAMES:
+            raise UserError(f"{name} {options[name]}: must be from {least} to {_MOST_FRAMES}")
     if options.max_size is not None and not out.suffix:
         raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
     if options.quality == "draft" and (options.max_size is not None or not out.suffix):
@@ -102,7 +103,7 @@ def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
         if len({vae.latent_dim for vae in vaes.values()}) > 1:
             raise UserError("--save_latents: these models have latents of different lengths; save those of one")
     if options.report and not options.report.endswith(".json"):
-        raise UserError(f"{options.report}: a report is kept in a file named like report.json")
+        raise UserError(f"{options.report}: a report is kept in a .json file; name it like report.json")
 
 
 def _check_memory(every: list[Take], t: list[Tensor], options: Any, out: Path) -> None:

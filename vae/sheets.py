@@ -51,7 +51,7 @@ def traverse(vae: VAE, options: Any, out: Path) -> str:
     """A row for each of the latents that say most: it alone goes from −3 to 3, the others stay at the keyframe."""
     (keyframe, *more) = choose_keyframes(vae, options, 1, 1, "a traverse is around one")
     if more:
-        raise UserError(f"{1 + len(more)} keyframes: a traverse is around one")
+        raise UserError(f"{1 + len(more)} keyframes: a traverse is around one; name one")
     _check("steps", options.steps, 2)
     _check("rows", options.rows, 1)
     check_screen(vae, options, options.steps * min(options.rows, vae.latent_dim))

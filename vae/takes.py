@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.errors import UserError
+from data.spelling import suggestion
 from vae.frames import Frame, decode, resize
 from vae.keyframes import Keyframe, latents_of, named_keyframe, seeded_keyframes
 from vae.model import VAE
@@ -69,7 +70,7 @@ def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, t
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
     if count > _MOST_KEYFRAMES:
-        raise UserError(f"{count} keyframes: {_MOST_KEYFRAMES} are the most")
+        raise UserError(f"{count} keyframes: {_MOST_KEYFRAMES} are the most; give fewer")
     if options.keyframes:
         return [named_keyframe(vae, word, options.truncation) for word in options.keyframes]
     return [Keyframe(z) for z in drawn(vae, options, (tile + 1) * count)[-count:]]
@@ -122,7 +123,7 @@ def parse_grid(words: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,4})[x×](\d{1,4})", words.strip().lower())
     columns, rows = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= columns * rows <= _MOST_TILES:
-        raise UserError(f"grid {words!r}: write columns and rows as 4x3, {_MOST_TILES} tiles at most")
+        raise UserError(f"grid {words!r}: not a grid; write columns and rows as 4x3, {_MOST_TILES} tiles at most")
     return columns, rows
 
 
@@ -130,9 +131,9 @@ def named_paths(paths: list[str]) -> list[str]:
     """The paths. Raises `UserError` unless each is known and named once."""
     for path in paths:
         if paths.count(path) > 1:
-            raise UserError(f"path {path}: is named twice")
+            raise UserError(f"path {path}: is named twice; name it once")
         if path not in PATH_NAMES:
-            raise UserError(f"path {path!r}: must be {', '.join(PATH_NAMES)}")
+            raise UserError(f"path {path!r}: no such path; {suggestion(path, PATH_NAMES)}")
     return paths
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from data.errors import UserError
+from data.errors import UserError, at_least
+from data.spelling import suggestion
 
 Easing = Callable[[Tensor], Tensor]
 
@@ -72,7 +73,7 @@ def easing(name: str) -> Easing:
         raise
     except ValueError:
         pass
-    raise UserError(f"easing {name!r}: must be {', '.join(EASINGS)} or cubic-bezier(a,b,c,d)")
+    raise UserError(f"easing {name!r}: no such curve; {suggestion(name, (*EASINGS, 'cubic-bezier(a,b,c,d)'))}")
 
 
 def times(
@@ -101,8 +102,8 @@ def times(
     ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.5])
     """
     least = 1 if closed else 2
-    if segments < 1 or frames < least:
-        raise UserError(f"{frames} frames for each of {segments} segments: needs {least} or more of 1 or more")
+    at_least(1, "segments", segments)
+    at_least(least, "frames", frames)
     return stepped([frames if closed else frames - 1] * segments, easing, closed, hold)
 
 
