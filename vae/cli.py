@@ -19,6 +19,8 @@ from data.files import check_utf8, real, remove_orphans
 from data.sources import source_name
 from vae import launch
 from vae.callbacks import HealthLogger, monitored
+from vae.comments import commented
+from vae.config import ConfigFile, recipes
 from vae.gallery import MorphLogger
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
@@ -37,6 +39,14 @@ class Parser(LightningArgumentParser):
         say(f"train.py: {' '.join(str(message).split())} (see python train.py fit --help)", sys.stderr)
         raise SystemExit(2)
 
+    def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
+        """As YAML each key is explained."""
+        text = super().dump(namespace, format=format, **options)
+        if format not in ("parser_mode", "yaml"):
+            return text
+        meanings = {action.dest: action.help for action in self._actions}
+        return commented(text, meanings | {name: group.title for name, group in (self.groups or {}).items()})
+
 
 class LoomCLI(LightningCLI):
     """A LightningCLI for `VAETraining` and `ImageData`."""
@@ -46,6 +56,12 @@ class LoomCLI(LightningCLI):
     kept: WholeCheckpointIO
     _claimed = False  # whether the run's folder was made for it
     _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Each command's parser; `--config` takes recipes too."""
+        parser: LightningArgumentParser = self.parser_class(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help=f"a YAML file, or one of {', '.join(recipes())}")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
