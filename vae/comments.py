@@ -12,15 +12,15 @@ _DEFAULT = re.compile(r"\s+Defaults?: [^.]*(\.\S+)?\.?$")  # Lightning's; the va
 
 
 def commented(text: str, meanings: Mapping[str, str | None]) -> str:
-    """YAML with comments, and otherwise unchanged.
+    r"""YAML with comments, and otherwise unchanged.
 
     Args:
         text: YAML without comments between its keys.
         meanings: what to say of a key, by its dotted path; of others nothing is said.
 
-    >>> print(commented("model:\\n  beta: 10.0\\n", {"model.beta": "weight of the :math:`KL` term. Default: 1."}), end="")
+    >>> print(commented("model:\n  beta: 10.0", {"model.beta": "weight of ``KL``. Default: 1."}))
     model:
-      # weight of the KL term
+      # weight of KL
       beta: 10.0
     """
     lines = text.splitlines(keepends=True)

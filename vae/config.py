@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from data.errors import UserError
 
@@ -37,4 +37,4 @@ class ConfigFile(ActionConfigFile):
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
         """Adds what the file says to the options."""
-        super().__call__(parser, cfg, found(values), option_string)
+        super().__call__(parser, cfg, found(values), option_string)  # type: ignore[no-untyped-call]
