@@ -16,6 +16,7 @@ from data.files import check_utf8, real, remove_orphans
 from data.sources import source_name
 from vae import launch
 from vae.callbacks import monitored
+from vae.config import ConfigFile, recipes
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
 from vae.parser import add_options, blaming_the_trainer, check_plan, check_seed
@@ -32,6 +33,12 @@ class LoomCLI(LightningCLI):
     kept: WholeCheckpointIO
     _claimed = False  # whether the run's folder was made for it
     _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Each command's parser; `--config` takes recipes too."""
+        parser: LightningArgumentParser = self.parser_class(**kwargs)
+        parser.add_argument("-c", "--config", action=ConfigFile, help=f"a YAML file, or one of {', '.join(recipes())}")
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Those of `vae.parser`."""

@@ -18,37 +18,12 @@ from vae.frames import Frame
 from vae.logs import Logs
 from vae.model import VAE
 from vae.paths import BETWEEN_TWO, slerp
-from vae.smoothness import Smoothness
 from vae.timeline import times
 
 _log = logging.getLogger(__name__)
 _SAMPLES, _RECONSTRUCTIONS = 32, 8
 _SMALLEST_TILE = 64  # pixels; smaller pictures are enlarged for the eye
 _FPS = 12
-
-
-def _layout() -> dict[str, dict[str, list[object]]]:
-    """TensorBoard's custom scalars: what belongs together on one chart."""
-
-    def chart(*tags: str) -> list[object]:
-        return ["Multiline", list(tags)]
-
-    both = [(term, f"train/{term}", f"val/{term}") for term in ("elbo", "reconstruction", "kl", "bits_per_dim")]
-    return {
-        "ELBO": {term: chart(train, val) for term, train, val in both},
-        "Smoothness": {
-            name: chart(*(f"smoothness/{name}/{path}" for path in BETWEEN_TWO)) for name in Smoothness._fields
-        },
-        "Latents": {
-            "active units": chart("train/active_units", "val/active_units"),
-            "aggregate posterior": chart("latent/aggregate_mean", "latent/aggregate_variance"),
-            "beta": chart("train/beta"),
-        },
-        "Over the data's": {
-            "sharpness": chart("reconstruction/sharpness", "samples/sharpness"),
-            "saturation": chart("samples/saturation"),
-        },
-    }
 
 
 class MorphLogger(pl.Callback):
@@ -90,8 +65,6 @@ class MorphLogger(pl.Callback):
         if self._pictures is None:
             self._pictures = held_out(trainer, _RECONSTRUCTIONS)
             self._pictures = self._pictures[torch.arange(_RECONSTRUCTIONS) % len(self._pictures)]
-            for logger in _tensorboards(trainer):
-                logger.experiment.add_custom_scalars(_layout())
         pictures = self._pictures.to(pl_module.device)
         mu = vae.encode(pictures)[0]
         prior = vae.awake(torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu))

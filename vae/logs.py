@@ -13,12 +13,14 @@ from typing import Any
 
 from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore[attr-defined]
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 
 from data.errors import PlaceError
 from data.files import writing
+from vae import dashboard
 from vae.runs import number
 
 
@@ -119,6 +121,7 @@ class Logs(TensorBoardLogger):
         names = folder.parent.name, folder.name if version is None else version
         super().__init__(folder.parent.parent, *names, default_hp_metric=False)
         self._purge_step, self._events = purge_step, EventFile(folder)
+        self._new = not any(folder.glob("events.out.tfevents.*"))
 
     @property
     def fault(self) -> PlaceError | None:
@@ -137,6 +140,23 @@ class Logs(TensorBoardLogger):
         if self._experiment is None:
             self._experiment = _SummaryWriter(self._events, self._purge_step)
         return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, params: Any, metrics: Any = None, step: int | None = None) -> None:
+        """How TensorBoard is to arrange the run; what goes on with earlier logs has told it."""
+        if self._new:
+            self._add(dashboard.layout(), *dashboard.session_start(dict(params)))
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """An end is told of a training that is done; one that was interrupted may go on."""
+        super().finalize(status)
+        if status == "success":
+            self._add(dashboard.session_end())
+
+    def _add(self, *summaries: Any) -> None:
+        for summary in summaries:
+            self._events.add_event(Event(wall_time=time.time(), summary=summary))
 
     def save(self) -> None:
         """All is written already; the hyperparameters are in the run's config.yaml."""

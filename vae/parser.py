@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from data.errors import UserError, at_least
 from vae.callbacks import HealthLogger
+from vae.comments import commented
 from vae.gallery import MorphLogger
 from vae.mistakes import Telling
 from vae.resuming import LINKED
@@ -27,6 +28,14 @@ class Parser(Telling, LightningArgumentParser):
             return super().parse_args(*words, **how)
         except UnicodeDecodeError:
             self.error("Unexpected config: not text")
+
+    def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
+        """As YAML each key is explained."""
+        text = super().dump(namespace, format=format, **options)
+        if format not in ("parser_mode", "yaml"):
+            return text
+        meanings = {action.dest: action.help for action in self._actions}
+        return commented(text, meanings | {name: group.title for name, group in (self.groups or {}).items()})
 
 
 def add_options(parser: LightningArgumentParser) -> None:

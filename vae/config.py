@@ -1,0 +1,40 @@
+"""Recipes: configurations that come along, which `--config` takes by name."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+
+from data.errors import UserError
+
+_RECIPES = Path(__file__).with_name("recipes")
+
+
+def recipes() -> list[str]:
+    """The names of the recipes."""
+    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+
+
+def found(config: str) -> str:
+    """The file that `--config` means: one that is there, else the recipe of that name.
+
+    Args:
+        config: a path, a name, or YAML itself, which is returned as it is.
+
+    Raises:
+        UserError: a bare name, and neither.
+    """
+    if Path(config).is_file() or not re.fullmatch(r"[\w-]+", config):
+        return config
+    if config in recipes():
+        return str(_RECIPES / f"{config}.yaml")
+    raise UserError(f"--config {config}: neither a file nor a recipe; take one of {', '.join(recipes())}")
+
+
+class ConfigFile(ActionConfigFile):
+    """The option `--config`, which takes recipes too."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Adds what the file says to the options."""
+        super().__call__(parser, cfg, found(values), option_string)  # type: ignore[no-untyped-call]
