@@ -207,7 +207,6 @@ def main(logs: str, out: str) -> None:
     with served(Path(logs), 1) as url, chromium() as browser:
         page = opened(browser, url, "images", width=1100, height=1015)
         page.locator("tf-image-loader", has_text="morph/").last.wait_for()
-        page.wait_for_function("() => performance.getEntriesByType('resource').length > 0")
         page.wait_for_load_state("networkidle")
         board = page.locator("tf-image-dashboard .center").first
         whole = Image.open(io.BytesIO(board.screenshot())).convert("RGB")
