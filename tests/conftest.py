@@ -172,6 +172,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(root, root / "pictures", root / "cache", output.getvalue(), errors.getvalue())
 
 
+@contextlib.contextmanager
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as opened:
+        yield opened
+
+
 @pytest.fixture
 def one_line_error(capsys: pytest.CaptureFixture[str]):
     """Runs a command that must end with that exit code and one line on standard error; returns that line."""

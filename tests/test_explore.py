@@ -4,7 +4,6 @@ import base64
 import io
 import json
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -50,16 +49,6 @@ def test_the_page_needs_nothing_else_and_holds_the_pictures(page: Path, run: Run
     with torch.inference_mode():
         expected = ((vae.decode(seeded_keyframes(0, 1, 4)) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
     assert np.abs(corner - expected).mean() < 8
-
-
-@pytest.fixture(scope="module")
-def browser():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 class Pad:

@@ -7,7 +7,6 @@ from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-de
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch.utils.tensorboard.summary import custom_scalars
 
-from vae.paths import BETWEEN_TWO
 from vae.smoothness import Smoothness
 
 _api: Any = api_pb2  # protobuf makes their names as they are loaded
@@ -20,8 +19,9 @@ _COMPARED = {  # what is worth a column
     ),
     **dict.fromkeys(("moments", "anchor_share", "palette", "prune", "critic", "cycle", "lr"), _NUMBER),
 }
-_SMOOTHNESS = {name: [f"smoothness/{name}/{path}" for path in BETWEEN_TWO] for name in Smoothness._fields}
-_METRICS = ["val/elbo", *(tag for tags in _SMOOTHNESS.values() for tag in tags)]
+_SHOWN_FIRST = ("source", "latent_dim", "width", "beta", "palette")
+_PATHS = ("slerp", "linear")  # five metrics are shown at first
+_METRICS = ["val/elbo", *(f"smoothness/{name}/{path}" for path in _PATHS for name in Smoothness._fields)]
 
 
 def layout() -> Any:
@@ -35,7 +35,7 @@ def layout() -> Any:
             "sharpness over the pictures'": ["reconstruction/sharpness", "samples/sharpness"],
             "saturation over the pictures'": ["samples/saturation"],
         },
-        "Smoothness": _SMOOTHNESS,
+        "Smoothness": {name: [f"smoothness/{name}/{path}" for path in _PATHS] for name in Smoothness._fields},
     }
     return custom_scalars(  # type: ignore[no-untyped-call]
         {group: {chart: ["Multiline", tags] for chart, tags in charts.items()} for group, charts in groups.items()}
@@ -49,7 +49,9 @@ def session_start(hyperparameters: dict[str, Any]) -> list[Any]:
         hyperparameters: by name; those that are not worth a column are left out.
     """
     experiment = _api.Experiment(
-        hparam_infos=[_api.HParamInfo(name=name, type=kind) for name, kind in _COMPARED.items()],
+        hparam_infos=[
+            _api.HParamInfo(name=name, type=kind, differs=name in _SHOWN_FIRST) for name, kind in _COMPARED.items()
+        ],
         metric_infos=[_api.MetricInfo(name=_api.MetricName(tag=tag)) for tag in _METRICS],
     )
     start = _parts.SessionStartInfo(start_time_secs=time.time())
