@@ -24,6 +24,7 @@ from data.files import real, user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
 from vae.explore import render_page
+from vae.export import export
 from vae.lines_scores import score_paths, table
 from vae.scenes import render_animation
 from vae.sheets import SHEETS
@@ -42,6 +43,15 @@ def score_lines(options: Any) -> None:
     say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
     say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {path}")
+
+
+def export_model(options: Any) -> None:
+    """The `export` command: files for other programs."""
+    (source,) = choose_checkpoints(options.checkpoint)
+    say(f"export: {source}")
+    out = user_path(options.out or "renders/decoder.onnx")
+    for path in export(checkpoint.load_vae(source), out, options.encoder):
+        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
@@ -100,6 +110,8 @@ def main(args: Sequence[str] | None = None) -> None:
             parsed = parser.parse_args(plan)
             if parsed.subcommand == "lines":
                 return score_lines(parsed.lines)
+            if parsed.subcommand == "export":
+                return export_model(parsed.export)
             out = run(parsed.subcommand, parsed[parsed.subcommand])
         opened = out if words else out.parent
         say(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")

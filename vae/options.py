@@ -172,6 +172,17 @@ class Explore:
 
 
 @dataclass(frozen=True)
+class Export:
+    """A model for other programs.
+
+    Args:
+        out: .onnx for the decoder, .safetensors for all weights; null is renders/decoder.onnx.
+    """
+
+    out: str | None = None
+
+
+@dataclass(frozen=True)
 class Lines:
     """What the benchmark needs.
 
