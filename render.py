@@ -26,8 +26,10 @@ from vae.commands import build_parser
 from vae.explore import render_page
 from vae.export import export
 from vae.lines_scores import score_paths, table
+from vae.onnx_generator import OnnxGenerator
 from vae.scenes import render_animation
 from vae.sheets import SHEETS
+from vae.takes import side
 
 _SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "patterns.ckpt"
 _LARGEST = 4096
@@ -71,9 +73,14 @@ def run(command: str, options: Any) -> Path:
     options.checkpoint = [str(source) for source in sources]
     if getattr(options, "size", None) is not None and not 16 <= options.size <= _LARGEST:
         raise UserError(f"size {options.size}: must be from 16 to {_LARGEST}")
-    vaes = {_short(source, sources): checkpoint.load_vae(source) for source in sources}
+    generators = [user_path(options.generator)] if getattr(options, "generator", None) else []
+    every = [*sources, *generators]
+    vaes = {_short(source, every): checkpoint.load_vae(source) for source in sources}
     first = next(iter(vaes.values()))
-    say(f"{command}: rendering from {', '.join(map(str, sources))}")
+    models = vaes | {_short(path, every): OnnxGenerator(path) for path in generators}
+    if len(models) > 1:
+        options.size = max(side(model, options) for model in models.values())
+    say(f"{command}: rendering from {', '.join(map(str, every))}")
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
     out = user_path(options.out or f"renders/{command}.{kind}")
     if kind == "html":
@@ -82,7 +89,7 @@ def run(command: str, options: Any) -> Path:
         animation.check_still(out)
         say(f"{out}: {SHEETS[command](first, options, out)}")
     else:
-        render_animation(command, vaes, options, out)
+        render_animation(command, models, options, out)
     return out
 
 

@@ -6,7 +6,21 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser
 
 from data.errors import say
-from vae.options import Explore, Export, Keys, Lines, Loop, Motion, Samples, Screen, Source, Strip, Tiles, Traverse
+from vae.options import (
+    Explore,
+    Export,
+    Keys,
+    Lines,
+    Loop,
+    Motion,
+    Rival,
+    Samples,
+    Screen,
+    Source,
+    Strip,
+    Tiles,
+    Traverse,
+)
 
 _KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
 _PATHS = ("paths", "which paths, in any order: linear slerp spline route")
@@ -28,8 +42,8 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
         (_KEYFRAMES,),
     ),
     "compare": (
-        "Paths, or checkpoints, in step: labelled, with their speed and sharpness below and a table of their numbers.",
-        (Keys, Screen, Motion),
+        "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
+        (Keys, Screen, Motion, Rival),
         (_KEYFRAMES, _PATHS, _CHECKPOINTS),
     ),
     "strip": (
