@@ -229,6 +229,8 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
     "unknown operation": (linear(weights(), kind="Steal", domain="elsewhere"), "Steal"),
     "latents of any length": (linear(weights(), latents={"z": (TensorProto.FLOAT, ["N", "D"])}), "how many numbers"),
     "whole numbers": (same(["N", 4], TensorProto.INT64), "int64"),
+    "a number": (same([]), "not latents"),
+    "numbers without end": (same(["N", 2**40]), "too many"),
     "pictures in": (same(["N", 3, 16, 16]), "latents"),
     "no pictures": (same(["N", 4]), "not square pictures"),
     "not finite": (linear(weights(float("nan"))), "not finite"),

@@ -1,9 +1,11 @@
 """What draws: a VAE, or any other model whose latents are drawn from Normal(0, I)."""
 
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor
+
+from vae.model import VAE
 
 
 class Generator(Protocol):
@@ -28,3 +30,8 @@ class Generator(Protocol):
 
     def awake(self, values: Tensor) -> Tensor:
         """(…, D) with 0 for latents that say nothing."""
+
+
+def has_encoder(model: Generator) -> TypeGuard[VAE]:
+    """Whether it finds the latents of pictures too, as a VAE does."""
+    return hasattr(model, "encode")

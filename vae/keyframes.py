@@ -16,8 +16,7 @@ from data.files import check_plain, save, user_path
 from data.pictures import read
 from data.pixels import to_tensor
 from data.uniform import check_seed
-from vae.generator import Generator
-from vae.model import VAE
+from vae.generator import Generator, has_encoder
 
 _FARTHEST = 1000
 
@@ -62,7 +61,7 @@ def named_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyfra
         return Keyframe(vae.awake(truncation * seeded_keyframes(int(word), 1, vae.latent_dim))[0])
     if match := re.fullmatch(r"(.+\.npz)(?::(-?\d{1,9}))?", word):
         return Keyframe(vae.awake(_read_latent(user_path(match[1]), int(match[2] or 0), vae.latent_dim)))
-    if not isinstance(vae, VAE):
+    if not has_encoder(vae):
         raise UserError(f"{word}: a generator without an encoder finds no picture's latent; name seeds")
     with warnings.catch_warnings(action="ignore"):  # of what is odd in a file that can be read
         pixels = torch.from_numpy(read(user_path(word), vae.image_size, vae.channels))

@@ -24,6 +24,7 @@ _RANGES = {"[-1, 1]": (-1.0, 1.0), "[0, 1]": (0.0, 1.0), "[0, 255]": (0.0, 255.0
 _FLOATS = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(double)": np.float64}
 _PROBES = 16
 _LARGEST = 1024
+_MOST_NUMBERS = 2**20  # that go in at once
 _ROUNDING = 0.01  # of the range
 
 
@@ -39,24 +40,28 @@ class OnnxGenerator:
 
     def __init__(self, path: Path) -> None:
         self._path, self.device = path, torch.device("cpu")
+        self._drawn: tuple[int, ...] = ()  # the shape of a picture, once it is known
         self._session = _session(path)
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if len(inputs) != 1 or len(outputs) != 1:
             raise self._refusal(f"has {len(inputs)} inputs and {len(outputs)} outputs, a generator one of each")
         (self._input,) = inputs
-        batch, *latent = self._input.shape
-        if self._input.type not in _FLOATS or len(latent) not in (1, 3) or latent[1:] not in ([], [1, 1]):
-            raise self._refusal(f"takes {self._input.type} of {self._input.shape}, not latents (N, D) or (N, D, 1, 1)")
-        if not isinstance(latent[0], int) or latent[0] < 1:
+        shape = self._input.shape
+        if self._input.type not in _FLOATS or len(shape) not in (2, 4) or shape[2:] not in ([], [1, 1]):
+            raise self._refusal(f"takes {self._input.type} of {shape}, not latents (N, D) or (N, D, 1, 1)")
+        batch, *self._latent = shape
+        if not isinstance(self._latent[0], int):
             raise self._refusal("does not say how many numbers a latent has; export it with only the batch left free")
-        self.latent_dim, self._latent, self._batch = latent[0], latent, batch if isinstance(batch, int) else None
+        self.latent_dim, self._batch = self._latent[0], batch if isinstance(batch, int) else None
+        if not 1 <= self.latent_dim * (self._batch or 1) <= _MOST_NUMBERS:
+            raise self._refusal(f"takes latents {shape}, of which there are too many numbers or none")
         self._look()
 
     def _look(self) -> None:
         """Finds out how pictures are laid out, from some."""
         z = seeded_keyframes(0, _PROBES, self.latent_dim)
         drawn = self._draw(z)
-        shape = drawn.shape[1:]
+        self._drawn = shape = drawn.shape[1:]
         self._last = len(shape) == 3 and shape[0] not in (1, 3)
         channels, height, width = np.roll(shape, 1) if self._last else shape if len(shape) == 3 else (0, 0, 0)
         if channels not in (1, 3) or height != width:
@@ -85,15 +90,20 @@ class OnnxGenerator:
             drawn = np.concatenate([self._run(given[at : at + step], step) for at in range(0, len(given), step)])
         except Exception as error:  # whatever a network's operations say to sizes that do not fit
             raise self._refusal(f"cannot be run ({_short(error)})") from None
-        if len(drawn) != len(z) or not np.isfinite(drawn).all():
-            raise self._refusal(f"draws what is not finite, or not {len(z)} pictures of {len(z)} latents")
+        if drawn.shape != (len(z), *(self._drawn or drawn.shape[1:])):
+            raise self._refusal(
+                f"draws {drawn.shape} of {len(z)} latents; their pictures must be as many and alike in size"
+            )
+        if not np.isfinite(drawn).all():
+            raise self._refusal("draws what is not finite; choose another one, or export it in float32")
         return drawn
 
     def _run(self, some: NDArray[Any], step: int) -> NDArray[np.float32]:
         """Pictures of at most as many latents as fit; where N is fixed, the last one fills the places left over."""
         padded = np.concatenate([some, np.repeat(some[-1:], step - len(some), axis=0)])
         (drawn,) = self._session.run(None, {self._input.name: padded})
-        return np.asarray(drawn, np.float32)[: len(some)]
+        with np.errstate(over="ignore"):  # which makes infinities
+            return np.asarray(drawn, np.float32)[: len(some)]
 
     def decode(self, z: Tensor) -> Tensor:
         """(N, D) → (N, C, H, W) in [-1, 1]. Raises `UserError` if a picture is not finite."""

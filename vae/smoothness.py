@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from vae.generator import Generator
+from vae.generator import Generator, has_encoder
 from vae.model import VAE
 
 _BATCH = 64
@@ -58,7 +58,7 @@ def smoothness(vae: Generator, paths: Tensor, pictures: Tensor) -> Smoothness:
     x = x.reshape(count, frames, *x.shape[1:])
 
     unknown = x.new_tensor(math.nan)
-    cycle, off_manifold = _familiarity(vae, paths, x, pictures) if isinstance(vae, VAE) else (unknown, unknown)
+    cycle, off_manifold = _familiarity(vae, paths, x, pictures) if has_encoder(vae) else (unknown, unknown)
 
     mix = torch.linspace(0, 1, frames, device=x.device)
     start, end = gradient_energy(pictures).unbind(1)

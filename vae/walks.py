@@ -9,8 +9,7 @@ from torch import Tensor
 
 from data.errors import UserError
 from vae import loops
-from vae.generator import Generator
-from vae.model import VAE
+from vae.generator import Generator, has_encoder
 from vae.paths import PATHS
 from vae.route import find_route
 from vae.visible import changes
@@ -37,7 +36,7 @@ class Walk(NamedTuple):
 
 def check_path(path: str, vae: Generator) -> None:
     """Raises `UserError` if a route is asked of a generator without an encoder."""
-    if path == "route" and not isinstance(vae, VAE):
+    if path == "route" and not has_encoder(vae):
         raise UserError("path route: asks an encoder, which a generator lacks; name other --paths")
 
 
@@ -51,7 +50,7 @@ def walk_along(
     """
     segments = len(keyframes) - (not closed)
     check_path(path, vae)
-    if path == "route" and isinstance(vae, VAE):
+    if path == "route" and has_encoder(vae):
         route = find_route(vae, keyframes, closed, watch)
         return Walk(lambda t: vae.awake(route(t)), segments, closed, route.bends.flatten(1).any(1))
     return Walk(partial(_along, PATHS[path], keyframes, closed), segments, closed)
