@@ -24,9 +24,12 @@ from data.files import real, user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
 from vae.explore import render_page
+from vae.export import export
 from vae.lines_scores import score_paths, table
+from vae.onnx_generator import OnnxGenerator
 from vae.scenes import render_animation
 from vae.sheets import SHEETS
+from vae.takes import side
 
 _SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "patterns.ckpt"
 _LARGEST = 4096
@@ -41,6 +44,15 @@ def score_lines(options: Any) -> None:
     say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
     say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {path}")
+
+
+def export_model(options: Any) -> None:
+    """The `export` command: files for other programs."""
+    (source,) = choose_checkpoints(options.checkpoint)
+    say(f"export: {source}")
+    out = user_path(options.out or "renders/decoder.onnx")
+    for path in export(checkpoint.load_vae(source), out, options.encoder):
+        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
@@ -60,9 +72,14 @@ def run(command: str, options: Any) -> Path:
     options.checkpoint = [str(source) for source in sources]
     if getattr(options, "size", None) is not None and not 16 <= options.size <= _LARGEST:
         raise UserError(f"size {options.size}: must be from 16 to {_LARGEST}")
-    vaes = {_short(source, sources): checkpoint.load_vae(source) for source in sources}
+    generators = [user_path(options.generator)] if getattr(options, "generator", None) else []
+    every = [*sources, *generators]
+    vaes = {_short(source, every): checkpoint.load_vae(source) for source in sources}
     first = next(iter(vaes.values()))
-    say(f"{command}: rendering from {', '.join(map(str, sources))}")
+    models = vaes | {_short(path, every): OnnxGenerator(path) for path in generators}
+    if len(models) > 1:
+        options.size = max(side(model, options) for model in models.values())
+    say(f"{command}: rendering from {', '.join(map(str, every))}")
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
     out = user_path(options.out or f"renders/{command}.{kind}")
     if kind == "html":
@@ -71,7 +88,7 @@ def run(command: str, options: Any) -> Path:
         animation.check_still(out)
         say(f"{out}: {SHEETS[command](first, options, out)}")
     else:
-        render_animation(command, vaes, options, out)
+        render_animation(command, models, options, out)
     return out
 
 
@@ -99,6 +116,8 @@ def main(args: Sequence[str] | None = None) -> None:
             parsed = parser.parse_args(plan)
             if parsed.subcommand == "lines":
                 return score_lines(parsed.lines)
+            if parsed.subcommand == "export":
+                return export_model(parsed.export)
             out = run(parsed.subcommand, parsed[parsed.subcommand])
         opened = out if words else out.parent
         say(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")

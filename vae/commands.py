@@ -1,18 +1,36 @@
 """The renderer's command line: its commands, and which options each takes."""
 
 from dataclasses import fields
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from vae.mistakes import Telling
-from vae.options import Explore, Keys, Lines, Loop, Motion, Samples, Screen, Source, Strip, Tiles, Traverse
+from vae.options import (
+    Explore,
+    Export,
+    Keys,
+    Lines,
+    Loop,
+    Motion,
+    Rival,
+    Samples,
+    Screen,
+    Source,
+    Strip,
+    Tiles,
+    Traverse,
+)
 
 _KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
 _PATHS = ("paths", "which paths, in any order: linear slerp spline route")
 _CHECKPOINTS = ("checkpoint", "one .ckpt file or several, whose walks from the same seeds are shown in step")
+_ENCODER = ("encoder", "write the encoder too, as encoder.onnx beside decoder.onnx")
+_WORDS: dict[str, Any] = {"nargs": "+", "type": str, "default": None}
+_FLAG = {"action": "store_true"}
 _WALKED = (Source, Keys, Screen, Motion, Tiles)
 
-# command: its help, its groups of options, its options that take several words
+# command: its help, its groups of options, its options that take several words or, being flags, none
 COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] = {
     "linear": ("Straight lines through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
     "slerp": ("Great circles through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
@@ -24,8 +42,8 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
         (_KEYFRAMES,),
     ),
     "compare": (
-        "Paths, or checkpoints, in step: labelled, with their speed and sharpness below and a table of their numbers.",
-        (Keys, Screen, Motion),
+        "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
+        (Keys, Screen, Motion, Rival),
         (_KEYFRAMES, _PATHS, _CHECKPOINTS),
     ),
     "strip": (
@@ -44,6 +62,7 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
         (Source, Explore),
         (_KEYFRAMES,),
     ),
+    "export": ("The model for other programs, as ONNX or safetensors.", (Source, Export), (_ENCODER,)),
     "lines": (
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
         (Lines,),
@@ -78,6 +97,7 @@ def build_parser(description: str | None, chosen: str | None = None) -> Parser:
         for group in groups:
             command.add_class_arguments(group)
         for option, meaning in lists:
-            command.add_argument(f"--{option}", nargs="+", type=str, default=None, help=meaning)
+            kind = _FLAG if option == _ENCODER[0] else _WORDS
+            command.add_argument(f"--{option}", **kind, help=meaning)
         commands.add_subcommand(name, command, help=purpose)
     return parser

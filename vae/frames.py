@@ -12,14 +12,14 @@ from PIL import Image
 from torch import Tensor
 
 from data.pixels import to_uint8
-from vae.model import VAE
+from vae.generator import Generator
 
 Frame = NDArray[np.uint8]
 Item = TypeVar("Item")
 _BATCH = 32
 
 
-def decode(vae: VAE, z: Tensor, dtype: torch.dtype = torch.float32) -> Iterator[Frame]:
+def decode(vae: Generator, z: Tensor, dtype: torch.dtype = torch.float32) -> Iterator[Frame]:
     """Streams the pictures of latents; the next batch is decoded in a thread while frames of this one are being used.
 
     Every batch has the same shape, the last one padded, so that a frame's pixels depend on its latent alone and not
@@ -36,11 +36,10 @@ def decode(vae: VAE, z: Tensor, dtype: torch.dtype = torch.float32) -> Iterator[
     return chain.from_iterable(ahead(_batches(vae, z, dtype)))
 
 
-def _batches(vae: VAE, z: Tensor, dtype: torch.dtype) -> Iterator[Frame]:
-    device = next(vae.parameters()).device
-    for batch in torch.split(z.to(device), _BATCH) if len(z) else ():
+def _batches(vae: Generator, z: Tensor, dtype: torch.dtype) -> Iterator[Frame]:
+    for batch in torch.split(z.to(vae.device), _BATCH) if len(z) else ():
         padded = torch.cat([batch, batch[-1:].expand(_BATCH - len(batch), -1)])
-        autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+        autocast = torch.autocast(vae.device.type, dtype, enabled=dtype != torch.float32)
         with torch.inference_mode(), autocast:
             pixels = to_uint8(vae.decode(padded))[: len(batch)]
         yield pixels.expand(-1, -1, -1, 3).cpu().numpy()

@@ -17,7 +17,7 @@ from data.pictures import read
 from data.pixels import to_tensor
 from data.spelling import neighbour
 from data.uniform import check_seed
-from vae.model import VAE
+from vae.generator import Generator, has_encoder
 
 _FARTHEST = 1000
 
@@ -45,7 +45,7 @@ def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
     return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
 
 
-def named_keyframe(vae: VAE, word: str, truncation: float = 1.0) -> Keyframe:
+def named_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyframe:
     """A keyframe: an integer is a seed, `walk.npz:3` the fourth latent of a file, anything else a picture to encode.
 
     Args:
@@ -62,6 +62,8 @@ def named_keyframe(vae: VAE, word: str, truncation: float = 1.0) -> Keyframe:
         return Keyframe(vae.awake(truncation * seeded_keyframes(int(word), 1, vae.latent_dim))[0])
     if match := re.fullmatch(r"(.+\.npz)(?::(-?\d{1,9}))?", word):
         return Keyframe(vae.awake(_read_latent(user_path(match[1]), int(match[2] or 0), vae.latent_dim)))
+    if not has_encoder(vae):
+        raise UserError(f"{word}: a generator without an encoder finds no picture's latent; name seeds")
     with warnings.catch_warnings(action="ignore"):  # of what is odd in a file that can be read
         pixels = torch.from_numpy(read(user_path(word), vae.image_size, vae.channels))
     picture = to_tensor(pixels[None])

@@ -60,6 +60,11 @@ class VAE(nn.Module):
         self.likelihood = build_likelihood(likelihood, sigma)
 
     @property
+    def device(self) -> torch.device:
+        """Where its weights are."""
+        return next(self.parameters()).device
+
+    @property
     def dims(self) -> int:
         """C · H · W."""
         return self.channels * self.image_size**2
@@ -129,8 +134,7 @@ class VAE(nn.Module):
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""
-        device = next(self.parameters()).device
-        return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=device))
+        return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=self.device))
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Elbo, Tensor, Tensor]:
         """The ELBO of each image with one posterior sample, and the posterior it came from.

@@ -172,6 +172,29 @@ class Explore:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """What else draws.
+
+    Args:
+        generator: an ONNX file of any network that draws pictures of latents, a GAN's for example; it walks the same
+            paths, from the same seeds.
+    """
+
+    generator: str | None = None
+
+
+@dataclass(frozen=True)
+class Export:
+    """A model for other programs.
+
+    Args:
+        out: .onnx for the decoder, .safetensors for all weights; null is renders/decoder.onnx.
+    """
+
+    out: str | None = None
+
+
+@dataclass(frozen=True)
 class Lines:
     """What the benchmark needs.
 

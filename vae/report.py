@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from data.pixels import to_uint8
-from vae.model import VAE
+from vae.generator import Generator
 from vae.pace import evenly_changing
 from vae.route import APART
 from vae.smoothness import decode, smoothness
@@ -21,6 +21,8 @@ _FRAMES = 16
 
 class Report(NamedTuple):
     """Numbers of one walk, means over its segments of 16 frames each; segments between like keyframes do not count.
+
+    A number is nan where there is nothing to measure; the first two are for a model without an encoder.
 
     Attributes:
         cycle: see `vae.smoothness.Smoothness`; like the next three.
@@ -40,7 +42,7 @@ class Report(NamedTuple):
 
 
 @torch.no_grad()
-def report(vae: VAE, walk: Walk, pace: str, pictures: Tensor | None = None) -> Report:
+def report(vae: Generator, walk: Walk, pace: str, pictures: Tensor | None = None) -> Report:
     """Measures a walk at the times of the pace, without easing.
 
     Args:
@@ -81,7 +83,7 @@ class Seam(NamedTuple):
 
 
 @torch.no_grad()
-def seam(vae: VAE, walk: Walk, t: Tensor) -> Seam:
+def seam(vae: Generator, walk: Walk, t: Tensor) -> Seam:
     """Looks at the frames of a closed walk at times t (T,)."""
     z = walk.at(torch.unique_consecutive(t))
     steps = changes(vae, torch.cat([z, z[:1]]))
@@ -93,6 +95,7 @@ def seam(vae: VAE, walk: Walk, t: Tensor) -> Seam:
 
 def table(reports: dict[str, Report]) -> str:
     """The numbers as text, a row for each walk."""
-    rows = [("path", *Report._fields), *((name, *(f"{n:.3f}" for n in found)) for name, found in reports.items())]
+    rows: list[tuple[str, ...]] = [("path", *Report._fields)]
+    rows += [(name, *("–" if math.isnan(n) else f"{n:.3f}" for n in found)) for name, found in reports.items()]
     widest = max(len(row[0]) for row in rows)
     return "\n".join(f"{row[0]:<{widest}}" + "".join(f" {cell:>13}" for cell in row[1:]) for row in rows)

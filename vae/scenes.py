@@ -1,6 +1,6 @@
 """Animations: walks, shown one by one, in tiles or side by side in comparison."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from data.files import check_places, real, save, user_path
 from vae import animation, captions, findings, plot, sizes, timeline
 from vae.encoders import STREAMED
 from vae.frames import Frame
+from vae.generator import Generator
 from vae.keyframes import check_latents, save_latents
-from vae.model import VAE
 from vae.pace import in_step
 from vae.smoothness import decode as decode_all
 from vae.smoothness import gradient_energy
@@ -82,7 +82,7 @@ def _curves(take: Take, t: Tensor) -> plot.Curves:
     return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(pictures)))
 
 
-def _check(vaes: dict[str, VAE], options: Any, out: Path) -> None:
+def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
     """Refuses, before any work, what could not be done."""
     animation.check(out, options.fps)
     timeline.easing(options.easing or "linear")
@@ -117,7 +117,7 @@ def _check_memory(every: list[Take], t: list[Tensor], options: Any, out: Path) -
         )
 
 
-def render_animation(command: str, vaes: dict[str, VAE], options: Any, out: Path) -> None:
+def render_animation(command: str, vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
     """Writes the animation of a command, and what else the options ask for; says what was found."""
     limit = None if options.max_size is None else sizes.parse_size(options.max_size)
     _check(vaes, options, out)

@@ -4,11 +4,13 @@ A path's frames are x_i = g(z_i), i = 0 … N − 1; g decodes, mu encodes. Ever
 float32: under bfloat16 these small differences drown.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vae.generator import Generator, has_encoder
 from vae.model import VAE
 
 _BATCH = 64
@@ -43,11 +45,11 @@ def gradient_energy(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
+def smoothness(vae: Generator, paths: Tensor, pictures: Tensor) -> Smoothness:
     """Measures paths between the encodings of pairs of real pictures.
 
     Args:
-        vae: in eval mode.
+        vae: in eval mode; without an encoder the first two numbers are nan.
         paths: (P, N, D) latents, N ≥ 3; path p leads from picture (p, 0) to picture (p, 1).
         pictures: (P, 2, C, H, W) in [-1, 1].
     """
@@ -55,14 +57,8 @@ def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
     x = decode(vae, paths.flatten(0, 1))
     x = x.reshape(count, frames, *x.shape[1:])
 
-    inner, inner_z = x[:, 1:-1].flatten(0, 1), paths[:, 1:-1].flatten(0, 1)
-    found = encode(vae, inner)
-    chord = (paths[:, -1] - paths[:, 0]).norm(dim=1).clamp_min(1e-12).repeat_interleave(frames - 2)
-    cycle = ((found - inner_z).norm(dim=1) / (0.5 * chord)).mean()
-
-    real = pictures.flatten(0, 1)
-    own_error = (decode(vae, encode(vae, real)) - real).square().mean()
-    off_manifold = (decode(vae, found) - inner).square().mean() / own_error.clamp_min(1e-12)
+    unknown = x.new_tensor(math.nan)
+    cycle, off_manifold = _familiarity(vae, paths, x, pictures) if has_encoder(vae) else (unknown, unknown)
 
     mix = torch.linspace(0, 1, frames, device=x.device)
     start, end = gradient_energy(pictures).unbind(1)
@@ -75,7 +71,19 @@ def smoothness(vae: VAE, paths: Tensor, pictures: Tensor) -> Smoothness:
     return Smoothness(cycle, off_manifold, sharp_mid, jump)
 
 
-def decode(vae: VAE, z: Tensor) -> Tensor:
+def _familiarity(vae: VAE, paths: Tensor, x: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """`cycle` and `off_manifold`, of frames x (P, N, C, H, W)."""
+    inner, inner_z = x[:, 1:-1].flatten(0, 1), paths[:, 1:-1].flatten(0, 1)
+    found = encode(vae, inner)
+    chord = (paths[:, -1] - paths[:, 0]).norm(dim=1).clamp_min(1e-12).repeat_interleave(paths.shape[1] - 2)
+    cycle = ((found - inner_z).norm(dim=1) / (0.5 * chord)).mean()
+
+    real = pictures.flatten(0, 1)
+    own_error = (decode(vae, encode(vae, real)) - real).square().mean()
+    return cycle, (decode(vae, found) - inner).square().mean() / own_error.clamp_min(1e-12)
+
+
+def decode(vae: Generator, z: Tensor) -> Tensor:
     """`vae.decode` in batches."""
     return torch.cat([vae.decode(batch) for batch in torch.split(z, _BATCH)])
 

@@ -1,7 +1,8 @@
 """What is shown: walks of models, as the options of a command ask for them."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -11,10 +12,10 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.spelling import suggestion
 from vae.frames import Frame, decode, resize
+from vae.generator import Generator
 from vae.keyframes import Keyframe, latents_of, named_keyframe, seeded_keyframes
-from vae.model import VAE
 from vae.smoothness import decode as decode_all
-from vae.walks import PATH_NAMES, Walk, circle, noise, walk_along
+from vae.walks import PATH_NAMES, Walk, check_path, circle, noise, walk_along
 
 SIZE = 256
 _MOST_TILES = 64
@@ -34,7 +35,7 @@ class Take(NamedTuple):
     """
 
     label: str
-    vae: VAE
+    vae: Generator
     walk: Walk
     keyframes: Sequence[Keyframe] = ()
 
@@ -48,7 +49,7 @@ class Take(NamedTuple):
         return torch.stack([own if keyframe.picture is None else keyframe.picture for own, keyframe in pairs])
 
 
-def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, tile: int = 0) -> list[Keyframe]:
+def choose_keyframes(vae: Generator, options: Any, usual: int, least: int, why: str, tile: int = 0) -> list[Keyframe]:
     """The keyframes that the options list or draw.
 
     Args:
@@ -76,18 +77,18 @@ def choose_keyframes(vae: VAE, options: Any, usual: int, least: int, why: str, t
     return [Keyframe(z) for z in drawn(vae, options, (tile + 1) * count)[-count:]]
 
 
-def shown(vae: VAE, z: Tensor, options: Any) -> Iterator[Frame]:
+def shown(vae: Generator, z: Tensor, options: Any) -> Iterator[Frame]:
     """The frames of latents, at the size that the options ask for."""
     frames = decode(vae, z, getattr(torch, options.precision))
     return (resize(frame, side(vae, options), options.resample) for frame in frames)
 
 
-def side(vae: VAE, options: Any) -> int:
+def side(vae: Generator, options: Any) -> int:
     """The side in pixels that the options ask for."""
     return max(SIZE, vae.image_size) if options.size is None else int(options.size)
 
 
-def check_screen(vae: VAE, options: Any, tiles: int) -> None:
+def check_screen(vae: Generator, options: Any, tiles: int) -> None:
     """Raises `UserError` if so many tiles of the size that the options ask for are too many pixels."""
     if (pixels := tiles * side(vae, options) ** 2) > _MOST_PIXELS:
         raise UserError(
@@ -95,7 +96,7 @@ def check_screen(vae: VAE, options: Any, tiles: int) -> None:
         )
 
 
-def drawn(vae: VAE, options: Any, count: int) -> Tensor:
+def drawn(vae: Generator, options: Any, count: int) -> Tensor:
     """The first latents (count, D) that the seed of a command gives, truncated.
 
     Raises:
@@ -137,15 +138,14 @@ def named_paths(paths: list[str]) -> list[str]:
     return paths
 
 
-def take_along(label: str, path: str, vae: VAE, keyframes: list[Keyframe], closed: bool) -> Take:
+def take_along(label: str, path: str, vae: Generator, keyframes: list[Keyframe], closed: bool) -> Take:
     """The walk along a path through keyframes."""
     z = latents_of(keyframes)
-    vae.requires_grad_(False)
     walk = walk_along(path, vae, z, closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1))
     return Take(label, vae, walk, [*keyframes, *keyframes[:closed]])
 
 
-def _loop(vae: VAE, options: Any, tile: int) -> Take:
+def _loop(vae: Generator, options: Any, tile: int) -> Take:
     if options.style != "keyframes" and (options.path != "spline" or options.hold):
         raise UserError(f"--style {options.style}: goes its own way and rests nowhere; leave --path and --hold out")
     if options.style == "circle":
@@ -160,7 +160,7 @@ def _loop(vae: VAE, options: Any, tile: int) -> Take:
     return take_along(options.path, options.path, vae, keyframes, True)
 
 
-def takes(command: str, vaes: dict[str, VAE], options: Any) -> tuple[list[Take], int]:
+def takes(command: str, vaes: Mapping[str, Generator], options: Any) -> tuple[list[Take], int]:
     """What a command shows, and in how many columns.
 
     Args:
@@ -172,12 +172,16 @@ def takes(command: str, vaes: dict[str, VAE], options: Any) -> tuple[list[Take],
     if command == "compare":
         paths = named_paths(options.paths or (["slerp"] if len(vaes) > 1 else list(PATH_NAMES)))
         found = []
+        for path, vae in product(paths, vaes.values()):
+            check_path(path, vae)
         for name, vae in vaes.items():
             keyframes = choose_keyframes(vae, options, 2, 2, ends)
             for path in paths:
                 label = path if len(vaes) == 1 else name if len(paths) == 1 else f"{name}, {path}"
                 found.append(take_along(label, path, vae, keyframes, False))
-        return found, len(paths) if len(vaes) > 1 else 1 if len(paths) <= 2 else 2
+        if len(vaes) > 1:
+            return found, len(paths) if len(paths) > 1 else 2
+        return found, 1 if len(paths) <= 2 else 2
     ((_, vae),) = vaes.items()
     columns, rows = (1, 1) if options.grid is None else parse_grid(options.grid)
     if columns * rows > 1 and options.keyframes:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from data.errors import UserError
 from vae import loops
-from vae.model import VAE
+from vae.generator import Generator, has_encoder
 from vae.paths import PATHS
 from vae.route import find_route
 from vae.visible import changes
@@ -33,12 +34,23 @@ class Walk(NamedTuple):
     bent: Tensor | None = None
 
 
+def check_path(path: str, vae: Generator) -> None:
+    """Raises `UserError` if a route is asked of a generator without an encoder."""
+    if path == "route" and not has_encoder(vae):
+        raise UserError("path route: asks an encoder, which a generator lacks; name other --paths")
+
+
 def walk_along(
-    path: str, vae: VAE, keyframes: Tensor, closed: bool, watch: Callable[[range], Iterable[int]] = iter
+    path: str, vae: Generator, keyframes: Tensor, closed: bool, watch: Callable[[range], Iterable[int]] = iter
 ) -> Walk:
-    """The walk along a path of `PATH_NAMES` through keyframes (K, D); `watch` sees a route being searched."""
+    """The walk along a path of `PATH_NAMES` through keyframes (K, D); `watch` sees a route being searched.
+
+    Raises:
+        UserError: fewer than two keyframes, or a route of a generator that has no encoder.
+    """
     segments = len(keyframes) - (not closed)
-    if path == "route":
+    check_path(path, vae)
+    if path == "route" and has_encoder(vae):
         route = find_route(vae, keyframes, closed, watch)
         return Walk(lambda t: vae.awake(route(t)), segments, closed, route.bends.flatten(1).any(1))
     return Walk(partial(_along, PATHS[path], keyframes, closed), segments, closed)
@@ -60,7 +72,7 @@ def noise(latents: Tensor) -> Walk:
     return Walk(partial(loops.noise, latents), len(latents), True)
 
 
-def segment_changes(vae: VAE, walk: Walk) -> Tensor:
+def segment_changes(vae: Generator, walk: Walk) -> Tensor:
     """How much the picture changes in 64 equal stretches of each segment, (S, 64)."""
     places = torch.linspace(0, walk.segments, walk.segments * _DENSE + 1, dtype=torch.float64)
     return changes(vae, walk.at(places)).reshape(walk.segments, _DENSE)
