@@ -18,6 +18,8 @@ NEEDS = {"CIFAR10": "downloads a data set"}
 LITTLE = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.enable_progress_bar=false"]
 QUICK = ["--data.limit=100", "--health.pairs=2", "--health.pictures=8"]
 
+GENERATOR = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh()).eval()  # what a reader has
+
 
 def test_every_picture_that_is_shown_is_there():
     assert len(shown(README)) >= 10
@@ -44,6 +46,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (SHIPPED, "a.ckpt", "b.ckpt"):
         shutil.copyfile(ROOT / SHIPPED, tmp_path / name)
     shutil.copyfile(ROOT / "checkpoints/lines.ckpt", tmp_path / "checkpoints/lines.ckpt")
+    torch.onnx.export(GENERATOR, (torch.randn(1, 100, 1, 1),), tmp_path / "gan.onnx", external_data=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
     render.main(["slerp", "--frames", "20", "--size", "64", "--save-latents", "walk.npz"])
@@ -79,6 +82,6 @@ def test_every_command_of_the_readme_runs(place: Path, capsys: pytest.CaptureFix
 @pytest.mark.slow
 def test_the_readmes_python_runs(place: Path):
     for block in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
-        names: dict[str, object] = {}
+        names: dict[str, object] = {"generator": GENERATOR}
         exec(block, names)
         assert any(isinstance(value, torch.Tensor) for value in names.values())

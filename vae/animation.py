@@ -23,10 +23,7 @@ def check(path: Path, fps: float) -> None:
         raise UserError(f"{path}: has no name; write for example renders/morph.gif")
     if suffix and suffix not in SUFFIXES:
         raise UserError(f"{path}: cannot write {suffix}; use {' '.join(SUFFIXES)}, or no suffix for a folder of frames")
-    if not _SLOWEST <= fps <= 1000:
-        raise UserError(f"fps {fps:g}: must be from {_SLOWEST:g} to 1000")
-    if suffix == ".gif" and fps > _FASTEST_GIF:
-        raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
+    check_rate(suffix, fps)
     if suffix:
         check_places(path)
         return
@@ -35,6 +32,14 @@ def check(path: Path, fps: float) -> None:
     check_places(path / "0000.png")
     if path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
         raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
+
+
+def check_rate(suffix: str, fps: float) -> None:
+    """Raises `UserError` unless files of that suffix can play so many frames a second."""
+    if not _SLOWEST <= fps <= 1000:
+        raise UserError(f"fps {fps:g}: must be from {_SLOWEST:g} to 1000")
+    if suffix == ".gif" and fps > _FASTEST_GIF:
+        raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
 
 
 def write(frames: Iterable[Frame], path: Path, fps: float, quality: Quality = None) -> None:

@@ -53,10 +53,12 @@ def _onnx(vae: VAE, method: Callable[[Tensor], Any], example: Tensor, outputs: l
         dynamic_shapes=({0: torch.export.Dim("N")},),
     )
     assert program is not None
-    for node in program.model.graph.all_nodes():
-        node.metadata_props.clear()  # from which lines of which files of this machine it came
-    program.model.metadata_props.update(metadata(vae))
-    content: bytes = program.model_proto.SerializeToString()
+    model = program.model_proto
+    for node in model.graph.node:
+        node.ClearField("metadata_props")  # from which lines of which files of this machine it came
+    for key, value in metadata(vae).items():
+        model.metadata_props.add(key=key, value=value)
+    content: bytes = model.SerializeToString()
     return content
 
 

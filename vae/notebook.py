@@ -1,0 +1,77 @@
+"""In a notebook: a path's frames, and an animation below the cell.
+
+>>> import torch
+>>> from vae.keyframes import seeded_keyframes
+>>> from vae.model import VAE
+>>> vae = VAE(32, latent_dim=4, width=8).eval()  # or load_vae("checkpoints/patterns.ckpt")
+>>> frames = morph(vae, seeded_keyframes(3, 4, vae.latent_dim), "spline", frames=2, closed=True)
+>>> inline(frames, fps=20)
+<IPython.core.display.Image object>
+
+Paths and timelines ask for no model: latents of any are walked by `vae.paths` at the times of `vae.timeline`.
+
+>>> from data.pixels import to_uint8
+>>> from vae.paths import slerp
+>>> from vae.timeline import times
+>>> gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 32), torch.nn.Tanh())
+>>> z = slerp(torch.randn(2, 100), times(1, frames=5))
+>>> inline(to_uint8(gan(z[:, :, None, None])).numpy(), fps=20)
+<IPython.core.display.Image object>
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from vae.animation import check_rate
+from vae.encoders import encode
+from vae.extras import needed
+from vae.frames import Frame, decode
+from vae.generator import Generator
+from vae.options import Motion
+from vae.scenes import times
+from vae.takes import Take, named_paths
+from vae.walks import walk_along
+
+
+def morph(
+    vae: Generator, keyframes: Tensor, path: str = "slerp", frames: int = Motion.frames, closed: bool = False
+) -> Iterator[Frame]:
+    """The frames that `render.py` shows, at the model's own size.
+
+    Args:
+        vae: in eval mode.
+        keyframes: (K, D), two or more.
+        path: one of `vae.walks.PATH_NAMES`.
+        frames: from one keyframe to the next.
+        closed: return to keyframe 0.
+
+    Yields:
+        (H, W, 3) uint8.
+
+    Raises:
+        UserError: too few keyframes or frames, or a path that is not known.
+    """
+    named_paths([path])
+    walk = walk_along(path, vae, keyframes, closed)
+    (t,) = times([Take(path, vae, walk)], Motion(frames=frames))
+    return decode(vae, walk.at(t))
+
+
+def inline(frames: Iterable[Frame], fps: float = Motion.fps) -> Any:
+    """An animation that a notebook shows, when it is the last thing in a cell.
+
+    Args:
+        frames: (H, W, 3) uint8, all of one size, at least one.
+        fps: frames a second, at most 50.
+
+    Returns:
+        `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
+
+    Raises:
+        UserError: another frame rate, or no IPython.
+    """
+    check_rate(".gif", fps)
+    display = needed("IPython.display", "notebook")
+    return display.Image(encode(frames, ".gif", fps), format="gif")
