@@ -125,13 +125,3 @@ def test_the_shipped_model_turns_its_lines(angles):
     assert found.distance < 0.12e-3
     assert found.smoothness < 0.025
     assert found.end_error < 0.3
-
-
-def test_a_model_of_other_pictures_is_refused(one_line_error):
-    line = one_line_error(render.main, "lines", "--checkpoint", "checkpoints/patterns.ckpt")
-    assert "32×32×1" in line
-    assert "--data.source lines" in line
-
-
-def test_no_pairs_are_refused(one_line_error):
-    assert "pairs 0" in one_line_error(render.main, "lines", "--pairs", "0")

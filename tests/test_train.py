@@ -319,36 +319,6 @@ def test_help_texts_are_the_docstrings(capsys):
     assert "colour behind transparent pixels" in told
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["fit", "--data.source=/no/such/folder"],
-        ["fit", "--data.image_size=40"],
-        ["fit", "--model.width=20"],
-        ["fit", "--model.likelihood=cauchy"],
-        ["fit", "--model.latent_dimm=3"],
-        ["fit", "--ckpt_path=/no/such.ckpt"],
-        ["validate", "--ckpt_path=last"],
-        ["fly"],
-        ["predict"],
-        ["validate"],
-        ["test"],
-        ["fit", "--model.lr=-1"],
-        ["fit", "--model.ema_decay=2"],
-        ["fit", "--data.source=~nobody-of-this-name/pictures"],
-        ["fit", "--data.seed=12345678901234567890123"],
-        ["fit", "--trainer.devices=0"],
-        ["fit", "--trainer.max_epochs=-1"],
-        ["fit", "--trainer.max_time=00:00:01:00"],
-    ],
-    ids=str,
-)
-def test_bad_input_gets_one_line(words, one_line_error, tmp_path: Path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert one_line_error(train.main, *words).startswith("train.py: ")
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
 @pytest.mark.parametrize("options", [[], ["--model.beta_start=0", "--model.free_bits=0.1", "--model.sigma=0.2"]])
 def test_every_likelihood_trains_without_a_logger(run: Run, tmp_path: Path, likelihood, options):
@@ -500,19 +470,6 @@ def test_best_is_the_best_by_any_metric(run: Run, tmp_path: Path, metric: str):
     ranks = {"cycle": min, "sharp_mid": max, "aggregate_variance": lambda row: min(row, key=lambda v: abs(v - 1))}
     best = ranks[metric.split("/")[1]](values)
     assert checkpoint.read(small.checkpoints / "best.ckpt")["epoch"] == values.index(best)
-
-
-@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
-def test_a_precision_that_would_not_do_is_refused(run: Run, tmp_path: Path, one_line_error, precision: str):
-    small = Run(tmp_path, run.pictures, run.cache, "", "")
-    assert "32-true" in one_line_error(train.main, *small.arguments(f"--trainer.precision={precision}"))
-
-
-def test_a_metric_that_is_not_logged_is_refused(run: Run, tmp_path: Path, one_line_error):
-    small = Run(tmp_path, run.pictures, run.cache, "", "")
-    line = one_line_error(train.main, *small.arguments("--checkpoint_metric=beauty"))
-    assert "beauty" in line
-    assert "smoothness/" in line
 
 
 def test_validate_tells_the_health_of_a_checkpoint(run: Run, capsys):

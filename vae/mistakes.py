@@ -87,7 +87,7 @@ class Telling:
         return f"{option}: has no value; write {_in_words(self._options().get(option))} after it"
 
     def _linked(self, option: str, source: str) -> str:
-        return f"--{option}: follows --{source}; give that one"
+        return f"--{option}: is what another option says; give --{source}"
 
     def _group(self, name: str) -> str:
         (first, *_) = (option for option in self._options() if option.startswith(f"--{name}."))

@@ -90,7 +90,7 @@ def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
         if not least <= options[name] <= _MOST_FRAMES:
             raise UserError(f"{name} {options[name]}: must be from {least} to {_MOST_FRAMES}")
     if options.max_size is not None and not out.suffix:
-        raise UserError(f"--max_size: is for a file; {out} is a folder of frames")
+        raise UserError(f"--max_size: is for a file, and {out} is a folder of frames; give --out a suffix")
     if options.quality == "draft" and (options.max_size is not None or not out.suffix):
         raise UserError("--quality draft: is for a file of any size; leave --max_size out, and give --out a suffix")
     beside = [user_path(name) for name in (options.save_latents, options.report) if name]

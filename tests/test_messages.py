@@ -1,0 +1,310 @@
+"""What is said to mistakes: one line that names the thing, its fault and the remedy; nothing is left behind."""
+
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import scene
+from readme import ROOT, SHIPPED
+
+import render
+import train
+
+# what is typed; what the answer must name; what its remedy must name
+RENDER = [
+    # commands
+    ("slrep", "slrep", "slerp"),
+    ("Slerp", "Slerp", "slerp"),
+    ("fly", "fly", "explore"),
+    ("render slerp", "render", "slerp"),
+    ("--fps 20 slerp", "--fps", "slerp"),
+    ("-v", "-v", "render.py --help"),
+    # options
+    ("slerp --sed 3", "--sed", "--seed"),
+    ("slerp -seed 3", "-seed", "--seed"),
+    ("slerp --max-sise 2MB", "--max_sise", "--max_size"),
+    ("slerp --out-file a.gif", "--out_file", "--out"),
+    ("slerp --path spline", "loop", "slerp --help"),
+    ("strip --fps 3", "--fps", "strip --help"),
+    ("compare --grid 2x2", "--grid", "compare --help"),
+    ("slerp --config run.yaml", "--config", "slerp --help"),
+    ("slerp cat.png dog.png", "cat.png", "--keyframes cat.png dog.png"),
+    ("slerp --max-size 2 cats", "cats", "quotes"),
+    ("slerp --fps", "--fps", "number"),
+    ("slerp --keyframes", "--keyframes", "word"),
+    ("slerp --out", "--out", "word"),
+    ("loop --style", "--style", "circle"),
+    # values of the wrong kind
+    ("slerp --fps fast", "--fps fast", "number"),
+    ("slerp --seed three", "--seed three", "whole number"),
+    ("slerp --seed=", "--seed", "whole number"),
+    ("slerp --size huge", "--size huge", "whole number"),
+    ("slerp --frames 2.5", "--frames 2.5", "whole number"),
+    ("slerp --truncation lots", "--truncation lots", "number"),
+    ("lines --pairs many", "--pairs many", "whole number"),
+    ("slerp --resample linaer", "--resample linaer", "lanczos"),
+    ("slerp --resample lanzcos", "--resample lanzcos", "lanczos"),
+    ("slerp --pace picture", "--pace picture", "image"),
+    ("slerp --pace imgae", "--pace imgae", "image"),
+    ("slerp --quality drafty", "--quality drafty", "draft"),
+    ("slerp --precision float16", "--precision float16", "bfloat16"),
+    ("loop --path spiral", "--path spiral", "spline"),
+    ("loop --path slrep", "--path slrep", "slerp"),
+    ("loop --style circel", "--style circel", "circle"),
+    ("slerp --easing ease-inn", "ease-inn", "ease-in"),
+    ("slerp --easing bouncy", "bouncy", "cubic-in-out"),
+    ("slerp --easing 'cubic-bezier(1,2,3)'", "cubic-bezier(1,2,3)", "cubic-bezier(a,b,c,d)"),
+    ("slerp --easing 'cubic-bezier(0,2,0,1)'", "cubic-bezier(0,2,0,1)", "[0, 1]"),
+    ("compare --paths linaer slerp", "linaer", "linear"),
+    ("strip --paths zigzag", "zigzag", "spline"),
+    ("slerp --max-size 2cats", "2cats", "2MB"),
+    ("slerp --grid 4by3", "4by3", "4x3"),
+    ("slerp --grid=", "grid", "4x3"),
+    ("slerp --grid 3", "grid", "4x3"),
+    (f"slerp --grid {'9' * 5000}x1", "grid", "4x3"),
+    ("samples --grid 100x100", "100x100", "64"),
+    # values out of range
+    ("slerp --fps 0", "fps 0", "0.01"),
+    ("slerp --fps 60", "fps 60", "50"),
+    ("slerp --frames -5", "frames -5", "1"),
+    ("slerp --frames 1", "frames 1", "2"),
+    ("slerp --frames 1000000", "frames 1000000", "100000"),
+    ("slerp --frames 60000 --count 3", "120,000 frames", "--frames"),
+    ("slerp --frames 60000 --hold 50000", "160,000 frames", "--hold"),
+    ("slerp --frames 9000 --size 512 --pace latent --out a.webp", "7 GB", ".mp4"),
+    ("slerp --frames 9000 --size 512 --pace latent --max-size 1MB", "7 GB", ".mp4"),
+    ("slerp --hold -1", "hold -1", "0"),
+    ("slerp --size 3", "size 3", "16"),
+    ("slerp --size 1000000", "size 1000000", "4096"),
+    ("slerp --grid 8x8 --size 4096 --frames 2 --pace latent", "megapixels", "--size"),
+    ("samples --grid 8x8 --size 4096", "megapixels", "--size"),
+    ("strip --steps 64 --size 4096", "megapixels", "--size"),
+    ("traverse --steps 64 --rows 64 --size 2048", "megapixels", "--size"),
+    ("strip --steps 64 --size 257 --out wide.webp", "wide.webp", ".png"),
+    ("slerp --frames 2 --pace latent --size 257 --grid 64x1 --out wide.webp", "too many", "--size"),
+    ("slerp --truncation nan", "truncation nan", "number"),
+    ("slerp --keyframes 1 2 --truncation -1", "truncation -1", "10"),
+    ("slerp --seed 99999999999999999999", "seed 99999999999999999999", "64 bits"),
+    ("lines --seed 99999999999999999999", "seed 99999999999999999999", "64 bits"),
+    ("slerp --keyframes 99999999999999999999 3", "seed 99999999999999999999", "64 bits"),
+    ("slerp --max-size 10 --frames 2 --size 16", "max_size", "--frames"),
+    ("strip --steps 1", "steps 1", "2"),
+    ("traverse --rows 0", "rows 0", "1"),
+    ("explore --sets 0", "sets 0", "1"),
+    ("lines --pairs 0", "pairs 0", "1"),
+    # keyframes
+    ("slerp --keyframes 1", "1 keyframes", "two"),
+    ("slerp --count 1", "1 keyframes", "two"),
+    ("slerp --count -3", "-3 keyframes", "two"),
+    ("loop --count 2", "2 keyframes", "back"),
+    ("loop --style circle --count 3", "3 keyframes", "two"),
+    ("loop --style noise --count 5", "5 latents", "--count"),
+    ("traverse --keyframes 1 2", "2 keyframes", "one"),
+    ("explore --keyframes 1 2 3", "3 keyframes", "four"),
+    ("slerp --keyframes '' 2", "empty", "picture"),
+    ("slerp --keyframes 1 none.png", "none.png", "another"),
+    ("slerp --keyframes 1 cta.png", "cta.png", "cat.png"),
+    ("slerp --keyframes 1 text.png", "text.png", "another"),
+    ("slerp --keyframes 1 empty.png", "empty.png", "another"),
+    ("slerp --keyframes 1 folder", "folder", "file"),
+    ("slerp --keyframes 1 none.npz:3", "none.npz", "--save_latents"),
+    ("slerp --keyframes 1 text.npz", "text.npz", "--save_latents"),
+    ("slerp --keyframes 1 walk.npz:9", "walk.npz:9", "0 to 1"),
+    ("slerp --keyframes 1 short.npz", "8 numbers", "its own"),
+    (f"slerp --keyframes {'9' * 5000} 2", "File name too long", "another"),
+    ("slerp --keyframes ~nobody-of-this-name/a.png 2", "no such user", "./~nobody"),
+    ("slerp --keyframes 3 4 --count 2", "--count", "--keyframes"),
+    ("slerp --keyframes 3 4 --seed 2", "--seed", "--keyframes"),
+    ("slerp --grid 2x2 --keyframes 1 2", "--grid", "--keyframes"),
+    # checkpoints
+    ("slerp --checkpoint none.ckpt", "none.ckpt", "train.py"),
+    ("slerp --checkpoint patern.ckpt", "patern.ckpt", "patterns.ckpt"),
+    ("slerp --checkpoint folder", "folder", "file"),
+    ("slerp --checkpoint cat.png", "cat.png", ".ckpt"),
+    ("slerp --checkpoint ~nobody-of-this-name/a.ckpt", "no such user", "./~nobody"),
+    (f"slerp --checkpoint {'a' * 300}", "File name too long", "another"),
+    ("compare --checkpoint patterns.ckpt cat.png", "cat.png", ".ckpt"),
+    ("compare --checkpoint a.ckpt ./a.ckpt", "a.ckpt", "once"),
+    ("lines --checkpoint patterns.ckpt", "64×64×3", "--data.source lines"),
+    # results
+    ("slerp --out a.mpg", ".mpg", ".mp4"),
+    ("slerp --out .", ".", "renders/"),
+    ("slerp --out .gif", ".gif", "renders/"),
+    ("slerp --out folder", "folder", "empty folder"),
+    ("slerp --out text.txt/a.gif", "text.txt is a file", "another place"),
+    ("slerp --out text.txt/frames", "text.txt is a file", "another place"),
+    ("slerp --out /dev/null", "/dev/null", "folder"),
+    (f"slerp --out {'a' * 300}", "File name too long", "another"),
+    ("slerp --max-size 1MB --out frames", "--max_size", "suffix"),
+    ("slerp --quality draft --max-size 1MB", "--quality draft", "--max_size"),
+    ("slerp --quality draft --out frames", "--quality draft", "--out"),
+    ("slerp --frames 2 --out frames --report frames/r.json", "frames/r.json", "elsewhere"),
+    ("slerp --save-latents walk.txt", "walk.txt", "walk.npz"),
+    ("slerp --report r.txt", "r.txt", "report.json"),
+    ("strip --out strip.mp4", "strip.mp4", ".png"),
+    ("strip --paths slerp slerp", "slerp", "once"),
+    ("strip --paths slerp linear --path slerp", "--path", "one"),
+    ("explore --out page.gif", "page.gif", "explore.html"),
+]
+TRAIN = [
+    # commands
+    ("fti", "fti", "fit"),
+    ("slerp", "slerp", "validate"),
+    ("predict", "predict", "validate"),
+    ("validate", "validate", "--ckpt_path"),
+    ("test", "test", "--ckpt_path"),
+    # options
+    ("--data.sorce x", "--data.sorce", "--data.source"),
+    ("fit --modle.latent_dim 4", "--modle.latent_dim", "--model.latent_dim"),
+    ("fit --model.latent-dim 4", "--model.latent-dim", "--model.latent_dim"),
+    ("fit --latent_dim 4", "--latent_dim", "--model.latent_dim"),
+    ("fit --max_epochs 3", "--max_epochs", "--trainer.max_epochs"),
+    ("--batch-size 4", "--batch-size", "--data.batch_size"),
+    ("fit --watch.frmes 4", "--watch.frmes", "--watch.frames"),
+    ("fit --print_confg", "--print_confg", "--print_config"),
+    ("fit --optimizer Adam", "--optimizer", "fit --help"),
+    ("validate -x", "-x", "validate --help"),
+    ("fit run.yaml", "run.yaml", "--data.source"),
+    ("fit --model.likelihood", "--model.likelihood", "gaussian"),
+    ("fit --ckpt_path", "--ckpt_path", "word"),
+    ("fit --model.image_size 64", "--model.image_size", "--data.image_size"),
+    ("fit --data patterns", "--data", "--data.source"),
+    ("fit --trainer 5", "--trainer", "--trainer."),
+    # values of the wrong kind
+    ("fit --data.batch_size lots", "--data.batch_size lots", "whole number"),
+    ("fit --data.image_size=64=3", "--data.image_size 64=3", "whole number"),
+    ("fit --model.lr fast", "--model.lr fast", "number"),
+    ("fit --model.compile maybe", "--model.compile maybe", "true"),
+    ("fit --model.likelihood gausian", "--model.likelihood gausian", "gaussian"),
+    ("fit --model.likelihood cauchy", "--model.likelihood cauchy", "laplace"),
+    ("fit --model.on_nonfinite skpi", "--model.on_nonfinite skpi", "skip"),
+    ("fit --trainer.max_epochs ten", "--trainer.max_epochs ten", "whole number"),
+    ("fit --trainer.precision 8", "--trainer.precision 8", "bf16-mixed"),
+    ("fit --trainer.precision bf16-mixd", "--trainer.precision bf16-mixd", "bf16-mixed"),
+    ("fit --trainer.callbacks Nothing", "--trainer.callbacks Nothing", "Callback"),
+    ("fit --seed_everything x", "--seed_everything x", "whole number"),
+    # values out of range
+    ("fit --data.image_size 50", "image_size 50", "multiple of 16"),
+    ("fit --data.channels 4", "channels 4", "RGB"),
+    ("fit --data.batch_size 0", "batch_size 0", "1"),
+    ("fit --data.workers -1", "workers -1", "0"),
+    ("fit --data.limit 1", "limit 1", "2"),
+    ("fit --data.val_fraction 2", "val_fraction 2", "1"),
+    ("fit --data.background whit", "whit", "#rrggbb"),
+    ("fit --data.seed 12345678901234567890123", "12345678901234567890123", "64 bits"),
+    ("fit --model.latent_dim 0", "latent_dim 0", "1"),
+    ("fit --model.width 20", "width 20", "multiple of 8"),
+    ("fit --model.beta -1", "beta -1", "0"),
+    ("fit --model.lr -1", "lr -1", "0"),
+    ("fit --model.ema_decay 2", "ema_decay 2", "1"),
+    ("fit --model.sigma 0", "sigma 0", "null"),
+    ("fit --watch.every_n_epochs -1", "watch.every_n_epochs -1", "0"),
+    ("fit --watch.frames 1", "watch.frames 1", "3"),
+    ("fit --health.pairs 0", "health.pairs 0", "1"),
+    ("fit --checkpoint_every_n_steps 0", "--checkpoint_every_n_steps 0", "1"),
+    ("fit --checkpoint_metric val/elo", "val/elo", "val/elbo"),
+    ("fit --checkpoint_metric beauty", "beauty", "smoothness/"),
+    ("fit --seed_everything -1", "--seed_everything -1", "0"),
+    # the trainer's
+    ("fit --trainer.max_epochs -5", "--trainer.max_epochs -5", "leave it out"),
+    ("fit --trainer.max_epochs -1", "--trainer.max_epochs -1", "--trainer.max_steps"),
+    ("fit --trainer.max_epochs 0", "--trainer.max_epochs 0", "leave it out"),
+    ("fit --trainer.limit_train_batches 0", "--trainer.limit_train_batches 0", "leave it out"),
+    ("fit --trainer.max_time 00:00:01:00", "--trainer.max_time", "SIGTERM"),
+    ("fit --trainer.accelerator gpus", "--trainer.accelerator gpus", "leave it out"),
+    ("fit --trainer.devices 0", "--trainer.devices 0", "leave it out"),
+    ("fit --trainer.devices two --trainer.accelerator cpu", "--trainer.devices two", "leave it out"),
+    ("fit --trainer.num_nodes 0", "--trainer.num_nodes 0", "leave it out"),
+    ("fit --trainer.strategy dpp", "--trainer.strategy dpp", "ddp"),
+    ("fit --trainer.precision 64-true", "--trainer.precision 64-true", "32-true"),
+    ("fit --trainer.precision bf16-true", "--trainer.precision bf16-true", "bf16-mixed"),
+    ("fit --trainer.val_check_interval -1", "--trainer.val_check_interval -1", "leave it out"),
+    ("fit --trainer.check_val_every_n_epoch 0", "--trainer.check_val_every_n_epoch 0", "1"),
+    ("fit --trainer.accumulate_grad_batches 0", "--trainer.accumulate_grad_batches 0", "1"),
+    ("fit --trainer.gradient_clip_val -1", "--trainer.gradient_clip_val -1", "0"),
+    ("fit --trainer.log_every_n_steps -1", "--trainer.log_every_n_steps -1", "0"),
+    ("fit --trainer.profiler fast", "--trainer.profiler fast", "leave it out"),
+    ("fit --trainer.default_root_dir text.txt", "text.txt", "another place"),
+    # sources
+    ("fit --data.source CIFAR-10", "CIFAR-10", "CIFAR10"),
+    ("fit --data.source cifar10", "cifar10", "CIFAR10"),
+    ("fit --data.source mnsit", "mnsit", "MNIST"),
+    ("fit --data.source paterns", "paterns", "patterns"),
+    ("fit --data.source foldr", "foldr", "folder"),
+    ("fit --data.source none", "none", "--data.source"),
+    ("fit --data.source folder", "folder", ".png"),
+    ("fit --data.source cat.png", "cat.png", "--data.source"),
+    ("fit --data.source ~nobody-of-this-name/pictures", "~nobody-of-this-name", "another"),
+    # configs
+    ("fit --config", "--config", "word"),
+    ("fit --config missing.yaml", "missing.yaml", "--print_config"),
+    ("fit --config brokn.yaml", "brokn.yaml", "broken.yaml"),
+    ("fit --config broken.yaml", "broken.yaml", "--print_config"),
+    ("fit --config=broken.yaml", "line 2", "--print_config"),
+    ("fit --config list.yaml", "list.yaml", "--print_config"),
+    ("fit --config empty.yaml", "empty.yaml", "--print_config"),
+    ("fit --config folder", "folder", "--print_config"),
+    ("fit --config cat.png", "cat.png", "--print_config"),
+    ("fit --config key.yaml", "data.sorce", "data.source"),
+    ("fit --config value.yaml", "--data.batch_size lots", "whole number"),
+    # checkpoints
+    ("fit --ckpt_path none.ckpt", "none.ckpt", "train.py"),
+    ("fit --ckpt_path patern.ckpt", "patern.ckpt", "patterns.ckpt"),
+    ("fit --ckpt_path lst", "--ckpt_path lst", "last"),
+    ("fit --ckpt_path folder", "folder", "file"),
+    ("fit --ckpt_path cat.png", "cat.png", ".ckpt"),
+    ("fit --ckpt_path patterns.ckpt", "patterns.ckpt", "last.ckpt"),
+    ("validate --ckpt_path last", "last.ckpt", "train"),
+    ("test --ckpt_path patterns.ckpt --model.latent_dim 5", "--model.latent_dim 5", "leave it out"),
+    ("validate --ckpt_path patterns.ckpt --data.image_size 32", "--data.image_size 32", "leave it out"),
+]
+ROWS = [*((render.main, *row) for row in RENDER), *((train.main, *row) for row in TRAIN)]
+JARGON = ("Traceback", "Parser key", "<class", "typing.", "Union", "lightning.pytorch", "subcommand")
+
+
+@pytest.fixture(scope="module")
+def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files and folders to be mistaken about."""
+    place = tmp_path_factory.mktemp("things")
+    (place / "folder").mkdir()
+    for name in ("text.txt", "text.png", "text.npz", "folder/notes.txt"):
+        (place / name).write_text("Dear reader")
+    for name in ("empty.png", "empty.yaml"):
+        (place / name).touch()
+    scene(0).save(place / "cat.png")
+    for name, length in (("walk.npz", 16), ("short.npz", 8)):
+        np.savez(place / name, latents=np.zeros((2, length), np.float32))
+    (place / "patterns.ckpt").symlink_to(ROOT / SHIPPED)
+    (place / "broken.yaml").write_text("data: {source: patterns\nmodel: [")
+    (place / "list.yaml").write_text("- 1\n- 2\n")
+    (place / "key.yaml").write_text("data:\n  sorce: patterns\n")
+    (place / "value.yaml").write_text("data:\n  batch_size: lots\n")
+    return place
+
+
+@pytest.fixture
+def place(things: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(things)
+    monkeypatch.setenv("HOME", str(things / "home"))  # where a cache would appear
+    return things
+
+
+@pytest.mark.parametrize(("main", "typed", "named", "suggested"), ROWS, ids=[row[1][:60] for row in ROWS])
+def test_a_mistake_is_told_in_one_line_with_its_remedy(main, typed, named, suggested, place: Path, one_line_error):
+    before = set(place.rglob("*"))
+    line = one_line_error(main, *shlex.split(typed))
+    program, _, told = line.partition(": ")
+    assert program == f"{main.__module__}.py"
+    fault, mark, remedy = told.partition("; ") if "; " in told else told.partition("must ")
+    assert mark, "no remedy"
+    assert named in fault
+    assert suggested in remedy
+    assert not [word for word in JARGON if word in line]
+    assert set(place.rglob("*")) == before
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="a machine that has what is missed")
+def test_an_accelerator_that_is_not_there_is_told_by_the_option(place: Path, one_line_error):
+    assert "--trainer.accelerator gpu: " in one_line_error(train.main, "fit", "--trainer.accelerator=gpu")
