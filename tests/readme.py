@@ -2,9 +2,10 @@
 
     python tests/readme.py
 
-runs those commands whose result is shown there and makes every picture anew.
+runs those commands whose result is shown there, trainings too, and makes every picture anew.
 """
 
+import os
 import re
 import shlex
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import sync_playwright
+from test_tensorboard import main as picture_of_tensorboard
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = "checkpoints/patterns.ckpt"
@@ -26,6 +28,11 @@ def commands(text: str) -> list[list[str]]:
     """The words of every command in the indented blocks of a text that starts one of our programs, without comments."""
     lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith(_PROGRAMS)]
+
+
+def blocks(text: str) -> list[str]:
+    """The Python of a text."""
+    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def shown(text: str) -> list[Path]:
@@ -49,10 +56,13 @@ def _screenshot(page: Path, picture: Path) -> None:
         browser.close()
 
 
+def _run(words: list[str], place: Path) -> None:
+    subprocess.run([sys.executable, ROOT / words[0], *words[1:]], cwd=place, check=True)
+
+
 def _make(picture: Path, words: list[str], place: Path) -> None:
     """Runs a command in a place of its own and keeps its result as a picture of the README."""
-    checkpoint = [] if "--checkpoint" in words else ["--checkpoint", SHIPPED]
-    subprocess.run([sys.executable, ROOT / "render.py", *words[1:], *checkpoint], cwd=place, check=True)
+    _run([*words, *([] if "--checkpoint" in words else ["--checkpoint", SHIPPED])], place)
     made, target = place / _result(words), ROOT / picture
     if made.suffix == ".html":
         _screenshot(made.with_name(PAD), made := place / "pad.png")
@@ -67,19 +77,33 @@ def _make(picture: Path, words: list[str], place: Path) -> None:
 
 
 def main() -> None:
-    """Makes each picture by the first command of the README whose result is called so, or for the pad is a page."""
+    """Makes each picture by the first command of the README whose result is called so, or for the pad is a page.
+
+    Those of TensorBoard and of the patterns come from the default training and from the README's Python; what is
+    rendered from a checkpoint of another training comes after that.
+    """
     text = (ROOT / "README.md").read_text()
-    rendered = {}
-    for words in commands(text):
-        if words[0] == "render.py" and words[1:]:
-            rendered.setdefault("pad" if words[1] == "explore" else _result(words).stem, words)
-    with tempfile.TemporaryDirectory() as place:
-        (Path(place) / "checkpoints").symlink_to(ROOT / "checkpoints")
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        (place / "checkpoints").mkdir()
+        shutil.copyfile(ROOT / SHIPPED, place / SHIPPED)
+        rendered = {}
+        for words in commands(text):
+            if words[0] == "render.py" and words[1:]:
+                rendered.setdefault("pad" if words[1] == "explore" else _result(words).stem, words)
+            elif "--trainer.default_root_dir" in words:
+                _run(words, place)
         for picture in shown(text):
             if picture.stem in rendered:
-                _make(picture, rendered[picture.stem], Path(place))
-            else:
-                print(f"{picture}: no command in the README makes it", flush=True)
+                _make(picture, rendered[picture.stem], place)
+        for code in blocks(text):
+            if "save_image" in code:
+                subprocess.run(
+                    [sys.executable, "-c", code], cwd=place, env=os.environ | {"PYTHONPATH": ROOT}, check=True
+                )
+                shutil.copyfile(place / "patterns.png", ROOT / ".github/patterns.png")
+        _run(["train.py"], place)
+        picture_of_tensorboard(f"{place}/logs", f"{ROOT}/.github/tensorboard.png")
 
 
 if __name__ == "__main__":

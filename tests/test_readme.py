@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import scene
-from readme import ROOT, SHIPPED, commands, shown
+from readme import ROOT, SHIPPED, blocks, commands, shown
 
 import render
 import train
@@ -81,7 +81,7 @@ def test_every_command_of_the_readme_runs(place: Path, capsys: pytest.CaptureFix
 
 @pytest.mark.slow
 def test_the_readmes_python_runs(place: Path):
-    for block in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+    for block in blocks(README):
         names: dict[str, object] = {"generator": GENERATOR}
         exec(block, names)
         assert any(isinstance(value, torch.Tensor) for value in names.values())
