@@ -19,6 +19,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.errors import UserError, told_in_one_line
 from data.module import ImageData
+from vae import __version__
 from vae.cli import LoomCLI
 from vae.keeping import KeepConfig
 from vae.parser import Parser
@@ -60,7 +61,7 @@ def main(args: Sequence[str] | None = None) -> None:
         warnings.filterwarnings("ignore", message)
     caller = sys.argv
     words = list(sys.argv[1:] if args is None else args)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help")):
+    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "fit")
     sys.argv = [caller[0], *words]  # read again by the processes that a multi-device run starts
     try:
@@ -72,7 +73,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 save_config_callback=KeepConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
-                parser_kwargs={"description": __doc__},
+                parser_kwargs={"description": __doc__, "version": __version__},
                 trainer_defaults={
                     "max_epochs": 4,
                     "precision": None,

@@ -14,7 +14,7 @@ from PIL import Image
 
 from data.errors import UserError
 from vae.animation import write, write_still
-from vae.encoders import SUFFIXES, delays, encode
+from vae.encoders import SUFFIXES, delays, encode, that_fit
 
 VIDEO = (".mp4", ".webm")
 LOSSLESS = (".png", "")
@@ -314,3 +314,10 @@ def test_a_gif_rests_as_long_as_its_frames_say(tmp_path):
     frames, seconds, _ = read(tmp_path / "a.gif")
     assert len(frames) == 3, "a delay has 16 bits of 1/100 s"
     assert seconds == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".gif", 65_535), (".webp", 16_383), (".mp4", 16_384)])
+def test_sides_that_a_format_cannot_have_are_refused_before_any_is_encoded(suffix, longest):
+    assert next(that_fit(iter([np.zeros((1, longest, 3), np.uint8)]), suffix)).shape == (1, longest, 3)
+    with pytest.raises(UserError, match="too many"):
+        that_fit(iter([np.zeros((1, longest + 1, 3), np.uint8)]), suffix)

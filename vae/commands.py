@@ -5,6 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from vae import __version__
 from vae.mistakes import Telling
 from vae.options import (
     Explore,
@@ -88,7 +89,7 @@ class Parser(Telling, ArgumentParser):
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:
     """The command line: subcommands; where one is chosen, only that one has its options, which is quicker."""
-    parser = Parser(prog="render.py", description=description)
+    parser = Parser(prog="render.py", description=description, version=__version__)
     commands = parser.add_subcommands(required=False)
     for name, (purpose, groups, lists) in COMMANDS.items():
         command = Parser(description=purpose)
