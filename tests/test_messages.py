@@ -31,6 +31,7 @@ RENDER = [
     ("compare --grid 2x2", "--grid", "compare --help"),
     ("slerp --config run.yaml", "--config", "slerp --help"),
     ("slerp cat.png dog.png", "cat.png", "--keyframes cat.png dog.png"),
+    ("slerp ''", "''", "--keyframes"),
     ("slerp --max-size 2 cats", "cats", "quotes"),
     ("slerp --fps", "--fps", "number"),
     ("slerp --keyframes", "--keyframes", "word"),
@@ -242,6 +243,8 @@ TRAIN = [
     ("fit --config brokn.yaml", "brokn.yaml", "broken.yaml"),
     ("fit --config broken.yaml", "broken.yaml", "--print_config"),
     ("fit --config=broken.yaml", "line 2", "--print_config"),
+    ("fit --config 'my run.yaml'", "my run.yaml", "--print_config"),
+    ("fit --config key.yaml --config missing.yaml", "missing.yaml", "--print_config"),
     ("fit --config list.yaml", "list.yaml", "--print_config"),
     ("fit --config empty.yaml", "empty.yaml", "--print_config"),
     ("fit --config folder", "folder", "--print_config"),
@@ -277,6 +280,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         np.savez(place / name, latents=np.zeros((2, length), np.float32))
     (place / "patterns.ckpt").symlink_to(ROOT / SHIPPED)
     (place / "broken.yaml").write_text("data: {source: patterns\nmodel: [")
+    (place / "my run.yaml").write_text("]")
     (place / "list.yaml").write_text("- 1\n- 2\n")
     (place / "key.yaml").write_text("data:\n  sorce: patterns\n")
     (place / "value.yaml").write_text("data:\n  batch_size: lots\n")

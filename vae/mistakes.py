@@ -72,6 +72,7 @@ class Telling:
         return f"{word}: no such command; {suggestion(word, known)}"
 
     def _unknown(self, words: str) -> str:
+        words = words or "''"
         option = words.split()[0].partition("=")[0]
         if not option.startswith("-"):
             return f"{option}: follows no option; is {self.usual} {words} meant, or a value in quotes?"
@@ -95,17 +96,20 @@ class Telling:
 
     def _value(self, key: str, value: str) -> str:
         action = self._options().get(f"--{key}")
+        if action is None:
+            return f"--{key} {value[:_LONGEST]}: will not do; see {self._manual}"
         near = nearest(value, _choices(action))
         remedy = f"no such value; did you mean {near}?" if near else f"must be {_in_words(action)}"
         return f"--{key} {value[:_LONGEST] or repr(value)}: {remedy}"
 
     def _config(self) -> str:
-        found = re.search(r"(?:^| )(?:-c|--config)[ =](\S+)", " ".join(self.args))
-        return found[1] if found else "--config"
+        found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
+        return ", ".join(found) or "--config"
 
     def _bad_config(self, reason: str) -> str:
-        file = self._config()
-        if "does not exist" in reason:
+        missed = re.match(r"(File does not exist|Path is not a file): '(.+)'", reason)
+        file = missed[2] if missed else self._config()
+        if missed and "exist" in missed[1]:
             written = f"python {self.program} {self._command} --print_config > {file} writes one"
             return f"{file}: no such file; {neighbour(Path(file), written)}"
         place = re.findall(r"line \d+, column \d+", reason)
@@ -115,7 +119,7 @@ class Telling:
 
 _RULES = (
     (r"argument subcommand: invalid choice", Telling._no_command),
-    (r"unrecognized arguments: (.+)", Telling._unknown),
+    (r"[Uu]nrecognized arguments: ?(.*)", Telling._unknown),
     (r"Subcommand '\w+' does not accept option '(.+)'", Telling._unknown_key),
     (r"argument (?:-\w/)?(--\S+): expected", Telling._bare),
     (r'Linked "(.+)" must be given via "(.+)"', Telling._linked),
@@ -140,7 +144,7 @@ def _types(hint: Any) -> list[Any]:
     return [one for part in get_args(hint) for one in _types(part)]
 
 
-def _choices(action: Action | None) -> list[str]:
+def _choices(action: Action) -> list[str]:
     return [one for one in _types(getattr(action, "_typehint", None)) if isinstance(one, str)]
 
 

@@ -87,7 +87,7 @@ def check_seed(seed: bool | int) -> None:
 
 @contextmanager
 def blaming_the_trainer(look_up: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """What Lightning refuses is told by the options given to the trainer, of which it may not speak by their names."""
+    """What Lightning refuses is told by the options that it names, or else by all that the trainer was given."""
     try:
         yield
     except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
