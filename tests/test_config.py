@@ -71,13 +71,6 @@ def test_a_file_of_the_recipes_name_goes_before_it(tmp_path: Path, monkeypatch, 
     assert yaml.safe_load(printed(capsys, "--config=tiny"))["data"]["image_size"] == 48
 
 
-def test_an_unknown_recipe_is_told_with_those_there_are(tmp_path: Path, monkeypatch, one_line_error):
-    monkeypatch.chdir(tmp_path)
-    line = one_line_error(train.main, "fit", "--config=tyny")
-    assert "tyny" in line
-    assert all(name in line for name in recipes())
-
-
 def test_every_key_is_explained_above_it(capsys):
     lines = printed(capsys).splitlines()
     keys = [number for number, line in enumerate(lines) if line.lstrip()[:1].isalpha()]

@@ -1,5 +1,6 @@
 """Places that are full or read-only, readers who leave, interrupts: one line, nothing half-written, nothing lost."""
 
+import errno
 import os
 import random
 import signal
@@ -11,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import TOGETHER, Run, events, heed
+from conftest import EPOCHS, TOGETHER, Run, events, heed
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from test_resume import learnt, same
@@ -21,6 +22,7 @@ import train
 from vae import checkpoint
 from vae.keeping import LastCheckpoint
 from vae.logs import EventFile
+from vae.training import VAETraining
 
 SUFFIXES = [".gif", ".mp4", ".webm", ".webp", ".png", ".avif", ""]
 PAGE = 4096
@@ -273,7 +275,7 @@ def test_a_training_that_is_told_to_stop_and_cannot_keep_its_step_says_so(
 
 def test_a_training_that_cannot_write_its_logs_keeps_its_step_and_stops(run: Run, small, tmp_path, one_line_error):
     again = on(run, tmp_path / "again")
-    small(PAGE, again.root / "logs")
+    small(2 * PAGE, again.root / "logs")
     line = one_line_error(train.main, *again.arguments(QUIET))
     assert "events.out.tfevents" in line
     assert "--ckpt_path" in line
@@ -281,6 +283,29 @@ def test_a_training_that_cannot_write_its_logs_keeps_its_step_and_stops(run: Run
     assert 0 < steps < checkpoint.read(run.checkpoints / "last.ckpt")["global_step"]
     remount(again.root / "logs", f"size={1000 * PAGE}")
     check_resumed(again, run)
+
+
+@pytest.mark.parametrize("epoch", range(EPOCHS))
+def test_a_validation_whose_numbers_find_no_room_is_done_again(epoch, run: Run, tmp_path, one_line_error, monkeypatch):
+    again = on(run, tmp_path / "again")
+    validated = VAETraining.on_validation_epoch_end
+
+    def refuse(self, record):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+
+        def without_room(self):
+            if self.current_epoch == epoch:
+                patch.setattr(EventFile, "_append", refuse)
+            validated(self)
+
+        patch.setattr(VAETraining, "on_validation_epoch_end", without_room)
+        line = one_line_error(train.main, *again.arguments(QUIET))
+    assert "No space left on device" in line
+    assert ("--ckpt_path" if epoch else "fit again") in line
+    if epoch:
+        check_resumed(again, run)
 
 
 def test_a_picture_that_finds_no_room_in_the_logs_stops_nothing(run: Run, small, tmp_path, caplog):

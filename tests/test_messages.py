@@ -241,6 +241,8 @@ TRAIN = [
     ("fit --config", "--config", "word"),
     ("fit --config missing.yaml", "missing.yaml", "--print_config"),
     ("fit --config brokn.yaml", "brokn.yaml", "broken.yaml"),
+    ("fit --config tyny", "tyny", "tiny"),
+    ("fit --config mine", "mine", "default"),
     ("fit --config broken.yaml", "broken.yaml", "--print_config"),
     ("fit --config=broken.yaml", "line 2", "--print_config"),
     ("fit --config 'my run.yaml'", "my run.yaml", "--print_config"),

@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from data.errors import UserError
+from data.spelling import suggestion
 
 _RECIPES = Path(__file__).with_name("recipes")
 
@@ -25,11 +26,11 @@ def found(config: str) -> str:
     Raises:
         UserError: a bare name, and neither.
     """
-    if Path(config).is_file() or not re.fullmatch(r"[\w-]+", config):
-        return config
-    if config in recipes():
+    if config in recipes() and not Path(config).is_file():
         return str(_RECIPES / f"{config}.yaml")
-    raise UserError(f"--config {config}: neither a file nor a recipe; take one of {', '.join(recipes())}")
+    if Path(config).exists() or not re.fullmatch(r"[\w-]+", config):
+        return config
+    raise UserError(f"--config {config}: neither a file nor a recipe; {suggestion(config, recipes())}")
 
 
 class ConfigFile(ActionConfigFile):

@@ -7,7 +7,7 @@ import time
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 import torch
@@ -114,13 +114,19 @@ class LastCheckpoint(Checkpoint):
             self._save(trainer)
         elif trainer.global_step != self._saved:
             return
-        if stop and (found := fault(trainer)):
-            raise found
         if stop:
-            raise SystemExit(128 + (self._signal or signal.SIGTERM))
+            self._stop(trainer)
+
+    def _stop(self, trainer: pl.Trainer) -> NoReturn:
+        if found := fault(trainer):
+            raise found
+        raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After validation."""
+        """After validation, which is done again if the logs could not take its numbers."""
+        lost = any(isinstance(logger, Logs) and logger.fault for logger in trainer.loggers)
+        if trainer.strategy.reduce_boolean_decision(lost, all=False):
+            self._stop(trainer)
         self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
