@@ -24,7 +24,7 @@ from data.files import real, user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
 from vae.explore import render_page
-from vae.export import export
+from vae.export import ONNX, export
 from vae.lines_scores import score_paths, table
 from vae.onnx_generator import OnnxGenerator
 from vae.scenes import render_animation
@@ -53,6 +53,8 @@ def export_model(options: Any) -> None:
     out = user_path(options.out or "renders/decoder.onnx")
     for path in export(checkpoint.load_vae(source), out, options.encoder):
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    if out.suffix == ONNX:
+        say(f"Next: python render.py compare --generator {out}, which walks it beside a checkpoint")
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
