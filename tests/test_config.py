@@ -15,7 +15,7 @@ LITTLE = [
     *("--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"),
     *("--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"),
     *("--data.limit=24", "--data.batch_size=4"),
-    *("--data.val_fraction=0.3", "--data.workers=0", "--model.compile=false", "--model.width=8"),
+    *("--data.val_fraction=0.3", "--data.workers=0", "--model.width=8"),
     *("--health.pairs=1", "--health.pictures=4", "--watch.every_n_epochs=1", "--watch.frames=3"),
 ]
 WIDTH = 110

@@ -1,6 +1,8 @@
 """Any network that draws pictures of latents walks beside our own."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -262,6 +264,14 @@ def test_what_needs_an_encoder_or_one_space_is_refused(words, gan, one_line_erro
     Image.new("RGB", (40, 40)).save("cat.png")
     assert one_line_error(render.main, *WORDS, f"--generator={gan}", *words)
     assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
+
+
+def test_nothing_is_left_at_home(tmp_path):
+    (tmp_path / "text.onnx").write_text("hello")
+    words = [sys.executable, render.__file__, "compare", "--generator", "text.onnx"]
+    ended = subprocess.run(words, cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True)
+    assert ended.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["text.onnx"]
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])

@@ -14,6 +14,7 @@ from PIL import Image, ImageChops
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import data.lines
+import render
 import train
 from data.pixels import to_tensor
 from vae import checkpoint
@@ -31,7 +32,14 @@ def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Ru
     *_, done, watch, render = run.output.splitlines()
     assert str(run.checkpoints / "last.ckpt") in done
     assert watch.endswith(f"tensorboard --logdir {run.root / 'logs'} --samples_per_plugin images=200")
-    assert render.endswith(f"python render.py --checkpoint {run.checkpoints / 'last.ckpt'}")
+    assert render.endswith(f"python render.py slerp --checkpoint {run.checkpoints / 'last.ckpt'}")
+
+
+def test_what_the_last_line_says_to_do_next_can_be_done(run: Run, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, told = run.output.splitlines()[-1].split("render.py ")
+    render.main([*told.split(), "--frames=2", "--size=32"])
+    assert (tmp_path / "renders/slerp.gif").is_file()
 
 
 def test_nothing_but_ours_is_printed(run: Run):

@@ -210,7 +210,7 @@ class LoomCLI(LightningCLI):
         say(f"Trained {done} epochs. Checkpoint: {last}{kept}")
         if any(isinstance(logger, Logs) for logger in self.trainer.loggers):
             say(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
-        say(f"Render: python render.py --checkpoint {last}")
+        say(f"Render: python render.py slerp --checkpoint {last}")
 
 
 def _listed(chosen: Any) -> list[Any]:

@@ -7,6 +7,7 @@ Black and white are what `range` in the file's metadata says, as that of our own
 of 16 random latents show: -1 and 1 if a number is below 0, as tanh gives; 0 and 1 if none is above 1; or 0 and 255.
 """
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,7 @@ def _session(path: Path) -> Any:
     check_plain(path)
     if not path.is_file():
         raise UserError(f"{path}: no such generator; export one with torch.onnx.export")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # else it leaves files of it in the home folder
     onnx, onnxruntime = needed("onnx", "onnx"), needed("onnxruntime", "onnx")
     content = path.read_bytes()
     options = onnxruntime.SessionOptions()
