@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,7 +65,7 @@ def told(error: OSError, remedy: str = "choose another place or name") -> str:
 
 @contextmanager
 def told_in_one_line(program: str) -> Iterator[None]:
-    """Turns a `UserError`, and what the system refuses, into one line on standard error and exit code 2."""
+    """Turns a `UserError`, and what the system refuses, memory too, into one line on standard error and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is, for letters that it does not have
     try:
@@ -73,6 +74,10 @@ def told_in_one_line(program: str) -> Iterator[None]:
             sys.stdout.flush()
     except (UserError, DivergedError) as error:
         raise _end(2 if isinstance(error, UserError) else 1, f"{program}: {error}") from None
+    except (MemoryError, RuntimeError) as error:  # torch has a class for that of GPUs alone
+        if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory", str(error)):
+            raise
+        raise _end(2, f"{program}: this takes more memory than there is; ask for smaller sizes or batches") from None
     except BrokenPipeError as error:
         told(error)  # not to the user, who sent the reader away
         raise _end(1) from None

@@ -94,6 +94,7 @@ RENDER = [
     ("traverse --rows 0", "rows 0", "1"),
     ("explore --sets 0", "sets 0", "1"),
     ("lines --pairs 0", "pairs 0", "1"),
+    ("lines --pairs 1000000000000000", "memory", "smaller"),
     # keyframes
     ("slerp --keyframes 1", "1 keyframes", "two"),
     ("slerp --count 1", "1 keyframes", "two"),
@@ -242,6 +243,7 @@ TRAIN = [
     ("fit --config missing.yaml", "missing.yaml", "--print_config"),
     ("fit --config brokn.yaml", "brokn.yaml", "broken.yaml"),
     ("fit --config tyny", "tyny", "tiny"),
+    ("fit --model.latent_dim 1000000000000", "memory", "smaller"),
     ("fit --config mine", "mine", "default"),
     ("fit --config broken.yaml", "broken.yaml", "--print_config"),
     ("fit --config=broken.yaml", "line 2", "--print_config"),
