@@ -14,8 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from conftest import chromium
 from PIL import Image
-from playwright.sync_api import sync_playwright
 from test_tensorboard import main as picture_of_tensorboard
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,13 +47,11 @@ def _result(words: list[str]) -> Path:
 
 
 def _screenshot(page: Path, picture: Path) -> None:
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+    with chromium() as browser:
         tab = browser.new_page(viewport={"width": 560, "height": 720})
         tab.goto(f"file://{page}")
         tab.wait_for_selector("html[data-ready]")
         tab.screenshot(path=picture)
-        browser.close()
 
 
 def _run(words: list[str], place: Path) -> None:
