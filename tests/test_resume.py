@@ -96,6 +96,33 @@ def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, 
         assert same(learnt(again), expected), day.name
 
 
+def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(pictures, tmp_path, monkeypatch):
+    cache = pictures.parent / "cache"
+    whole = Run(tmp_path / "whole", pictures, cache, "", "")
+    save, begin = LastCheckpoint._save, LastCheckpoint.on_train_start
+
+    def save_and_copy(self, trainer):
+        save(self, trainer)
+        shutil.copytree(whole.root, tmp_path / str(trainer.global_step), dirs_exist_ok=True)
+
+    def begin_and_stop(self, *arguments):
+        begin(self, *arguments)
+        self._note(signal.SIGINT, None)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LastCheckpoint, "_save", save_and_copy)
+        train.main(whole.arguments(OFTEN, *PLAN, *QUIET, "--trainer.max_epochs=3"))
+    for step in ("3", "5", "6"):  # an epoch has five
+        again = Run(tmp_path / step, pictures, cache, "", "")
+        words = ["fit", f"--trainer.default_root_dir={again.root}", "--ckpt_path=last", *QUIET]
+        with monkeypatch.context() as patch, pytest.raises(SystemExit, match="130"):
+            patch.setattr(LastCheckpoint, "on_train_start", begin_and_stop)
+            train.main(words)
+        train.main(words)
+        assert same(learnt(again), learnt(whole)), step
+        check_curves(again, whole)
+
+
 def test_another_seed_or_a_lost_step_would_be_noticed(pictures, tmp_path):
     ends = []
     for name, options in {"a": [], "b": [], "seed": ["--seed_everything=1"], "step": ["--trainer.max_steps=9"]}.items():

@@ -83,7 +83,11 @@ class LastCheckpoint(Checkpoint):
         self._signal: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is."""
+        """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is.
+
+        What a training goes on from is not kept again: before the first step of an epoch Lightning would count one.
+        """
+        self._saved = trainer.global_step
         trainer.datamodule.between_steps = partial(self.between_steps, trainer)  # type: ignore[attr-defined]
         if threading.current_thread() is threading.main_thread():
             for number in stopping_signals():
