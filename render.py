@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from data import lines_benchmark
-from data.errors import UserError, at_least, printable, say, told_in_one_line
+from data.errors import UserError, as_typed, at_least, printable, say, told_in_one_line
 from data.files import real, user_path
 from vae import animation, checkpoint
 from vae.commands import build_parser
@@ -43,23 +43,23 @@ def score_lines(options: Any) -> None:
     angles = lines_benchmark.pairs(options.seed, options.pairs)
     say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
-    say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {path}")
+    say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {as_typed(path)}")
 
 
 def export_model(options: Any) -> None:
     """The `export` command: files for other programs."""
     (source,) = choose_checkpoints(options.checkpoint)
     say(f"export: {source}")
-    out = user_path(options.out or "renders/decoder.onnx")
+    out = user_path("renders/decoder.onnx" if options.out is None else options.out)
     for path in export(checkpoint.load_vae(source), out, options.encoder):
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    if out.suffix == ONNX:
-        say(f"Next: python render.py compare --generator {out}, which walks it beside a checkpoint")
+    if out.suffix.lower() == ONNX:
+        say(f"Next: python render.py compare --generator {as_typed(out)}, which walks it beside a checkpoint")
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
     """The checkpoints to render from: the named ones, else the newest training's, else the shipped one."""
-    if named:
+    if named is not None:
         found = [user_path(name) for name in ([named] if isinstance(named, str) else named)]
         for path in found:
             if sum(real(path) == real(other) for other in found) > 1:
@@ -74,7 +74,7 @@ def run(command: str, options: Any) -> Path:
     options.checkpoint = [str(source) for source in sources]
     if getattr(options, "size", None) is not None and not 16 <= options.size <= _LARGEST:
         raise UserError(f"size {options.size}: must be from 16 to {_LARGEST}")
-    generators = [user_path(options.generator)] if getattr(options, "generator", None) else []
+    generators = [] if getattr(options, "generator", None) is None else [user_path(options.generator)]
     every = [*sources, *generators]
     vaes = {_short(source, every): checkpoint.load_vae(source) for source in sources}
     first = next(iter(vaes.values()))
@@ -83,7 +83,7 @@ def run(command: str, options: Any) -> Path:
         options.size = max(side(model, options) for model in models.values())
     say(f"{command}: rendering from {', '.join(map(str, every))}")
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
-    out = user_path(options.out or f"renders/{command}.{kind}")
+    out = user_path(f"renders/{command}.{kind}" if options.out is None else options.out)
     if kind == "html":
         say(f"{out}: {render_page(first, options, out)}")
     elif kind == "png":
@@ -112,8 +112,8 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: code 2 and one line on standard error for bad input.
     """
     words = [_with_underscores(word) for word in (sys.argv[1:] if args is None else args)]
-    parser = build_parser(__doc__, words[0] if words else None)
     with told_in_one_line("render.py"):
+        parser = build_parser(__doc__, words[0] if words else None)
         for plan in [words] if words else [[command] for command in _DEFAULT_COMMANDS]:
             parsed = parser.parse_args(plan)
             if parsed.subcommand == "lines":

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TextIO
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -37,6 +38,15 @@ def printable(text: str) -> str:
     a\nb\x1b[2J\xff é
     """
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
+
+
+def as_typed(path: Path) -> str:
+    """A path for a command line: between quotes if it has spaces.
+
+    >>> as_typed(Path("my cats/last.ckpt")), as_typed(Path("cats"))
+    ('"my cats/last.ckpt"', 'cats')
+    """
+    return f'"{path}"' if " " in str(path) else str(path)
 
 
 def _escape(letter: str) -> str:

@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,9 @@ _LEGIBLE = 40  # letters of a temporary name, which may not be much longer than 
 
 
 def user_path(name: str) -> Path:
-    """A path as users write it, where ~ is their folder. Raises `UserError` if there is no such user."""
+    """A path as users write it, where ~ is their folder. Raises `UserError` unless it can be one."""
+    if not name or re.match(r"[a-z]+://", name):
+        raise UserError(f"{name or repr(name)}: no place on this machine; name a file")
     try:
         return Path(name).expanduser()
     except RuntimeError:

@@ -18,7 +18,7 @@ from vae.model import VAE
 SHIPPED = {path.stem: path for path in sorted(render._SHIPPED.parent.glob("*.ckpt"))}
 TOLD = {"patterns": {"image_size": "64", "channels": "3", "latent_dim": "16"}}
 TOLD["lines"] = {"image_size": "32", "channels": "1", "latent_dim": "8"}
-FILES = {"patterns": ("decoder.onnx", "encoder.onnx"), "lines": ("lines.onnx", "lines-encoder.onnx")}
+FILES = {"patterns": ("decoder.onnx", "encoder.onnx"), "lines": ("lines.ONNX", "lines-encoder.ONNX")}
 
 
 def run(path: Path, given: Tensor) -> list[Tensor]:

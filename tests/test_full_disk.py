@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import jsonargparse
 import pytest
 from conftest import EPOCHS, TOGETHER, Run, events, heed
 from tensorboard.compat.proto.event_pb2 import Event
@@ -427,6 +428,17 @@ def test_an_interrupt_while_a_program_starts_is_one_line(script, tmp_path):
     assert started.returncode == 130
     assert told.split("\n") == ["", f"{script}: interrupted; nothing was begun", ""]
     assert files(tmp_path) == []
+
+
+@pytest.mark.parametrize("script", [render, train], ids=["render.py", "train.py"])
+def test_an_interrupt_while_options_are_read_is_one_line(script, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(jsonargparse.ArgumentParser, "add_class_arguments", interrupt)
+    with pytest.raises(SystemExit, match="130"):
+        script.main([])
+    assert capsys.readouterr().err == f"\n{script.__name__}.py: interrupted; nothing is half-written\n"
 
 
 @pytest.mark.slow

@@ -48,6 +48,10 @@ def test_what_cannot_be_shown_is_refused_in_one_line(monkeypatch):
         inline([frame], fps=60)
     with pytest.raises(UserError, match="1 keyframe"):
         morph(load_vae(LINES), torch.zeros(1, 8))
+    with pytest.raises(UserError, match=r"keyframes \(2, 5\): must be \(K, 8\)"):
+        morph(load_vae(LINES), torch.zeros(2, 5))
+    with pytest.raises(UserError, match="there are none"):
+        inline(iter([]))
     with pytest.raises(UserError, match="zigzag"):
         morph(load_vae(LINES), torch.eye(2, 8), "zigzag")
     monkeypatch.setitem(sys.modules, "IPython.display", None)

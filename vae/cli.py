@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from data.errors import DivergedError, PlaceError, say, told
+from data.errors import DivergedError, PlaceError, as_typed, say, told
 from data.files import check_utf8, real, remove_orphans
 from data.sources import source_name
 from vae import launch
@@ -181,7 +181,7 @@ class LoomCLI(LightningCLI):
             return "fit again: nothing was kept yet"
         if self.trainer.state.finished and not self.kept.fault:
             return f"the training is done and kept in {last}"
-        return f"go on with python train.py fit --ckpt_path {last}"
+        return f"go on with python train.py fit --ckpt_path {as_typed(last)}"
 
     def _remedy(self) -> str:
         """What to do when numbers were not finite."""
@@ -209,8 +209,8 @@ class LoomCLI(LightningCLI):
         print()  # below the progress bar
         say(f"Trained {done} epochs. Checkpoint: {last}{kept}")
         if any(isinstance(logger, Logs) for logger in self.trainer.loggers):
-            say(f"Watch:  tensorboard --logdir {self._root / 'logs'} --samples_per_plugin images=200")
-        say(f"Render: python render.py slerp --checkpoint {last}")
+            say(f"Watch:  tensorboard --logdir {as_typed(self._root / 'logs')} --samples_per_plugin images=200")
+        say(f"Render: python render.py slerp --checkpoint {as_typed(last)}")
 
 
 def _listed(chosen: Any) -> list[Any]:

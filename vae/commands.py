@@ -1,7 +1,7 @@
 """The renderer's command line: its commands, and which options each takes."""
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, ClassVar
 
 from jsonargparse import ArgumentParser
 
@@ -76,6 +76,13 @@ class Parser(Telling, ArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
     program, usual = "render.py", "--keyframes"
+    likely: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
+    called: ClassVar = {
+        "--output": "--out",
+        "--images": "--keyframes",
+        "--input": "--keyframes",
+        "--model": "--checkpoint",
+    }
 
     def owners(self, option: str) -> list[str]:
         """The commands that have an option."""

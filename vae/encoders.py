@@ -64,9 +64,10 @@ def delays(fps: float, ticks: int) -> Iterator[int]:
 
 
 def that_fit(frames: Iterable[Frame], suffix: str) -> Iterator[Frame]:
-    """The same frames. Raises `UserError` at once if they are larger than the format allows."""
+    """The same frames. Raises `UserError` at once if there are none or they are larger than the format allows."""
     rest = iter(frames)
-    first = next(rest)
+    if (first := next(rest, None)) is None:
+        raise UserError("frames: there are none; give at least one")
     height, width, _ = first.shape
     if max(height, width) > _LARGEST.get(suffix, _LONGEST_SIDE):
         raise UserError(f"{width}×{height} pixels are too many for {suffix}; give a smaller --size or fewer tiles")

@@ -95,11 +95,11 @@ def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
     Raises:
         UserError: another suffix, a package that is missing, or a place that cannot be written to.
     """
-    if out.suffix not in (ONNX, SAFETENSORS):
+    if (kind := out.suffix.lower()) not in (ONNX, SAFETENSORS):
         raise UserError(f"{out}: cannot write {out.suffix or 'that'}; use {ONNX} or {SAFETENSORS}")
-    if encoder and out.suffix == SAFETENSORS:
+    if encoder and kind == SAFETENSORS:
         raise UserError(f"--encoder: is for {ONNX}; {out} has the encoder's weights anyway")
-    writers = {out: decoder_onnx if out.suffix == ONNX else weights_safetensors}
+    writers = {out: decoder_onnx if kind == ONNX else weights_safetensors}
     if encoder:
         stem = out.stem.replace("decoder", "encoder")
         writers[out.with_stem(stem if stem != out.stem else f"{stem}-encoder")] = encoder_onnx

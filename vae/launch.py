@@ -76,7 +76,7 @@ def environment() -> list[SLURMEnvironment]:
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
-    """What asks a training to keep its state and end; SLURM's --signal=SIGUSR1@120 as well."""
+    """What asks a training to keep its state and end; SLURM's --signal=SIGUSR1@180 as well."""
     return (signal.SIGINT, signal.SIGTERM, *((signal.SIGUSR1,) if _by_slurm() else ()))
 
 

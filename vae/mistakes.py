@@ -6,9 +6,10 @@ argparse and jsonargparse say it in terms of parsers and types; that is recogniz
 import re
 import sys
 from argparse import Action
+from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
-from typing import Any, Literal, NoReturn, get_args, get_origin
+from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.errors import say
 from data.spelling import nearest, neighbour, suggestion
@@ -23,10 +24,14 @@ class Telling:
     Attributes:
         program: whose command line it is.
         usual: the option that a word is likely to be for which follows none.
+        likely: the same for certain words and for files with certain suffixes.
+        called: what other programs call an option, and what is written here.
     """
 
     program: str
     usual: str
+    likely: ClassVar[Mapping[str, str]]
+    called: ClassVar[Mapping[str, str]]
     prog: str
     args: list[str]
     _actions: list[Action]
@@ -73,12 +78,28 @@ class Telling:
 
     def _unknown(self, words: str) -> str:
         words = words or "''"
-        option = words.split()[0].partition("=")[0]
-        if not option.startswith("-"):
-            return f"{option}: follows no option; is {self.usual} {words} meant, or a value in quotes?"
+        word = words.split()[0]
+        if not word.startswith("-"):
+            return f"{word}: follows no option; {self._meant(words)}"
+        option = word.partition("=")[0]
+        if option in self.called:
+            return f"{option}: no such option; did you mean {self.called[option]}?"
         if option.startswith("--") and (owners := self.owners(option)):
             return f"{option}: no option of {self._command}, but of {', '.join(owners)}; see {self._manual}"
         return f"{option}: no such option; {suggestion(option, self._options(), f'see {self._manual}')}"
+
+    def _ambiguous(self, option: str, matches: str) -> str:
+        return self._unknown(option) if option in self.called else f"{option}: could be {matches}; write it in full"
+
+    def _meant(self, words: str) -> str:
+        word, *_ = words.split()
+        option, equals, value = word.partition("=")
+        if equals and (near := nearest(option, self._options())):
+            return f"did you mean {near} {value}?"
+        likely = self.likely.get(word) or self.likely.get(Path(word).suffix, self.usual)
+        if likely not in self._options():
+            return f"see {self._manual}"
+        return f"is {likely} {words} meant, or a value in quotes?"
 
     def _unknown_key(self, key: str) -> str:
         keys = [option[2:] for option in self._options()]
@@ -86,6 +107,9 @@ class Telling:
 
     def _bare(self, option: str) -> str:
         return f"{option}: has no value; write {_in_words(self._options().get(option))} after it"
+
+    def _switch(self, option: str, value: str) -> str:
+        return f"{option} {value}: is a switch, which takes no value; write {option} alone, or leave it out"
 
     def _linked(self, option: str, source: str) -> str:
         return f"--{option}: is what another option says; give --{source}"
@@ -120,8 +144,10 @@ class Telling:
 _RULES = (
     (r"argument subcommand: invalid choice", Telling._no_command),
     (r"[Uu]nrecognized arguments: ?(.*)", Telling._unknown),
+    (r"ambiguous option: (--[^\s=]+)\S* could match (.*)", Telling._ambiguous),
     (r"Subcommand '\w+' does not accept option '(.+)'", Telling._unknown_key),
     (r"argument (?:-\w/)?(--\S+): expected", Telling._bare),
+    (r"argument (--\S+): ignored explicit argument '(.*)'", Telling._switch),
     (r'Linked "(.+)" must be given via "(.+)"', Telling._linked),
     (r'(?:Parser key "config"|Problems parsing config|Unexpected config): ?(.*)', Telling._bad_config),
     (r'Parser key "(.+?)": Unable to load config', Telling._group),

@@ -24,6 +24,7 @@ from typing import Any
 
 from torch import Tensor
 
+from data.errors import UserError
 from vae.animation import check_rate
 from vae.encoders import encode
 from vae.extras import needed
@@ -51,9 +52,11 @@ def morph(
         (H, W, 3) uint8.
 
     Raises:
-        UserError: too few keyframes or frames, or a path that is not known.
+        UserError: too few keyframes or frames, keyframes of another model, or a path that is not known.
     """
     named_paths([path])
+    if keyframes.ndim != 2 or keyframes.shape[1] != vae.latent_dim:
+        raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {vae.latent_dim}), latents of the model")
     walk = walk_along(path, vae, keyframes, closed)
     (t,) = times([Take(path, vae, walk)], Motion(frames=frames))
     return decode(vae, walk.at(t))
@@ -70,7 +73,7 @@ def inline(frames: Iterable[Frame], fps: float = Motion.fps) -> Any:
         `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
 
     Raises:
-        UserError: another frame rate, or no IPython.
+        UserError: another frame rate, no frames, or no IPython.
     """
     check_rate(".gif", fps)
     display = needed("IPython.display", "notebook")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
@@ -10,6 +10,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from data.errors import UserError, at_least
 from vae.callbacks import HealthLogger
 from vae.comments import commented
+from vae.config import recipes
 from vae.gallery import MorphLogger
 from vae.mistakes import Telling
 from vae.resuming import LINKED
@@ -21,6 +22,18 @@ class Parser(Telling, LightningArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
     program, usual = "train.py", "--data.source"
+    likely: ClassVar = {
+        **dict.fromkeys((".yaml", ".yml", *recipes()), "--config"),
+        **dict.fromkeys((".ckpt", "last"), "--ckpt_path"),
+    }
+    called: ClassVar = {
+        "--epochs": "--trainer.max_epochs",
+        "--steps": "--trainer.max_steps",
+        "--gpus": "--trainer.devices",
+        "--dataset": "--data.source",
+        "--checkpoint": "--ckpt_path",
+        "--resume": "--ckpt_path last",
+    }
 
     def parse_args(self, *words: Any, **how: Any) -> Any:
         """A config that is not even text is told as any other that will not do."""
@@ -67,6 +80,8 @@ def check_plan(options: Any) -> None:
     for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer[name] == 0:
             raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")
+    if trainer.barebones:
+        raise UserError("--trainer.barebones: would keep no checkpoint and log nothing; leave it out")
     if trainer.max_time:
         raise UserError(
             "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "

@@ -70,8 +70,9 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
             raise UserError(f"{runs}: holds no last.ckpt; train first")
         options.ckpt_path = str(newest)
     path = Path(options.ckpt_path)
-    if not path.exists() and nearest(str(path), ["last"]):
-        raise UserError(f"--ckpt_path {path}: no such checkpoint; did you mean last?")
+    if not path.exists() and (near := nearest(str(path), ["last", "best"])):
+        meant = near if near == "last" else "the best.ckpt of a run"
+        raise UserError(f"--ckpt_path {path}: no such checkpoint; did you mean {meant}?")
     content = checkpoint.read(path)
     checkpoint.build_vae(content, path)  # tells in one line if it will not do
     free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)

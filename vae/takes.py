@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -67,6 +68,7 @@ def choose_keyframes(vae: Generator, options: Any, usual: int, least: int, why: 
         if options.keyframes and options[option] is not None:
             raise UserError(f"--{option}: is for random keyframes; leave it out beside --keyframes")
     check_truncation(options.truncation)
+    _check_separate(options.keyframes or ())
     count = len(options.keyframes or ()) or (usual if options.count is None else options.count)
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {why}")
@@ -130,12 +132,19 @@ def parse_grid(words: str) -> tuple[int, int]:
 
 def named_paths(paths: list[str]) -> list[str]:
     """The paths. Raises `UserError` unless each is known and named once."""
+    _check_separate(paths)
     for path in paths:
         if paths.count(path) > 1:
             raise UserError(f"path {path}: is named twice; name it once")
         if path not in PATH_NAMES:
             raise UserError(f"path {path!r}: no such path; {suggestion(path, PATH_NAMES)}")
     return paths
+
+
+def _check_separate(words: Sequence[str]) -> None:
+    for word in words:
+        if "," in word and not Path(word).exists():
+            raise UserError(f"{word}: no such thing; separate several by spaces")
 
 
 def take_along(label: str, path: str, vae: Generator, keyframes: list[Keyframe], closed: bool) -> Take:

@@ -124,6 +124,8 @@ class VAETraining(Planned, VAEEvaluation):
             for name in names:
                 if not 0 <= self.recipe[name] < end:
                     raise UserError(f"{name} {self.recipe[name]}: must be {allowed}")
+        if not lr:
+            raise UserError("lr 0: nothing would be learnt; give more than 0")
         self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, palette, anchor_share, prune)
         self.register_buffer("worth", torch.full((latent_dim,), _WORTH))
         self.moments = Moments(latent_dim)
