@@ -10,6 +10,7 @@ import time
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import av
 import imageio.v3 as iio
@@ -24,6 +25,8 @@ from data.patterns import patterns
 from data.pixels import to_tensor, to_uint8
 from vae import checkpoint
 from vae.keyframes import named_keyframe, seeded_keyframes
+from vae.likelihoods import LikelihoodName
+from vae.model import VAE
 from vae.smoothness import decode, encode
 
 SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
@@ -393,7 +396,7 @@ def test_a_reader_who_leaves_early_is_no_fault(program):
 
 
 def imported_by(statement: str) -> set[str]:
-    script = f"import sys\n{statement}\nprint(sorted({{name.split('.')[0] for name in sys.modules}}))"
+    script = f"import sys\n{statement}\nprint(sorted(sys.modules))"
     here = Path(render.__file__).parent
     done = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True)
     return set(ast.literal_eval(done.stdout))
@@ -404,8 +407,21 @@ def test_the_renderer_loads_only_what_every_command_needs():
     assert not imported_by("import render") & (spared | {"onnx", "onnxscript", "onnxruntime", "safetensors", "IPython"})
 
 
+@pytest.mark.parametrize("likelihood", get_args(LikelihoodName))
+def test_a_checkpoint_is_loaded_without_the_compiler(likelihood, tmp_path):
+    """Importing that takes longer than all the rest, and Ctrl-C within it is an abort."""
+    path = tmp_path / "small.ckpt"
+    options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
+    weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": options}, path)
+    found = imported_by(f"from vae.checkpoint import load_vae; load_vae({str(path)!r})")
+    assert "vae.model" in found
+    assert not found & {"torch._dynamo", "torch._inductor", "sympy", "triton"}
+
+
 def test_the_check_of_imports_can_fail():
-    assert {"lightning", "torchvision"} <= imported_by("import render; import vae.callbacks")
+    found = imported_by("import render; import vae.callbacks; import torch._dynamo")
+    assert {"lightning", "torchvision", "torch._dynamo", "sympy"} <= found
 
 
 def test_help_texts_are_the_docstrings(capsys):

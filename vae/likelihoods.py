@@ -129,7 +129,7 @@ class Wavelet(_Scaled):
 
     def __init__(self, sigma: float | None) -> None:
         super().__init__(sigma)
-        self.register_buffer("scales", self.scale.repeat(2))
+        self.register_buffer("scales", torch.tensor([1.0 if sigma is None else sigma] * 2))
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         total = x.new_zeros(len(x))

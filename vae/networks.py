@@ -85,7 +85,7 @@ class Position(nn.Module):
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        axis = (torch.arange(side) + 0.5) / side * 2 - 1
+        axis = (torch.arange(side, device="cpu") + 0.5) / side * 2 - 1  # on meta: imports torch._dynamo, 2 s
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         maps = [x, y, torch.hypot(x, y), x.abs(), y.abs()]
         for octave in (1, 2, 4):
