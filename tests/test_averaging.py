@@ -14,9 +14,11 @@ class Small(pl.LightningModule):
         super().__init__()
         self.line = nn.Linear(4, 1)
         self.register_buffer("counted", torch.zeros(()))
+        self.register_buffer("flag", torch.tensor(True))
 
     def training_step(self, x, batch_idx):
         self.counted += 1
+        self.flag.fill_(self.counted < 3)
         return self.line(x).square().mean()
 
     def configure_optimizers(self):
@@ -56,5 +58,6 @@ def test_the_average_starts_at_the_first_step_and_follows_those_that_change_weig
     expected = steps[0]
     for weights in steps[1:]:
         expected = {name: decay * expected[name] + (1 - decay) * weights[name] for name in expected}
+    expected["counted"], expected["flag"] = steps[-1]["counted"], steps[-1]["flag"]  # no average of a count or a flag
     for name, value in expected.items():
         assert torch.allclose(found[name], value, atol=1e-6), name

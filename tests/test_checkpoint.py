@@ -266,7 +266,32 @@ def test_a_file_that_unpacks_to_more_than_it_is_is_refused(path, tmp_path):
     assert_refused(tmp_path / "packed.ckpt")
 
 
-@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32])
+TOO_LARGE = {  # for float32, for the networks' sums, and for nobody, at first sight
+    "float64 beyond float32": lambda weight: torch.full_like(weight, 1e300, dtype=torch.float64),
+    "finite sums beyond float32": lambda weight: torch.full_like(weight, 1e30),
+    "numbers that blow up on the way": lambda weight: weight * 1e12,
+}
+
+
+@pytest.mark.parametrize("enlarge", TOO_LARGE.values(), ids=TOO_LARGE)
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_model_whose_pictures_or_codes_are_not_finite_is_refused(enlarge, part, vae, path):
+    wrong = content(vae)
+    for name, weight in wrong["state_dict"].items():
+        if part in name:
+            wrong["state_dict"][name] = enlarge(weight)
+    torch.save(wrong, path)
+    assert_refused(path)
+
+
+def test_a_likelihood_that_was_calibrated_must_have_a_scale(vae, path):
+    wrong = content(vae)
+    wrong["state_dict"]["vae.likelihood.scale"] = torch.tensor(float("nan"))
+    torch.save(wrong, path)
+    assert_refused(path)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.float8_e4m3fn], ids=str)
 def test_weights_of_another_kind_are_refused(dtype, vae, path):
     wrong = content(vae)
     wrong["state_dict"] = {name: weight.to(dtype) for name, weight in wrong["state_dict"].items()}

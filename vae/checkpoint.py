@@ -7,6 +7,7 @@ keeps of a training checkpoint what rendering needs: weights and hyperparameters
 
 import inspect
 import io
+import math
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -14,14 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from data.errors import UserError, told_in_one_line
 from data.files import check_plain, save
 from data.spelling import neighbour
+from vae.checks import array, keys
+from vae.likelihoods import Likelihood
 from vae.model import VAE
+from vae.networks import squash
 
 _PREFIX = "vae."
 FORMAT = 1  # of the files that this version writes
+_TINY = 1e-12  # the least scale of a likelihood
 _LONGEST = 4096  # letters of an option, which may be a path
 _KEPT = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
 
@@ -79,29 +85,47 @@ def build_vae(content: dict[str, Any], path: Path) -> VAE:
     try:
         own = {name.removeprefix(_PREFIX): weight for name, weight in weights if name.startswith(_PREFIX)}
         with torch.device("meta"):  # nothing is allocated before the weights are known to be as many
-            expected = VAE(**options).state_dict()
-        _check_shapes(own, expected)
+            expected = VAE(**options)
+        arrays = check_weights(own, expected)
         vae = VAE(**options)
-        vae.load_state_dict(own)
+        vae.load_state_dict(arrays)
     except Exception as error:  # whatever networks say to sizes and kinds that were made up
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its weights do not fit its hyperparameters ({reason}); name another one") from None
-    # a likelihood without a scale has NaN there
-    if not all(bool(weight.isfinite().all()) for name, weight in own.items() if name != "likelihood.scale"):
-        raise UserError(f"{path}: holds weights that are not finite; name another one")
-    return vae.float().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    vae = vae.float().eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    if not _computes(vae):
+        raise UserError(f"{path}: its weights are so large that pictures of them are not finite; name another one")
+    return vae
 
 
-def _check_shapes(own: dict[str, Any], expected: dict[str, torch.Tensor]) -> None:
-    """Raises `ValueError` unless the weights are those that are expected, and as large in the file as they say."""
-    if own.keys() != expected.keys():
-        raise ValueError(f"weights missing or unknown: {', '.join(sorted(own.keys() ^ expected.keys()))}")
-    for name, weight in own.items():
-        if not isinstance(weight, torch.Tensor) or weight.shape != expected[name].shape:
-            raise ValueError(f"{name} is {getattr(weight, 'shape', type(weight))} instead of {expected[name].shape}")
-        whole = not weight.is_sparse and weight.untyped_storage().nbytes() >= weight.numel() * weight.element_size()
-        if not weight.is_floating_point() or not whole:
-            raise ValueError(f"{name} is no plain array of numbers, or larger than what the file holds of it")
+def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:
+    """Copies of the weights that a file has for a model.
+
+    Args:
+        found: what the file has of them.
+        model: of the same sizes, on any device, "meta" too.
+
+    Raises:
+        ValueError: some are missing, of another shape, not all there, or not finite in the model's type.
+    """
+    expected = model.state_dict()
+    keys("weights", found, expected)
+    likelihoods = {name: part for name, part in model.named_modules() if isinstance(part, Likelihood)}
+    positive = {f"{name}.{kind}" for name in likelihoods for kind in ("scale", "scales")}
+    without = {f"{name}.scale" for name, part in likelihoods.items() if not part.density}  # NaN stands there
+    return {
+        name: array(name, found[name], weight, _TINY if name in positive else -math.inf)
+        for name, weight in expected.items()
+        if name not in without
+    } | {name: torch.tensor(math.nan) for name in without}
+
+
+@torch.inference_mode()
+def _computes(vae: VAE) -> bool:
+    """Whether the pictures of the mean latent and of a draw, and their codes, are finite before they are squashed."""
+    draw = torch.randn(1, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+    logits = vae.logits(torch.cat([torch.zeros_like(draw), draw]))
+    return all(bool(found.isfinite().all()) for found in (logits, *vae.encode(squash(logits))))
 
 
 def newest(folder: Path) -> Path | None:

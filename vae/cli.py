@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.errors import DivergedError, PlaceError, as_typed, say, told
 from data.files import check_utf8, real, remove_orphans
 from data.sources import source_name
-from vae import launch
+from vae import checkpoint, launch
+from vae.best_checkpoint import BestCheckpoint
 from vae.callbacks import monitored
 from vae.config import ConfigFile, recipes
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
@@ -23,6 +23,7 @@ from vae.parser import add_options, blaming_the_trainer, check_plan, check_seed
 from vae.precision import suitable_precision
 from vae.resuming import adopt, blaming
 from vae.runs import claim, give_back, next_version
+from vae.training_state import restored
 
 
 class LoomCLI(LightningCLI):
@@ -104,17 +105,17 @@ class LoomCLI(LightningCLI):
         fitting = self.subcommand == "fit"
         keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
         monitor, mode = monitored(self._options.checkpoint_metric) if fitting else ("", "")
-        self.run, self.kept = self._folder(keeping), WholeCheckpointIO()
+        unrestored = self._check_checkpoint()
+        self.run, self.kept = self._folder(keeping), WholeCheckpointIO(self.model)
         self.logs = self._root / "logs" / self.run.parent.name / self.run.name
         if chosen.logger in (None, True):
             kwargs["logger"] = Logs(self.logs, self._resumed_at) if fitting else False
         if not fitting:
             kwargs["enable_checkpointing"] = False
         elif keeping:
-            kept: dict[str, Any] = {"dirpath": str(self.run), "enable_version_counter": False}
             kwargs["callbacks"] = [
                 *_listed(chosen.callbacks),
-                ModelCheckpoint(filename="best", monitor=monitor, mode=mode, **kept),
+                BestCheckpoint(self.run, monitor, mode),
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), self.kept, *launch.environment()]
@@ -124,9 +125,20 @@ class LoomCLI(LightningCLI):
         except BaseException:
             self._give_back()
             raise
+        for callback in trainer.callbacks if fitting and launch.is_first() else ():  # type: ignore[attr-defined]
+            if callback.state_key in unrestored:
+                kind = type(callback).__name__
+                say(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
         # where max_steps is given, Lightning would end an epoch twice when it goes on from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
+
+    def _check_checkpoint(self) -> set[str]:
+        """Looks at the training's state in the checkpoint, before anything is made; whose state is not taken over."""
+        if not (named := self._options.get("ckpt_path")):
+            return set()
+        content = checkpoint.read(Path(named))
+        return set(content.get("callbacks", {})) - set(restored(content, self.model, Path(named))["callbacks"])
 
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -22,6 +22,7 @@ from vae.alarms import are_finite
 from vae.checkpoint import read
 from vae.launch import stopping_signals
 from vae.logs import Logs
+from vae.training_state import restored
 
 _TWO_MINUTES = 120.0  # seconds
 _LOOK_EVERY = 10  # steps
@@ -30,11 +31,18 @@ _LOOK_EVERY = 10  # steps
 class WholeCheckpointIO(TorchCheckpointIO):
     """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place.
 
+    Args:
+        module: the `VAETraining` that they are of.
+
     Attributes:
         fault: of the first that could not be written; later ones are not tried, for they would tell of that one.
     """
 
     fault: PlaceError | None = None
+
+    def __init__(self, module: pl.LightningModule) -> None:
+        super().__init__()
+        self.module = module
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Called on the first process alone, while the others wait for it, so that it must not fail alone."""
@@ -51,8 +59,13 @@ class WholeCheckpointIO(TorchCheckpointIO):
             self.fault = fault
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Never a pickle, whatever is asked for."""
-        return read(Path(path))
+        """Never a pickle, whatever is asked for, and nothing that was not looked at."""
+        return restored(read(Path(path)), self.module, Path(path))
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """A file; Lightning's own removes folders as well, with all that is in them."""
+        if Path(path).is_file():
+            Path(path).unlink()
 
 
 def fault(trainer: pl.Trainer) -> PlaceError | None:
@@ -159,8 +172,9 @@ class KeepConfig(SaveConfigCallback):
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Called on the first process alone."""
-        if stage == "fit" and isinstance(trainer.checkpoint_callback, ModelCheckpoint):
+        kept = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
+        if stage == "fit" and kept is not None:
             text = self.parser.dump(self.config, skip_none=False)
             keeper = trainer.strategy.checkpoint_io
             assert isinstance(keeper, WholeCheckpointIO)
-            keeper.try_to_save(text.encode(), Path(str(trainer.checkpoint_callback.dirpath)) / "config.yaml")
+            keeper.try_to_save(text.encode(), kept.path.with_name("config.yaml"))

@@ -11,7 +11,7 @@ from vae.likelihoods import LikelihoodName
 from vae.likelihoods import likelihood as build_likelihood
 from vae.networks import Decoder, Encoder, check_size, frozen
 
-_ANY = 1e-6  # averaging the weights makes fractions of a flag
+_SET = 0.5  # of a flag; in checkpoints of earlier versions it was averaged
 
 
 class VAE(nn.Module):
@@ -114,7 +114,7 @@ class VAE(nn.Module):
 
     def awake(self, values: Tensor) -> Tensor:
         """(…, D) with 0 for the latents that sleep, so that they do not bend a path."""
-        return values if self.asleep is None else values.masked_fill(self.asleep > _ANY, 0)
+        return values if self.asleep is None else values.masked_fill(self.asleep > _SET, 0)
 
     def cycle_error(self, z: Tensor, x: Tensor) -> Tensor:
         """How far the encoder is from finding latents again in their pictures, for the decoder to make it small.

@@ -9,9 +9,22 @@ import torch
 from data.errors import UserError
 from data.uniform import mixed
 from vae.checkpoint import FORMAT
+from vae.checks import MOST, count, keys, number
 from vae.schedule import Schedule
 
 NOTED = ("progress", "seed", "steps", "epoch", "dealt")  # in a checkpoint, of the plan
+
+
+def checked_plan(found: Any) -> dict[str, Any]:
+    """What a checkpoint notes of the plan. Raises `ValueError` unless `Planned` could have noted it."""
+    keys("plan", found, NOTED)
+    return {
+        "progress": number("progress", found["progress"], 0, 1),
+        "seed": count("seed", found["seed"], 0, 2**63 - 1),
+        "steps": number("steps", found["steps"], 0, MOST),
+        "epoch": count("steps of an epoch", found["epoch"], 1),
+        "dealt": count("pictures in a batch", found["dealt"], 1),
+    }
 
 
 class Planned(pl.LightningModule):

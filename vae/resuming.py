@@ -1,6 +1,6 @@
 """Going on with a run, or measuring it: what its checkpoint and its config decide, unless the user says otherwise."""
 
-import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +10,16 @@ import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.errors import UserError, say
+from data.files import real
+from data.procedural import FAMILIES
 from data.sources import full_source, source_name
 from data.spelling import nearest
 from vae import checkpoint
-from vae.plan import NOTED
+from vae.checks import count
+from vae.plan import checked_plan
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
+_FREE_OF_THE_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
 _PLANNED = {  # options of the trainer that decide what is learnt
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
@@ -23,6 +27,7 @@ _PLANNED = {  # options of the trainer that decide what is learnt
     *("val_check_interval", "check_val_every_n_epoch", "overfit_batches"),
 }
 _SHORT = 200
+_MOST = {"limit": 2**24, "batch_size": 2**16}  # that a file may ask for
 
 
 @contextmanager
@@ -76,8 +81,8 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
     content = checkpoint.read(path)
     checkpoint.build_vae(content, path)  # tells in one line if it will not do
     free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
-    _take("model", content["hyper_parameters"], options, given, {"compile", "on_nonfinite", "skip_at_most"})
-    _take("data", content.get("datamodule_hyper_parameters", {}), options, given, free)
+    _take("model", content["hyper_parameters"], options, given, _FREE_OF_THE_MODEL)
+    _take("data", _harmless(content.get("datamodule_hyper_parameters", {}), options, given, root), options, given, free)
     return _go_on(content, options, given) if command == "fit" else None
 
 
@@ -96,21 +101,52 @@ def _take(group: str, trained: dict[str, Any], options: Any, given: Any, free: s
             )
 
 
+def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> dict[str, Any]:
+    """The data's options, of which a file may choose neither places nor large amounts.
+
+    Folders are made in `cache_dir`, so that only the user names it. Where the pictures are, other than in this
+    program, is believed of a run below `<root>/checkpoints`, where train.py keeps its own.
+
+    Raises:
+        UserError: the user has to name what was trained on, or so much.
+    """
+    path, cache_dir = Path(options.ckpt_path), options.data.cache_dir
+    source = trained.get("source")
+    own = real(root / "checkpoints") in real(path).parents
+    if source is not None and source not in FAMILIES and not own and "data.source" not in given:
+        raise UserError(f"{path}: was trained on {source}; name the pictures to use with --data.source")
+    for name, most in _MOST.items():
+        amount = trained.get(name)
+        if isinstance(amount, int) and amount > most and f"data.{name}" not in given:
+            raise UserError(f"{path}: asks for a --data.{name} of more than {most}; name it yourself if that is meant")
+    kept = trained.get("cache_dir")
+    if isinstance(kept, str) and kept != cache_dir and "data.cache_dir" not in given:
+        say(f"{path}: kept its pictures in {kept}; they are prepared anew unless --data.cache_dir names that folder")
+    workers = trained.get("workers")
+    much = isinstance(workers, int) and workers > (os.cpu_count() or 1)  # of another machine
+    return {name: value for name, value in trained.items() if name != "cache_dir" and not (much and name == "workers")}
+
+
 def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
     """Goes on as the run was planned; there must be something left to do."""
     if not content.get("optimizer_states"):
         raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
-    planned = _planned(Path(options.ckpt_path).parent / "config.yaml")
+    planned = _planned(Path(options.ckpt_path).parent / "config.yaml", content, bool(given.get("config")))
     for name in planned.keys() & _PLANNED:
         if f"trainer.{name}" not in given:
             options.trainer[name] = planned[name]
     try:
-        epochs = int(content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        steps = int(content["global_step"])
-        if not all(0 <= content["plan"][name] < math.inf for name in NOTED) or not content["plan"]["epoch"]:
-            raise ValueError
-    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError):
+        epochs = count("epochs", content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        steps, seed = count("steps", content["global_step"]), checked_plan(content["plan"])["seed"]
+    except (KeyError, TypeError, ValueError):
         raise UserError(f"{options.ckpt_path}: does not say how far it has trained; name another one") from None
+    if "seed_everything" not in given:
+        options.seed_everything = seed if seed < 2**32 else False  # a random one is no option
+    elif options.seed_everything != seed:
+        raise UserError(
+            f"--seed_everything {options.seed_everything}: contradicts {options.ckpt_path}, which was trained with "
+            f"{seed}; leave it out, or train anew without --ckpt_path"
+        )
     for name, done in (("max_epochs", epochs), ("max_steps", steps)):
         if options.trainer[name] is not None and 0 <= options.trainer[name] <= done:
             raise UserError(
@@ -120,11 +156,31 @@ def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
     return steps
 
 
-def _planned(config: Path) -> dict[str, Any]:
-    """The trainer's options of a run; none if it left no config."""
-    if not config.is_file():
+def _planned(config: Path, content: dict[str, Any], restated: bool) -> dict[str, Any]:
+    """The trainer's options of a run.
+
+    Args:
+        config: the run's.
+        content: the run's checkpoint.
+        restated: whether the user names a config, which then may take the place of one that will not do.
+
+    Raises:
+        UserError: it is missing, or that of another run.
+    """
+    fault = "missing"
+    if config.is_file():
+        try:
+            found = dict(yaml.safe_load(config.read_text()))
+            planned, model, data = (dict(found[group]) for group in ("trainer", "model", "data"))
+        except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+            fault = "not the config of a run"
+        else:
+            trained = content["hyper_parameters"] | content.get("datamodule_hyper_parameters", {})
+            loose = _FREE_ON_RESUME | _FREE_OF_THE_MODEL | {"source", *LINKED}
+            same = (trained[name] == value for name, value in (model | data).items() if name in trained.keys() - loose)
+            if all(same):
+                return planned
+            fault = "the config of another run"
+    if restated:
         return {}
-    try:
-        return dict(yaml.safe_load(config.read_text())["trainer"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
-        raise UserError(f"{config}: not the config of a run; mend or remove it") from None
+    raise UserError(f"{config}: {fault}; put the run's own there, or name its plan with --config FILE")

@@ -219,10 +219,14 @@ class VAETraining(Planned, VAEEvaluation):
             self.log("train/active_units", self.train_posterior.compute().active_units, sync_dist=True)
             self.train_posterior.reset()
 
+    @property
+    def fused(self) -> bool:
+        """Whether AdamW is one kernel for all weights. It would unscale gradients by itself, too late for clipping."""
+        return self._trainer is None or self.trainer.scaler is None
+
     def configure_optimizers(self) -> Any:
         """AdamW, fused where it can be."""
-        fused = self.trainer.scaler is None  # a fused optimizer unscales by itself, too late for clipping
-        return optimizers(self.vae, self.critic, self.schedule, self.recipe, fused, lambda: self.progress)
+        return optimizers(self.vae, self.critic, self.schedule, self.recipe, self.fused, lambda: self.progress)
 
     def configure_gradient_clipping(
         self, optimizer: Any, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
