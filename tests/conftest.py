@@ -156,9 +156,6 @@ def copy(run: Run, tmp_path: Path) -> Run:
     return Run(tmp_path / "copy", run.pictures, run.cache, "", "")
 
 
-moved = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the tests resume in a copy of the run's folder
-
-
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("run")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import EPOCHS, Run, copy, moved
+from conftest import EPOCHS, Run, copy
 
 import train
 from data.uniform import mixed
@@ -45,7 +45,6 @@ POISONS = {"pictures": poison_pictures, "losses": poison_losses, "gradients": po
 every_poison = pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
 
 
-@moved
 @every_poison
 def test_what_is_not_finite_ends_the_training_with_its_step_and_seed(
     poison, run: Run, tmp_path: Path, one_line_error, monkeypatch
@@ -91,7 +90,6 @@ def test_a_step_that_is_skipped_leaves_no_trace(poison, run: Run, tmp_path: Path
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
 
 
-@moved
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
 def test_no_more_steps_are_skipped_than_stated_even_after_a_resume(
     run: Run, tmp_path: Path, one_line_error, monkeypatch
@@ -110,8 +108,7 @@ def test_no_more_steps_are_skipped_than_stated_even_after_a_resume(
 def test_a_resumed_training_may_begin_to_skip(run: Run, tmp_path: Path, monkeypatch):
     again = copy(run, tmp_path)
     poison_losses(monkeypatch, {1})
-    with pytest.warns(UserWarning, match="dirpath has changed"):
-        train.main(again.arguments(*SKIP, "--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}"))
+    train.main(again.arguments(*SKIP, "--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}"))
     assert checkpoint.read(again.checkpoints / "last.ckpt")["epoch"] == EPOCHS
 
 
@@ -131,7 +128,6 @@ def test_weights_that_are_not_finite_are_not_kept_within_an_epoch_either(
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
 
 
-@moved
 def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, one_line_error, monkeypatch):
     again = copy(run, tmp_path)
     kept = (again.checkpoints / "last.ckpt").read_bytes()

@@ -28,7 +28,6 @@ from vae.training import VAETraining
 SUFFIXES = [".gif", ".mp4", ".webm", ".webp", ".png", ".avif", ""]
 PAGE = 4096
 QUIET = "--watch.every_n_epochs=0"
-pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # a run whose place was mounted anew
 
 
 def mounted(folder: Path, size: int) -> bool:
@@ -219,7 +218,9 @@ def check_resumed(again: Run, run: Run) -> None:
     (again.checkpoints / ".last.ckpt-left_0ver").write_bytes(b"half of it")
     (again.checkpoints / ".config.yaml-0123").write_bytes(b"half of it")
     (again.checkpoints / ".last.notes").write_text("mine")
-    train.main(["fit", f"--trainer.default_root_dir={again.root}", "--ckpt_path=last", QUIET])
+    train.main(
+        ["fit", f"--trainer.default_root_dir={again.root}", f"--data.cache_dir={run.cache}", "--ckpt_path=last", QUIET]
+    )
     assert same(learnt(again), learnt(run))
     assert files(again.checkpoints) == [".last.notes", "best.ckpt", "config.yaml", "last.ckpt"]
     assert [scalar.step for scalar in events(again.logs).Scalars("val/elbo")] == [

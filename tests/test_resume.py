@@ -22,7 +22,6 @@ PICTURES = 50  # five batches in an epoch
 OFTEN = "--checkpoint_every_n_steps=1"
 PLAN = ["--model.decoder_share=0.4", "--model.warmup_steps=2", "--health.pictures=4"]
 QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0"]
-pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the tests resume copies
 
 
 def learnt(run: Run) -> dict[str, torch.Tensor]:

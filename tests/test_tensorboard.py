@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from conftest import EPOCHS, Run, chromium, copy, events, fill, moved
+from conftest import EPOCHS, Run, chromium, copy, events, fill
 from PIL import Image
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import metadata
@@ -106,7 +106,6 @@ def test_hparams_hold_what_the_run_was_trained_with(run: Run):
     assert "limit" not in told, "it was null"
 
 
-@moved
 def test_a_resumed_run_tells_its_arrangement_once(run: Run, tmp_path: Path):
     resumed = copy(run, tmp_path)
     once = {"custom_scalars__config__", *HPARAMS}

@@ -80,6 +80,8 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
         raise UserError(f"--ckpt_path {path}: no such checkpoint; did you mean {meant}?")
     content = checkpoint.read(path)
     checkpoint.build_vae(content, path)  # tells in one line if it will not do
+    if command == "fit" and not content.get("optimizer_states"):
+        raise UserError(f"{path}: holds weights only; resume from the last.ckpt of a run")
     free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
     _take("model", content["hyper_parameters"], options, given, _FREE_OF_THE_MODEL)
     _take("data", _harmless(content.get("datamodule_hyper_parameters", {}), options, given, root), options, given, free)
@@ -129,8 +131,6 @@ def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> 
 
 def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
     """Goes on as the run was planned; there must be something left to do."""
-    if not content.get("optimizer_states"):
-        raise UserError(f"{options.ckpt_path}: holds weights only; resume from the last.ckpt of a run")
     planned = _planned(Path(options.ckpt_path).parent / "config.yaml", content, bool(given.get("config")))
     for name in planned.keys() & _PLANNED:
         if f"trainer.{name}" not in given:
