@@ -25,9 +25,9 @@ def check_fingerprint(found: Any, path: object) -> Tensor | None:
     Raises:
         UserError: it is no such thing.
     """
-    pictures = found.get("pictures") if isinstance(found, dict) else found
     if found is None:
         return None
+    pictures = found.get("pictures") if isinstance(found, dict) else None
     if (
         not isinstance(pictures, Tensor)
         or pictures.layout != torch.strided
@@ -48,7 +48,6 @@ def changes(before: Tensor, now: Tensor) -> str | None:
     >>> changes(torch.tensor([1, 2, 3]), torch.tensor([2, 3, 4, 5]))
     '2 were added and 1 was removed'
 
-
     Raises:
         ValueError: next to none are the same.
     """
@@ -56,5 +55,5 @@ def changes(before: Tensor, now: Tensor) -> str | None:
     if common < _FEW * min(len(before), len(now)):
         raise ValueError(f"of the {len(before)} pictures that it was trained on, {common} are there")
     added, removed = len(now) - common, len(before) - common
-    told = [f"{count} {'was' if count == 1 else 'were'} {how}" for count, how in ((added, "added"), (removed, "removed"))]
-    return " and ".join(line for line in told if not line.startswith("0 ")) or None
+    counts = {"added": added, "removed": removed}
+    return " and ".join(f"{n} {'was' if n == 1 else 'were'} {how}" for how, n in counts.items() if n) or None

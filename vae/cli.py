@@ -79,6 +79,12 @@ class LoomCLI(LightningCLI):
         if last:  # the processes that Lightning starts are to take the same
             sys.argv.append(f"--ckpt_path={options.ckpt_path or 'null'}")
         self._resumed = adopt(command, options, given)
+        self._note_job()
+
+    def _note_job(self) -> None:
+        """In the run that is locked."""
+        if self._lock.run is not None:
+            Note(launch.job(), launch.launch_name()).write(self._lock.run)
 
     def instantiate_classes(self) -> None:
         """The options may be those of a checkpoint."""
@@ -112,7 +118,7 @@ class LoomCLI(LightningCLI):
             self._claimed = True
             run = claim(runs, logs)
             self._lock.take(run)
-            Note(launch.job(), launch.launch_name()).write(run)
+            self._note_job()
             return run
         return runs / f"version_{next_version(runs, logs)}"
 

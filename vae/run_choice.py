@@ -76,11 +76,10 @@ def _first_free(found: list[Path], options: Any, given: Any, root: Path, lock: R
 
 
 def _take(path: Path, root: Path, lock: RunLock) -> None:
-    """Locks the run of a checkpoint, if a training goes on in it, and notes the job there."""
+    """Locks the run of a checkpoint, if a training goes on in it."""
     run = own_run(path, root)
     if run is not None and launch.is_first():
         lock.take(run)
-        Note(launch.job(), launch.launch_name()).write(run)
 
 
 def _in_order(found: list[Path]) -> Iterator[Path]:

@@ -25,9 +25,14 @@ class InUseError(UserError):
 
 
 class RunLock:
-    """The lock of at most one run."""
+    """The lock of at most one run.
+
+    Attributes:
+        run: whose; None before one is taken.
+    """
 
     def __init__(self) -> None:
+        self.run: Path | None = None
         self._lease: SoftFileLease | None = None
 
     def take(self, run: Path) -> None:
@@ -41,20 +46,15 @@ class RunLock:
             run / NAME, lease_duration=_SILENCE, heartbeat_interval=_REFRESHED_EVERY, thread_local=False
         )
         began, before, waiting = time.monotonic(), _changed(run), False
-        while True:
-            try:
-                with writing(run / NAME):
-                    lease.acquire(timeout=0)
-                self._lease = lease
-                return
-            except (Timeout, LeaseSettingsMismatch):
-                silent = time.monotonic() - began
-                if _changed(run) != before or silent > _SILENCE + _REFRESHED_EVERY:
-                    raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}") from None
+        while not _acquired(lease):
+            silent = time.monotonic() - began
+            if _changed(run) != before or silent > _SILENCE + _REFRESHED_EVERY:
+                raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}")
             if silent > 2 * _REFRESHED_EVERY and not waiting:
                 waiting = True
                 say(f"{run}: waits up to {_SILENCE:.0f} s to see whether {_holder(lease)} still trains in it")
             time.sleep(_POLL)
+        self.run, self._lease = run, lease
 
     def check(self) -> None:
         """Raises `PlaceError` where another process has taken the lock, as this one did not move for a minute."""
@@ -63,8 +63,9 @@ class RunLock:
             return
         owner = lease.owner
         if lease.compromise is not None or (owner is not None and owner.token != lease.token):
-            run = Path(lease.lock_file).parent
-            raise PlaceError(f"{run}: {_holder(lease)} trains in it since this training stood still; nothing was kept")
+            raise PlaceError(
+                f"{self.run}: {_holder(lease)} took it while this training stood still; go on when that has ended"
+            )
 
     def release(self) -> None:
         """Gives the lock back, if one is held."""
@@ -72,6 +73,16 @@ class RunLock:
         if lease is not None:
             with suppress(OSError):  # the disk is gone or read-only by now
                 lease.release()
+
+
+def _acquired(lease: SoftFileLease) -> bool:
+    """Whether the lock could be taken now; that of a dead process can."""
+    with writing(Path(lease.lock_file)):
+        try:
+            lease.acquire(timeout=0)
+        except (Timeout, LeaseSettingsMismatch):  # which are errors of the system too
+            return False
+    return True
 
 
 def _changed(run: Path) -> int | None:
