@@ -91,7 +91,7 @@ def test_pictures_that_were_added_and_removed_are_told(command, run: Run, capsys
 
 
 @pytest.mark.parametrize("where", ["another folder", "the same folder"])
-def test_other_pictures_are_refused_before_anything_is_written(where, run: Run, one_line_error):
+def test_other_pictures_are_refused_before_anything_is_written(where, run: Run, one_line_error, capsys):
     more = ["--ckpt_path=last"]
     if where == "the same folder":
         shutil.rmtree(run.pictures)
@@ -103,6 +103,7 @@ def test_other_pictures_are_refused_before_anything_is_written(where, run: Run, 
     if where == "another folder":
         more = [f"--ckpt_path={run.checkpoints / 'last.ckpt'}", f"--data.source={place}"]
     ImageData(str(place), SIDE, cache_dir=str(run.cache)).prepare_data()  # which shows its progress if it takes long
+    capsys.readouterr()
     before = contents(run.root)
     line = one_line_error(train.main, *words(run, *more))
     assert str(place) in line

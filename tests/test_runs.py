@@ -183,7 +183,7 @@ def chosen(tmp_path, capsys):
     return choose
 
 
-def test_last_is_the_newest_run_that_fits(run: Run, tmp_path, kept, chosen):
+def test_last_is_the_newest_run_that_fits(run: Run, tmp_path, kept, chosen, one_line_error):
     for place in ("a/cats", "b/cats", "c/dogs"):
         (tmp_path / place).mkdir(parents=True)  # no picture in it, so that what starts afresh ends soon
     (tmp_path / "link").symlink_to(tmp_path / "a" / "cats")
@@ -203,6 +203,9 @@ def test_last_is_the_newest_run_that_fits(run: Run, tmp_path, kept, chosen):
     assert chosen(cats, "--data.val_fraction=0.2", "--data.batch_size=3") == "cats/version_1"
     assert chosen(cats, "--data.val_fraction=0.3") is None
     assert files(tmp_path / "checkpoints" / "cats") == ["version_0", "version_1", "version_2"]
+    words = ["validate", f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
+    assert "data.source is patterns" in one_line_error(train.main, *words, f"--data.source={tmp_path / 'c' / 'dogs'}")
+    assert "latent_dim is 4" in one_line_error(train.main, *words, "--model.latent_dim=5")
 
 
 def test_a_run_in_use_is_passed_over(run: Run, tmp_path, kept, chosen, one_line_error, monkeypatch):

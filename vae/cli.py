@@ -117,8 +117,13 @@ class LoomCLI(LightningCLI):
         if first:
             self._claimed = True
             run = claim(runs, logs)
-            self._lock.take(run)
-            self._note_job()
+            try:
+                self._lock.take(run)
+                self._note_job()
+            except BaseException:
+                self._lock.release()
+                give_back(run)
+                raise
             return run
         return runs / f"version_{next_version(runs, logs)}"
 

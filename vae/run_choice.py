@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, say
+from data.files import user_path
 from data.sources import folder_of, full_source
 from vae import checkpoint, launch
 from vae.resuming import contradictions
@@ -33,22 +34,27 @@ def choose(command: str, options: Any, given: Any, root: Path, lock: RunLock) ->
     """
     wanted = options.get("ckpt_path")
     if wanted != "last":
-        if command == "fit" and wanted and Path(wanted).is_file():
-            _take(Path(wanted), root, lock)
+        if command == "fit" and wanted and (path := user_path(wanted)).is_file():
+            _take(path, root, lock)
         return
-    runs = root / "checkpoints"
-    found = kept(runs)
-    if command != "fit":
-        if not found:
-            raise UserError(f"{runs}: holds no last.ckpt; train first")
-        # where none fits, the newest one says what contradicts it
-        options.ckpt_path = str(next(_fitting(command, found, options, given), found[0]))
-        return
-    options.ckpt_path = None
-    if launch.is_first():
+    found = kept(root / "checkpoints")
+    if command == "fit" and launch.is_first():
         options.ckpt_path = _first_free(found, options, given, root, lock)
-    else:
-        options.ckpt_path = next((str(path) for path in _fitting(command, _ours(found), options, given)), None)
+        return
+    fitting = _fitting(command, found if command != "fit" else _ours(found), options, given)
+    options.ckpt_path = next(map(str, fitting), None)
+    if command != "fit" and options.ckpt_path is None:
+        remedy = "train first" if not found else "name a file"
+        raise UserError(f"{_none(command, found, options, given, root)}; {remedy}")
+
+
+def _none(command: str, found: list[Path], options: Any, given: Any, root: Path) -> str:
+    """Why there is no run to go on with."""
+    runs = root / "checkpoints"
+    if not found:
+        return f"{runs}: holds no last.ckpt"
+    what = next(_unlike(command, found[0], options, given), "the job is another one")
+    return f"{runs}: no run there fits, of the newest {what}"
 
 
 def _first_free(found: list[Path], options: Any, given: Any, root: Path, lock: RunLock) -> str | None:
@@ -62,16 +68,10 @@ def _first_free(found: list[Path], options: Any, given: Any, root: Path, lock: R
             for line in in_use:
                 say(f"{line.partition(';')[0]}, so the next one goes on")
             return str(path)
-    runs = root / "checkpoints"
     if in_use and not launch.job():
         raise InUseError(in_use[0])
-    if in_use:
-        say(f"{in_use[0].partition(';')[0]}, so this training starts afresh")
-    elif found:
-        what = next(_unlike("fit", found[0], options, given), "another job's")
-        say(f"{runs}: no run there fits, of the newest {what}, so this training starts afresh")
-    else:
-        say(f"{runs}: holds no last.ckpt, so this training starts afresh")
+    why = in_use[0].partition(";")[0] if in_use else _none("fit", found, options, given, root)
+    say(f"{why}, so this training starts afresh")
     return None
 
 
@@ -126,7 +126,7 @@ def _unlike(command: str, path: Path, options: Any, given: Any) -> Iterator[str]
         return
     yield from (f"{name} is {trained}" for name, trained in contradictions(command, content, options, given))
     source = content.get("datamodule_hyper_parameters", {}).get("source")
-    if "data.source" in given and command == "fit" and not _same_place(full_source(options.data.source), source):
+    if "data.source" in given and not _same_place(full_source(options.data.source), source):
         yield f"data.source is {source}"
     seed, plan = given.get("seed_everything"), content.get("plan")
     noted = plan.get("seed") if isinstance(plan, dict) else None

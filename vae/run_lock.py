@@ -57,15 +57,9 @@ class RunLock:
         self.run, self._lease = run, lease
 
     def check(self) -> None:
-        """Raises `PlaceError` where another process has taken the lock, as this one did not move for a minute."""
-        lease = self._lease
-        if lease is None:
-            return
-        owner = lease.owner
-        if lease.compromise is not None or (owner is not None and owner.token != lease.token):
-            raise PlaceError(
-                f"{self.run}: {_holder(lease)} took it while this training stood still; go on when that has ended"
-            )
+        """Raises `PlaceError` where another process has, or had, the lock, as this one did not move for a minute."""
+        if self._lease is not None and not any(_is_held(self._lease, pause) for pause in (0, 1, 2)):
+            raise PlaceError(f"{self.run}: {_holder(self._lease)} took it while this training stood still")
 
     def release(self) -> None:
         """Gives the lock back, if one is held."""
@@ -83,6 +77,13 @@ def _acquired(lease: SoftFileLease) -> bool:
         except (Timeout, LeaseSettingsMismatch):  # which are errors of the system too
             return False
     return True
+
+
+def _is_held(lease: SoftFileLease, pause: float) -> bool:
+    """After some seconds, for a disk may not answer at once."""
+    time.sleep(pause)
+    owner = lease.owner
+    return lease.compromise is None and owner is not None and owner.token == lease.token
 
 
 def _changed(run: Path) -> int | None:

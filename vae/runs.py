@@ -53,8 +53,9 @@ def own_run(checkpoint: Path, root: Path) -> Path | None:
 
     It goes on in its own from `<root>/checkpoints/<source>/<run>/last.ckpt`, whatever its source is called by now.
     """
-    here = checkpoint.parent
-    return here if checkpoint.name == "last.ckpt" and real(here).parent.parent == real(root / "checkpoints") else None
+    here = checkpoint.parent.absolute()
+    around = (real(folder.parent.parent) for folder in (here, real(here)))  # it, or what is around it, may be a link
+    return checkpoint.parent if checkpoint.name == "last.ckpt" and real(root / "checkpoints") in around else None
 
 
 def kept(runs: Path) -> list[Path]:
