@@ -16,13 +16,14 @@ from torch.utils.data import Sampler
 from data import cache
 from data.errors import UserError, at_least, say
 from data.files import user_path
+from data.fingerprint import changes, fingerprint
 from data.lines import CHANNELS as LINES_CHANNELS
 from data.lines import SIZE as LINES_SIZE
 from data.order import InOrder, Loader, Share, Shuffled
 from data.pictures import background_colour
 from data.pixels import to_tensor
 from data.source import Source, Wish
-from data.sources import full_source, open_source, source_name
+from data.sources import folder_of, full_source, open_source, source_name
 from data.split import Images, deal, digests
 from data.uniform import check_seed
 
@@ -48,6 +49,9 @@ class ImageData(pl.LightningDataModule):
         workers: loader processes; 0 serves batches from memory, which is fastest without a GPU.
         seed: names the procedural images, the subset that `limit` takes, the split and the order.
         background: colour behind transparent pixels, a name or #rrggbb.
+
+    Attributes:
+        trained_on: the `data.fingerprint` of what a training that goes on has had; None compares nothing.
 
     Raises:
         UserError: a source without usable pictures, or an argument out of range.
@@ -81,6 +85,8 @@ class ImageData(pl.LightningDataModule):
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
         self.between_steps: Callable[[], None] | None = None
+        self.trained_on: Tensor | None = None
+        self._pictures: Tensor | None = None
         self._prepared: Path | None = None
         self._fault: str | None = None
         self._asked = itertools.count()
@@ -144,8 +150,27 @@ class ImageData(pl.LightningDataModule):
             raise UserError(
                 f"{self.cache_dir}: no cache there; every machine needs its own or a shared --data.cache_dir"
             )
+        if folder_of(self.source):
+            self._compare(fingerprint(known))
         train, val = deal(known, self.val_fraction)
         self.train_set, self.val_set = Images(found.images, train), Images(found.images, val)
+
+    def _compare(self, pictures: Tensor) -> None:
+        """Tells of pictures that are not those of the training that goes on; raises `UserError` if all are others."""
+        before, self.trained_on, self._pictures = self.trained_on, None, pictures
+        try:
+            changed = changes(before, pictures) if before is not None else None
+        except ValueError as fault:
+            raise UserError(
+                f"--data.source {self.source}: contradicts --ckpt_path: {fault}; "
+                "name the folder where they are, or train anew without --ckpt_path"
+            ) from None
+        if changed and (self.trainer is None or self.trainer.is_global_zero):
+            say(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The fingerprint of a folder's pictures, which are looked for again where a training goes on."""
+        return {} if self._pictures is None else {"pictures": self._pictures}
 
     def _find(self) -> cache.Cached | None:
         """What the first process prepared, even if files have changed since; else what this machine has of its own."""

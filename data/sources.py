@@ -54,6 +54,11 @@ def full_source(source: str) -> str:
     return path
 
 
+def folder_of(source: object) -> Path | None:
+    """The folder that a source from `full_source`, or from anyone's checkpoint, names; None if it names none."""
+    return Path(source) if isinstance(source, str) and Path(source).is_absolute() else None
+
+
 def source_name(source: str) -> str:
     """What runs on a source are filed under: `patterns`, `MNIST`, or the last part of a folder's path."""
     return Path(full_source(source)).name or "images"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from shutil import copytree
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ import train
 from data.module import ImageData
 from vae import checkpoint, launch
 from vae.likelihoods import likelihood
+from vae.run_lock import RunLock
 from vae.together import gathered, mean_of_all, own_part
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
@@ -128,6 +130,26 @@ def test_one_process_goes_on_where_two_have_stopped(batch, run: Run, tmp_path: P
         for name, weight in checkpoint.read(one.checkpoints / "last.ckpt")["state_dict"].items():
             torch.testing.assert_close(ended["state_dict"][name], weight, rtol=1e-3, atol=1e-4, msg=name)
     assert ended["plan"]["progress"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [TORCHRUN, ALONE], ids=["torchrun", "Lightning"])
+def test_two_processes_go_on_with_one_run_and_leave_alone_what_is_in_use(launcher, run: Run, tmp_path: Path):
+    for number in (0, 1):
+        copied = tmp_path / "checkpoints" / "pictures" / f"version_{number}"
+        copytree(run.checkpoints, copied)
+        os.utime(copied / "last.ckpt", (1_000_000 + number, 1_000_000 + number))
+    others = RunLock()
+    others.take(copied)
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.accelerator=cpu"]
+    done = start(launcher, tmp_path, small.arguments(*more, *(TOGETHER if launcher == ALONE else [])))
+    others.release()
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("version_1: process") == 1
+    ends = [checkpoint.read(path)["epoch"] for path in sorted((tmp_path / "checkpoints").rglob("last.ckpt"))]
+    assert ends == [EPOCHS, EPOCHS - 1]
+    assert not list(tmp_path.rglob("run.lock"))
 
 
 @pytest.mark.slow

@@ -177,9 +177,8 @@ def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, cap
 )
 def test_options_that_contradict_the_checkpoint_are_refused_by_name(run: Run, one_line_error, option, value):
     untouched = (run.checkpoints / "last.ckpt").read_bytes()
-    line = one_line_error(
-        train.main, "fit", f"--trainer.default_root_dir={run.root}", "--ckpt_path=last", f"--{option}={value}"
-    )
+    where = [f"--trainer.default_root_dir={run.root}", f"--ckpt_path={run.checkpoints / 'last.ckpt'}"]
+    line = one_line_error(train.main, "fit", *where, f"--{option}={value}")
     assert option in line
     assert value in line
     assert (run.checkpoints / "last.ckpt").read_bytes() == untouched

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.errors import DivergedError, PlaceError, as_typed, say, told
-from data.files import check_utf8, real, remove_orphans
+from data.files import check_utf8, remove_orphans
 from data.sources import source_name
 from vae import checkpoint, launch
 from vae.best_checkpoint import BestCheckpoint
@@ -21,8 +21,10 @@ from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
 from vae.parser import add_options, blaming_the_trainer, check_plan, check_seed
 from vae.precision import suitable_precision
-from vae.resuming import adopt, blaming
-from vae.runs import claim, give_back, next_version
+from vae.resuming import Resumed, adopt, blaming
+from vae.run_choice import choose
+from vae.run_lock import RunLock
+from vae.runs import Note, claim, give_back, next_version, own_run
 from vae.training_state import restored
 
 
@@ -33,7 +35,14 @@ class LoomCLI(LightningCLI):
     logs: Path
     kept: WholeCheckpointIO
     _claimed = False  # whether the run's folder was made for it
-    _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
+    _resumed = Resumed()
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self._lock = RunLock()
+        try:
+            super().__init__(*arguments, **more)  # which runs the command too
+        finally:
+            self._lock.release()
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Each command's parser; `--config` takes recipes too."""
@@ -65,12 +74,24 @@ class LoomCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Takes what is not given from the checkpoint and its run, and refuses what contradicts it."""
         check_seed(self._options.seed_everything)
-        self._resumed_at = adopt(self.config["subcommand"], self._options, self._given, self._root)
+        command, options, given = self.config["subcommand"], self._options, self._given
+        last = options.get("ckpt_path") == "last"
+        choose(command, options, given, self._root, self._lock)
+        if last:  # the processes that Lightning starts are to take the same
+            sys.argv.append(f"--ckpt_path={options.ckpt_path or 'null'}")
+        self._resumed = adopt(command, options, given, self._root)
+        self._note_job()
+
+    def _note_job(self) -> None:
+        """In the run that is locked."""
+        if self._lock.run is not None:
+            Note(launch.job(), launch.launch_name()).write(self._lock.run)
 
     def instantiate_classes(self) -> None:
         """The options may be those of a checkpoint."""
         with self._blaming_the_checkpoint():
             super().instantiate_classes()
+        self.datamodule.trained_on = self._resumed.pictures
 
     def _blaming_the_checkpoint(self) -> AbstractContextManager[None]:
         return blaming(self._options.get("ckpt_path"), lambda: hasattr(self, "model") and self.model.begun)
@@ -89,14 +110,22 @@ class LoomCLI(LightningCLI):
         name = source_name(self._options.data.source)
         runs, logs = self._root / "checkpoints" / name, self._root / "logs" / name
         resumed = Path(self._options.get("ckpt_path") or "")
-        first = keeping and launch.is_first()
-        if resumed.name == "last.ckpt" and real(resumed.parent.parent) == real(runs):
+        own, first = own_run(resumed, self._root), keeping and launch.is_first()
+        if own is not None:
             for name in ("last.ckpt", "best.ckpt", "config.yaml") if first else ():
-                remove_orphans(resumed.with_name(name))
-            return resumed.parent
+                remove_orphans(own / name)
+            return own
         if first:
             self._claimed = True
-            return claim(runs, logs)
+            run = claim(runs, logs)
+            try:
+                self._lock.take(run)
+                self._note_job()
+            except BaseException:
+                self._lock.release()
+                give_back(run)
+                raise
+            return run
         return runs / f"version_{next_version(runs, logs)}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -107,9 +136,10 @@ class LoomCLI(LightningCLI):
         monitor, mode = monitored(self._options.checkpoint_metric) if fitting else ("", "")
         unrestored = self._check_checkpoint()
         self.run, self.kept = self._folder(keeping), WholeCheckpointIO(self.model)
+        self.kept.check = self._lock.check
         self.logs = self._root / "logs" / self.run.parent.name / self.run.name
         if chosen.logger in (None, True):
-            kwargs["logger"] = Logs(self.logs, self._resumed_at) if fitting else False
+            kwargs["logger"] = Logs(self.logs, self._resumed.step) if fitting else False
         if not fitting:
             kwargs["enable_checkpointing"] = False
         elif keeping:
@@ -180,6 +210,7 @@ class LoomCLI(LightningCLI):
 
     def _give_back(self) -> None:
         """What a run leaves that has not begun."""
+        self._lock.release()
         if launch.is_first():
             if self._claimed and not (hasattr(self, "trainer") and self.model.begun):
                 for folder in (self.run, self.logs):

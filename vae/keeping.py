@@ -4,6 +4,7 @@ import io
 import signal
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -36,9 +37,11 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     Attributes:
         fault: of the first that could not be written; later ones are not tried, for they would tell of that one.
+        check: raises a `PlaceError` where another process writes there by now.
     """
 
     fault: PlaceError | None = None
+    check: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, module: pl.LightningModule) -> None:
         super().__init__()
@@ -54,6 +57,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
     def try_to_save(self, content: bytes, path: Path) -> None:
         """Writes a file, or notes the fault."""
         try:
+            self.check()
             save(content, path)
         except PlaceError as fault:
             self.fault = fault

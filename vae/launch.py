@@ -1,8 +1,10 @@
 """Who started this process and how many like it: torchrun, srun, or nobody, and then Lightning starts the others."""
 
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 from typing import Any
 
@@ -13,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from data.errors import UserError
 
 _STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
+_PATIENCE = 10  # seconds that squeue may take
 
 
 def _by_slurm() -> bool:
@@ -80,12 +83,47 @@ def stopping_signals() -> tuple[signal.Signals, ...]:
     return (signal.SIGINT, signal.SIGTERM, *((signal.SIGUSR1,) if _by_slurm() else ()))
 
 
+def job() -> str:
+    """SLURM's number of this job, `<array>_<task>` of an array's; empty outside of one."""
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID", ""), os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+
+
+def restarted() -> bool:
+    """Whether SLURM has started this job before."""
+    return bool(job()) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+
+
+def launch_name() -> str:
+    """The same for all processes that a launcher has started to train together, and for no others; else empty."""
+    known = os.environ
+    if TorchElasticEnvironment.detect():
+        alone = known.get("LOCAL_WORLD_SIZE") == known.get("WORLD_SIZE")
+        words = [known.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")]
+        return " ".join([*words, socket.gethostname() if alone else ""])
+    if _by_slurm():
+        return " ".join([job(), *(known.get(name, "") for name in ("SLURM_STEP_ID", "SLURM_RESTART_COUNT"))])
+    return ""
+
+
+def is_queued(other: str) -> bool:
+    """Whether SLURM says that a job runs, or waits to."""
+    command = shutil.which("squeue")
+    if not command or not re.fullmatch(r"\d{1,20}(_\d{1,20})?", other):
+        return False
+    try:
+        found = subprocess.run(
+            [command, "--noheader", f"--jobs={other}"], capture_output=True, timeout=_PATIENCE, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return found.returncode == 0 and bool(found.stdout.strip())
+
+
 def requeue_after(code: Any) -> None:
     """Has SLURM start the job again, which then goes on with --ckpt_path last, if an exit code says it has asked to."""
     if not _by_slurm() or code != 128 + signal.SIGUSR1:
         return
-    job = os.environ.get("SLURM_ARRAY_JOB_ID", os.environ.get("SLURM_JOB_ID", ""))
-    task = os.environ.get("SLURM_ARRAY_TASK_ID", "")
     command = shutil.which("scontrol")
-    if command and job.isdecimal():
-        subprocess.run([command, "requeue", f"{job}_{task}" if task.isdecimal() else job], check=False)
+    if command and re.fullmatch(r"\d+(_\d+)?", job()):
+        subprocess.run([command, "requeue", job()], check=False)

@@ -36,12 +36,17 @@ class EventFile:
 
     Args:
         folder: where it will lie; made with the first event.
+        purge_step: what earlier logs in the folder say of it and later ones is hidden, once there is an event.
 
     Attributes:
         fault: of the first event that could not be written; None if all were.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, purge_step: int | None = None) -> None:
+        self._opening = [Event(wall_time=time.time(), file_version="brain.Event:2")]
+        if purge_step is not None:
+            start = SessionLog(status=SessionLog.START)
+            self._opening.append(Event(wall_time=time.time(), step=purge_step, session_log=start))
         now = f"{time.time():017.6f}"  # TensorBoard reads a folder's files by the order of their names
         self.path = folder / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
         self.fault: PlaceError | None = None
@@ -60,7 +65,7 @@ class EventFile:
             start = file.tell()
             try:
                 if not start:
-                    record = _record(Event(wall_time=time.time(), file_version="brain.Event:2")) + record
+                    record = b"".join(map(_record, self._opening)) + record
                 left = memoryview(record)
                 while left:
                     left = left[file.write(left) :]
@@ -92,13 +97,9 @@ class _SummaryWriter(SummaryWriter):
     file_writer: Any
     all_writers: Any
 
-    def __init__(self, events: EventFile, purge_step: int | None) -> None:
+    def __init__(self, events: EventFile) -> None:
         self._events = events
         super().__init__(events.get_logdir())
-        if purge_step is not None:
-            events.add_event(
-                Event(wall_time=time.time(), step=purge_step, session_log=SessionLog(status=SessionLog.START))
-            )
 
     def _get_file_writer(self) -> FileWriter:
         """Asked for by all that adds something."""
@@ -120,7 +121,7 @@ class Logs(TensorBoardLogger):
         version = number(folder)  # which the progress bar shows
         names = folder.parent.name, folder.name if version is None else version
         super().__init__(folder.parent.parent, *names, default_hp_metric=False)
-        self._purge_step, self._events = purge_step, EventFile(folder)
+        self._events = EventFile(folder, purge_step)
         self._new = not any(folder.glob("events.out.tfevents.*"))
 
     @property
@@ -138,7 +139,7 @@ class Logs(TensorBoardLogger):
     def experiment(self) -> SummaryWriter:
         """The writer of torch, made when it is first asked for."""
         if self._experiment is None:
-            self._experiment = _SummaryWriter(self._events, self._purge_step)
+            self._experiment = _SummaryWriter(self._events)
         return self._experiment
 
     @rank_zero_only

@@ -98,7 +98,7 @@ class Planned(pl.LightningModule):
         dealt, batches, epoch = self._dealt()
         worth = plan["steps"] if plan["epoch"] == epoch else plan["steps"] / plan["epoch"] * epoch
         self._uncounted = worth - checkpoint["global_step"]
-        if plan["dealt"] != dealt:
+        if (plan["dealt"], plan["epoch"]) != (dealt, epoch):
             _deal_anew(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], plan["dealt"], dealt, batches)
 
     def _dealt(self) -> tuple[int, int, int]:
@@ -108,7 +108,9 @@ class Planned(pl.LightningModule):
 
 
 def _deal_anew(progress: dict[str, Any], old: int, new: int, batches: int) -> None:
-    """The place in an epoch, counted in other batches: no picture is missed, less than one batch comes twice.
+    """The place in an epoch, counted in other batches, or in another number of them.
+
+    Of the same pictures none is missed, and less than one batch comes twice.
 
     Args:
         progress: Lightning's, changed in place.

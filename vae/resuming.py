@@ -4,22 +4,25 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 from data.errors import UserError, say
 from data.files import real
+from data.fingerprint import check_fingerprint
 from data.procedural import FAMILIES
-from data.sources import full_source, source_name
+from data.sources import folder_of, full_source
 from data.spelling import nearest
 from vae import checkpoint
 from vae.checks import count
 from vae.plan import checked_plan
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
-_FREE_OF_THE_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
+_FREE_OF_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
+_DECIDING = ("source", "image_size", "channels", "limit", "seed", "background")  # which bytes the pictures have
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
 _PLANNED = {  # options of the trainer that decide what is learnt
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
@@ -43,7 +46,19 @@ def blaming(checkpoint: str | None, begun: Callable[[], bool]) -> Iterator[None]
         raise UserError(f"{checkpoint}: will not do ({reason}); name another one") from None
 
 
-def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
+class Resumed(NamedTuple):
+    """What is known of a training before it goes on.
+
+    Attributes:
+        step: at which it goes on; None if none does.
+        pictures: the `data.fingerprint` of those that it had; None where they are not compared.
+    """
+
+    step: int | None = None
+    pictures: Tensor | None = None
+
+
+def adopt(command: str, options: Any, given: Any, root: Path) -> Resumed:
     """Takes what is not given from the checkpoint and its run.
 
     Args:
@@ -52,28 +67,13 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
         given: those that the user gave.
         root: where `checkpoints/` is.
 
-    Returns:
-        the step at which a training goes on; None if none does.
-
     Raises:
         UserError: there is no such checkpoint, it will not do, it is contradicted, or nothing is left to do.
     """
     if not options.get("ckpt_path"):
         if command == "fit":
-            return None
+            return Resumed()
         raise UserError(f"{command}: measures a trained model; name it with --ckpt_path, a file or last")
-    if options.ckpt_path == "last":
-        runs = root / "checkpoints"
-        if given.get("data.source"):
-            runs /= source_name(given.data.source)
-        newest = checkpoint.newest(runs)
-        if newest is None and command == "fit":
-            say(f"{runs}: holds no last.ckpt, so this training starts afresh")
-            options.ckpt_path = None
-            return None
-        if newest is None:
-            raise UserError(f"{runs}: holds no last.ckpt; train first")
-        options.ckpt_path = str(newest)
     path = Path(options.ckpt_path)
     if not path.exists() and (near := nearest(str(path), ["last", "best"])):
         meant = near if near == "last" else "the best.ckpt of a run"
@@ -82,25 +82,64 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
     checkpoint.build_vae(content, path)  # tells in one line if it will not do
     if command == "fit" and not content.get("optimizer_states"):
         raise UserError(f"{path}: holds weights only; resume from the last.ckpt of a run")
-    free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
-    _take("model", content["hyper_parameters"], options, given, _FREE_OF_THE_MODEL)
-    _take("data", _harmless(content.get("datamodule_hyper_parameters", {}), options, given, root), options, given, free)
-    return _go_on(content, options, given) if command == "fit" else None
-
-
-def _take(group: str, trained: dict[str, Any], options: Any, given: Any, free: set[str]) -> None:
-    """The options of a group as they were trained with; `free` ones may be given otherwise."""
-    for name in trained.keys() & options[group].keys():
-        if f"{group}.{name}" not in given:
-            if name != "compile":  # whether that works is for this machine to say
+    for name, trained in contradictions(command, content, options, given):
+        raise UserError(
+            f"--{name} {_value(options, name)}: contradicts {path}, which was trained with {trained}; "
+            "leave it out, or train anew without --ckpt_path"
+        )
+    trained_with = _trained(content)
+    trained_with["data"] = _harmless(trained_with["data"], options, given, root)
+    for group, trained in trained_with.items():
+        for name in trained.keys() & options[group].keys():
+            if f"{group}.{name}" not in given and name != "compile":  # whether that works is for this machine to say
                 options[group][name] = trained[name]
-            continue
-        wanted = full_source(options.data.source) if name == "source" else options[group][name]
-        if wanted != trained[name] and name not in free:
-            raise UserError(
-                f"--{group}.{name} {wanted}: contradicts {options.ckpt_path}, which was trained with "
-                f"{trained[name]}; leave it out, or train anew without --ckpt_path"
-            )
+    pictures = check_fingerprint(content.get("ImageData"), path)
+    _find_pictures(options, given, content, path)
+    if command != "fit":
+        return Resumed(None, pictures if not any(f"data.{name}" in given for name in _DECIDING) else None)
+    return Resumed(_go_on(content, options, given), pictures)
+
+
+def _trained(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The options of model and data that a checkpoint was trained with."""
+    return {"model": content["hyper_parameters"], "data": content.get("datamodule_hyper_parameters", {})}
+
+
+def _value(options: Any, name: str) -> Any:
+    group, _, option = name.partition(".")
+    return full_source(options.data.source) if name == "data.source" else options[group][option]
+
+
+def contradictions(command: str, content: dict[str, Any], options: Any, given: Any) -> Iterator[tuple[str, Any]]:
+    """The given options of model and data that a checkpoint was not trained with, and what it was trained with."""
+    data = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
+    free = {"model": _FREE_OF_MODEL, "data": data}
+    for group, trained in _trained(content).items():
+        for name in sorted((trained.keys() & set(options[group].keys())) - free[group]):
+            option = f"{group}.{name}"
+            if option in given and (wanted := _value(options, option)) != trained[name]:
+                if option == "data.source" and _may_have_moved(wanted, trained[name], content):
+                    continue  # they are compared when they have been read
+                yield option, trained[name]
+
+
+def _may_have_moved(wanted: str, trained: Any, content: dict[str, Any]) -> bool:
+    """Whether two different sources are folders whose content can be compared, or could if it were not gone."""
+    before = folder_of(trained)
+    if before is None or folder_of(wanted) is None:
+        return False
+    return content.get("ImageData") is not None or not before.is_dir()
+
+
+def _find_pictures(options: Any, given: Any, content: dict[str, Any], path: Path) -> None:
+    """Raises `UserError` if the folder of the training's pictures is gone and no other is given."""
+    folder = folder_of(content.get("datamodule_hyper_parameters", {}).get("source"))
+    if folder is None or folder.is_dir():
+        return
+    if "data.source" not in given:
+        raise UserError(f"{path}: its pictures were in {folder}, which is gone; name where they are with --data.source")
+    if content.get("ImageData") is None:
+        say(f"{path}: did not note its pictures, as earlier versions do not; {options.data.source} is taken for them")
 
 
 def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> dict[str, Any]:
@@ -176,7 +215,7 @@ def _planned(config: Path, content: dict[str, Any], restated: bool) -> dict[str,
             fault = "not the config of a run"
         else:
             trained = content["hyper_parameters"] | content.get("datamodule_hyper_parameters", {})
-            loose = _FREE_ON_RESUME | _FREE_OF_THE_MODEL | {"source", *LINKED}
+            loose = _FREE_ON_RESUME | _FREE_OF_MODEL | {"source", *LINKED}
             same = (trained[name] == value for name, value in (model | data).items() if name in trained.keys() - loose)
             if all(same):
                 return planned

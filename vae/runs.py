@@ -1,10 +1,14 @@
 """The folders of runs: `checkpoints/<source>/version_N` and `logs/<source>/version_N`."""
 
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from data.files import writing
+from data.files import real, save, writing
+
+_NOTE, _LONGEST = "job.json", 4096  # letters
 
 
 def number(run: Path) -> int | None:
@@ -42,3 +46,49 @@ def give_back(run: Path) -> None:
         for folder in (run, run.parent, run.parent.parent):
             if folder.exists():
                 folder.rmdir()
+
+
+def own_run(checkpoint: Path, root: Path) -> Path | None:
+    """The folder in which a training goes on from a checkpoint, None if it gets a new one.
+
+    It goes on in its own from `<root>/checkpoints/<source>/<run>/last.ckpt`, whatever its source is called by now.
+    """
+    here = checkpoint.parent.absolute()
+    around = (real(folder.parent.parent) for folder in (here, real(here)))  # it, or what is around it, may be a link
+    return checkpoint.parent if checkpoint.name == "last.ckpt" and real(root / "checkpoints") in around else None
+
+
+def kept(runs: Path) -> list[Path]:
+    """All `last.ckpt` below a folder, that which was written last first."""
+    ages: dict[Path, int] = {}
+    for path in runs.rglob("last.ckpt"):
+        with suppress(OSError):  # it has just been removed, or is a link that leads nowhere
+            ages[path] = path.stat().st_mtime_ns
+    return sorted(ages, key=lambda path: ages[path], reverse=True)
+
+
+class Note(NamedTuple):
+    """Which job, and which of its launches, trained in a run; empty where none has noted it."""
+
+    job: str = ""
+    launch: str = ""
+
+    @classmethod
+    def read(cls, run: Path) -> "Note":
+        """That of a run. It is compared and no more, so that what cannot be read is as good as none."""
+        try:
+            with (run / _NOTE).open(encoding="utf-8") as file:
+                found = json.loads(file.read(_LONGEST))
+            job, launch = found["job"], found["launch"]
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return cls()
+        return cls(job, launch) if isinstance(job, str) and isinstance(launch, str) else cls()
+
+    def write(self, run: Path) -> None:
+        """Keeps it in a run; nothing where there is no job and no launch to be noted.
+
+        Raises:
+            PlaceError: the folder cannot be written to.
+        """
+        if any(self):
+            save(json.dumps(self._asdict()).encode(), run / _NOTE)
