@@ -16,6 +16,7 @@ from data.spelling import nearest, neighbour, suggestion
 
 _IN_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 _LONGEST = 100
+_FEW = 4  # options that are all named
 
 
 class Telling:
@@ -35,6 +36,9 @@ class Telling:
     prog: str
     args: list[str]
     _actions: list[Action]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
@@ -86,10 +90,14 @@ class Telling:
             return f"{option}: no such option; did you mean {self.called[option]}?"
         if option.startswith("--") and (owners := self.owners(option)):
             return f"{option}: no option of {self._command}, but of {', '.join(owners)}; see {self._manual}"
-        return f"{option}: no such option; {suggestion(option, self._options(), f'see {self._manual}')}"
+        return f"{option}: no such option; {self._nearest(option)}"
 
-    def _ambiguous(self, option: str, matches: str) -> str:
-        return self._unknown(option) if option in self.called else f"{option}: could be {matches}; write it in full"
+    def _nearest(self, option: str) -> str:
+        begun = [name for name in self._options() if name.startswith(option)]
+        if not 0 < len(begun) <= _FEW:
+            return suggestion(option, self._options(), f"see {self._manual}")
+        *most, last = begun
+        return f"did you mean {', '.join(most)}{' or ' if most else ''}{last}?"
 
     def _meant(self, words: str) -> str:
         word, *_ = words.split()
@@ -144,7 +152,6 @@ class Telling:
 _RULES = (
     (r"argument subcommand: invalid choice", Telling._no_command),
     (r"[Uu]nrecognized arguments: ?(.*)", Telling._unknown),
-    (r"ambiguous option: (--[^\s=]+)\S* could match (.*)", Telling._ambiguous),
     (r"Subcommand '\w+' does not accept option '(.+)'", Telling._unknown_key),
     (r"argument (?:-\w/)?(--\S+): expected", Telling._bare),
     (r"argument (--\S+): ignored explicit argument '(.*)'", Telling._switch),
