@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from data.errors import UserError, told_in_one_line
-from data.files import check_plain, save
+from data.files import check_plain, save, user_path
 from data.spelling import neighbour
 from vae.model import VAE
 
@@ -124,7 +124,7 @@ def main(args: Sequence[str]) -> None:
     with told_in_one_line("vae.checkpoint"):
         if len(args) != 2:
             raise UserError("takes two files: the checkpoint to read and the one to write")
-        strip(Path(args[0]), Path(args[1]))
+        strip(user_path(args[0]), user_path(args[1]))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.errors import say
 from data.spelling import nearest, neighbour, suggestion
+from vae.home import expand_homes, expand_words
 
 _IN_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 _LONGEST = 100
@@ -39,6 +40,12 @@ class Telling:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
+
+    def parse_args(self, args: Any = None, *more: Any, **how: Any) -> Any:
+        """The options that a command's words mean, with the folders of users in them."""
+        words = expand_words(sys.argv[1:] if args is None else list(args))
+        defaults = {flag[2:]: action.default for flag, action in self._options().items()}
+        return expand_homes(super().parse_args(words, *more, **how), defaults)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
@@ -136,16 +143,17 @@ class Telling:
 
     def _config(self) -> str:
         found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
-        return ", ".join(found) or "--config"
+        return ", ".join(found)[:_LONGEST] or "--config"
 
     def _bad_config(self, reason: str) -> str:
         missed = re.match(r"(File does not exist|Path is not a file): '(.+)'", reason)
-        file = missed[2] if missed else self._config()
+        file = missed[2][:_LONGEST] if missed else self._config()
         if missed and "exist" in missed[1]:
             written = f"python {self.program} {self._command} --print_config > {file} writes one"
             return f"{file}: no such file; {neighbour(Path(file), written)}"
         place = re.findall(r"line \d+, column \d+", reason)
-        at = f" ({place[-1]})" if place else ""
+        unsafe = re.search(r"not taken: (.+)", reason)
+        at = f" ({unsafe[1]})" if unsafe else f" ({place[-1]})" if place else ""
         return f"{file}: no config in YAML{at}; python {self.program} {self._command} --print_config shows one"
 
 

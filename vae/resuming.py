@@ -14,6 +14,7 @@ from data.sources import full_source, source_name
 from data.spelling import nearest
 from vae import checkpoint
 from vae.plan import NOTED
+from vae.safe_yaml import parse_yaml, read_config
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
@@ -122,9 +123,9 @@ def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
 
 def _planned(config: Path) -> dict[str, Any]:
     """The trainer's options of a run; none if it left no config."""
-    if not config.is_file():
+    if not config.exists():
         return {}
     try:
-        return dict(yaml.safe_load(config.read_text())["trainer"])
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+        return dict(parse_yaml(read_config(config))["trainer"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError):
         raise UserError(f"{config}: not the config of a run; mend or remove it") from None
