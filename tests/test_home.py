@@ -1,4 +1,4 @@
-"""`~` is read alike wherever a path is given: in words and in YAML, by our options and by those of Lightning's classes."""
+"""`~` is read alike wherever a path is given: typed and in YAML, in our options and in those of Lightning's classes."""
 
 import json
 import os
@@ -44,7 +44,8 @@ GIVEN = {
 }
 TYPED = (
     "--trainer.default_root_dir=~/runs --trainer.logger=CSVLogger --trainer.logger.save_dir=~/csv "
-    "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.dirpath=~/mine --data.source ~/pictures --data.cache_dir=~/cache"
+    "--trainer.callbacks+=ModelCheckpoint --trainer.callbacks.dirpath=~/mine "
+    "--data.source ~/pictures --data.cache_dir=~/cache"
 )
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.errors import DivergedError, PlaceError, as_typed, say, told
 from data.files import check_utf8, real, remove_orphans
+from data.interrupts import postponed
 from data.sources import source_name
 from vae import launch
 from vae.callbacks import monitored
@@ -33,6 +34,12 @@ class LoomCLI(LightningCLI):
     kept: WholeCheckpointIO
     _claimed = False  # whether the run's folder was made for it
     _resumed_at: int | None = None  # the step; what an interrupted run wrote of later ones is hidden
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        try:
+            super().__init__(*args, **kwargs)
+        finally:  # whenever a signal comes
+            self._give_back()
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Each command's parser; `--config` takes recipes too."""
@@ -94,8 +101,9 @@ class LoomCLI(LightningCLI):
                 remove_orphans(resumed.with_name(name))
             return resumed.parent
         if first:
-            self._claimed = True
-            return claim(runs, logs)
+            with postponed():
+                self.run, self._claimed = claim(runs, logs), True
+            return self.run
         return runs / f"version_{next_version(runs, logs)}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -105,7 +113,7 @@ class LoomCLI(LightningCLI):
         keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
         monitor, mode = monitored(self._options.checkpoint_metric) if fitting else ("", "")
         self.run, self.kept = self._folder(keeping), WholeCheckpointIO()
-        self.logs = self._root / "logs" / self.run.parent.name / self.run.name
+        self.logs = self._logs_of(self.run)
         if chosen.logger in (None, True):
             kwargs["logger"] = Logs(self.logs, self._resumed_at) if fitting else False
         if not fitting:
@@ -118,12 +126,8 @@ class LoomCLI(LightningCLI):
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), self.kept, *launch.environment()]
-        try:
-            with blaming_the_trainer(lambda: self._given.as_dict().get("trainer", {})):
-                trainer = super().instantiate_trainer(**kwargs)
-        except BaseException:
-            self._give_back()
-            raise
+        with blaming_the_trainer(lambda: self._given.as_dict().get("trainer", {})):
+            trainer = super().instantiate_trainer(**kwargs)
         # where max_steps is given, Lightning would end an epoch twice when it goes on from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
@@ -153,8 +157,6 @@ class LoomCLI(LightningCLI):
             if self.trainer.world_size == 1 or "onnection" not in str(error):
                 raise
             raise DivergedError(f"a process that trained with this one has ended; {self._next()}") from None
-        finally:
-            self._give_back()
 
     def validate(self, **arguments: Any) -> None:
         """Measures a checkpoint."""
@@ -168,12 +170,17 @@ class LoomCLI(LightningCLI):
 
     def _give_back(self) -> None:
         """What a run leaves that has not begun."""
-        if launch.is_first():
-            if self._claimed and not (hasattr(self, "trainer") and self.model.begun):
-                for folder in (self.run, self.logs):
-                    shutil.rmtree(folder, ignore_errors=True)
-            give_back(self.run)
-            give_back(self.logs)
+        if not self._claimed:
+            return
+        logs = self._logs_of(self.run)
+        if not (hasattr(self, "trainer") and self.model.begun):
+            for folder in (self.run, logs):
+                shutil.rmtree(folder, ignore_errors=True)
+        give_back(self.run)
+        give_back(logs)
+
+    def _logs_of(self, run: Path) -> Path:
+        return self._root / "logs" / run.parent.name / run.name
 
     def _next(self) -> str:
         last = self.run / "last.ckpt"
