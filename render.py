@@ -12,7 +12,6 @@ if __name__ == "__main__":
     gc.disable()  # looking for garbage among what torch imports, now and on the way out, takes 0.4 s
 
 import re
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -133,7 +132,4 @@ def _with_underscores(word: str) -> str:
 if __name__ == "__main__":
     gc.enable()
     gc.freeze()
-    for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # on the way out temporary files are removed
-        if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup's wish
-            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
     interrupts.run(main)

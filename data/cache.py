@@ -14,6 +14,7 @@ import os
 import shutil
 import tempfile
 import time
+import uuid
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -95,11 +96,13 @@ def build(folder: Path, source: Source, title: str, shape: tuple[int, ...]) -> C
         UserError: all pictures are broken, or the folder cannot be written to.
     """
     pictures = _told(source.pictures(), title)
-    temporary = None
+    temporary = folder.with_name(
+        f"{_BUILDING}{uuid.uuid4().hex}"
+    )  # known before it is made: an interrupt leaves nothing
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
-        temporary = Path(tempfile.mkdtemp(prefix=_BUILDING, dir=folder.parent))
+        temporary.mkdir(mode=0o700)
         with closing(pictures):
             count = _write(temporary, pictures, source, title, shape)
         if not count:
@@ -112,8 +115,7 @@ def build(folder: Path, source: Source, title: str, shape: tuple[int, ...]) -> C
             f"{folder}: cannot be written ({error.strerror or error}); free space or set --data.cache_dir"
         ) from None
     finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _told(pictures: Pictures, title: str) -> Pictures:

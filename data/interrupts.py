@@ -1,21 +1,30 @@
-"""Ctrl-C before a program's work has begun and after it has ended.
+"""Signals that end a program: Ctrl-C, SIGTERM and SIGHUP, before its work has begun, while it works and after its end.
 
 While Python imports, an interrupt is a long traceback, or is swallowed; while it shuts down, it spoils what is done.
+By default SIGTERM and SIGHUP end a program before it can remove what is half-made.
 """
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from types import FrameType
+from typing import NoReturn
 
-_USUAL = signal.default_int_handler
+_ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+_ALL = (signal.SIGINT, *_ENDING)
+
+
+def _handle(numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], object]) -> None:
+    for number in numbers:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as in a shell's background jobs, or nohup's
+            signal.signal(number, handler)
 
 
 def while_starting(program: str) -> None:
-    """From now on Ctrl-C ends the program at once, with one line; call it before the first large import."""
-    if signal.getsignal(signal.SIGINT) is _USUAL:  # else it is ignored, as in a shell's background jobs
-        signal.signal(signal.SIGINT, partial(_quit, program))
+    """From now on these signals end the program at once, with one line; call it before the first large import."""
+    _handle(_ALL, partial(_quit, program))
 
 
 def _quit(program: str, number: int, _: FrameType | None) -> None:
@@ -23,11 +32,32 @@ def _quit(program: str, number: int, _: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+def _exit(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the program once: what is half-made is removed on the way out, which further signals do not stop."""
+    for other in _ENDING:
+        signal.signal(other, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+@contextmanager
+def postponed() -> Iterator[None]:
+    """Signals come after what is done within, so that what it makes is known to who removes it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def run(main: Callable[[], None]) -> None:
-    """Runs a program, for which Ctrl-C is a KeyboardInterrupt; what it has ended with stays."""
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _USUAL)
+    """Runs a program, for which Ctrl-C is a KeyboardInterrupt and other signals exits; what it has ended with stays."""
+    _handle((signal.SIGINT,), signal.default_int_handler)
+    _handle(_ENDING, _exit)
     try:
         main()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for number in _ALL:
+            signal.signal(number, signal.SIG_IGN)

@@ -213,7 +213,7 @@ def test_torchrun_within_a_slurm_job_is_torchruns(monkeypatch):
         monkeypatch.setenv(name, value)
     assert launch.launched() == (2, 3)
     assert launch.environment() == []
-    assert launch.stopping_signals() == (signal.SIGINT, signal.SIGTERM)
+    assert launch.stopping_signals() == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def test_tasks_that_are_not_dealt_evenly_are_refused(monkeypatch, one_line_error):

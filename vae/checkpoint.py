@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from data.errors import UserError, told_in_one_line
-from data.files import check_plain, save
+from data.files import check_plain, save, user_path
 from data.spelling import neighbour
 from vae.checks import array, keys
 from vae.likelihoods import Likelihood
@@ -148,7 +148,7 @@ def main(args: Sequence[str]) -> None:
     with told_in_one_line("vae.checkpoint"):
         if len(args) != 2:
             raise UserError("takes two files: the checkpoint to read and the one to write")
-        strip(Path(args[0]), Path(args[1]))
+        strip(user_path(args[0]), user_path(args[1]))
 
 
 if __name__ == "__main__":

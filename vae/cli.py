@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.errors import DivergedError, PlaceError, as_typed, say, told
 from data.files import check_utf8, remove_orphans
+from data.interrupts import postponed
 from data.sources import source_name
 from vae import checkpoint, launch
 from vae.best_checkpoint import BestCheckpoint
@@ -37,12 +38,12 @@ class LoomCLI(LightningCLI):
     _claimed = False  # whether the run's folder was made for it
     _resumed = Resumed()
 
-    def __init__(self, *arguments: Any, **more: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._lock = RunLock()
         try:
-            super().__init__(*arguments, **more)  # which runs the command too
-        finally:
-            self._lock.release()
+            super().__init__(*args, **kwargs)  # which runs the command too
+        finally:  # whenever a signal comes
+            self._give_back()
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Each command's parser; `--config` takes recipes too."""
@@ -116,16 +117,11 @@ class LoomCLI(LightningCLI):
                 remove_orphans(own / name)
             return own
         if first:
-            self._claimed = True
-            run = claim(runs, logs)
-            try:
-                self._lock.take(run)
-                self._note_job()
-            except BaseException:
-                self._lock.release()
-                give_back(run)
-                raise
-            return run
+            with postponed():
+                self.run, self._claimed = claim(runs, logs), True
+            self._lock.take(self.run)
+            self._note_job()
+            return self.run
         return runs / f"version_{next_version(runs, logs)}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -137,7 +133,7 @@ class LoomCLI(LightningCLI):
         unrestored = self._check_checkpoint()
         self.run, self.kept = self._folder(keeping), WholeCheckpointIO(self.model)
         self.kept.check = self._lock.check
-        self.logs = self._root / "logs" / self.run.parent.name / self.run.name
+        self.logs = self._logs_of(self.run)
         if chosen.logger in (None, True):
             kwargs["logger"] = Logs(self.logs, self._resumed.step) if fitting else False
         if not fitting:
@@ -149,12 +145,8 @@ class LoomCLI(LightningCLI):
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
         kwargs["plugins"] = [*_listed(chosen.plugins), self.kept, *launch.environment()]
-        try:
-            with blaming_the_trainer(lambda: self._given.as_dict().get("trainer", {})):
-                trainer = super().instantiate_trainer(**kwargs)
-        except BaseException:
-            self._give_back()
-            raise
+        with blaming_the_trainer(lambda: self._given.as_dict().get("trainer", {})):
+            trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.callbacks if fitting and launch.is_first() else ():  # type: ignore[attr-defined]
             if callback.state_key in unrestored:
                 kind = type(callback).__name__
@@ -195,8 +187,6 @@ class LoomCLI(LightningCLI):
             if self.trainer.world_size == 1 or "onnection" not in str(error):
                 raise
             raise DivergedError(f"a process that trained with this one has ended; {self._next()}") from None
-        finally:
-            self._give_back()
 
     def validate(self, **arguments: Any) -> None:
         """Measures a checkpoint."""
@@ -211,12 +201,17 @@ class LoomCLI(LightningCLI):
     def _give_back(self) -> None:
         """What a run leaves that has not begun."""
         self._lock.release()
-        if launch.is_first():
-            if self._claimed and not (hasattr(self, "trainer") and self.model.begun):
-                for folder in (self.run, self.logs):
-                    shutil.rmtree(folder, ignore_errors=True)
-            give_back(self.run)
-            give_back(self.logs)
+        if not self._claimed:
+            return
+        logs = self._logs_of(self.run)
+        if not (hasattr(self, "trainer") and self.model.begun):
+            for folder in (self.run, logs):
+                shutil.rmtree(folder, ignore_errors=True)
+        give_back(self.run)
+        give_back(logs)
+
+    def _logs_of(self, run: Path) -> Path:
+        return self._root / "logs" / run.parent.name / run.name
 
     def _next(self) -> str:
         last = self.run / "last.ckpt"

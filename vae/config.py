@@ -7,6 +7,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from data.errors import UserError
+from data.files import user_path
 from data.spelling import suggestion
 
 _RECIPES = Path(__file__).with_name("recipes")
@@ -24,11 +25,13 @@ def found(config: str) -> str:
         config: a path, a name, or YAML itself, which is returned as it is.
 
     Raises:
-        UserError: a bare name, and neither.
+        UserError: a bare name, and neither; or the folder of a user who is not there.
     """
+    if config.startswith("~"):
+        return str(user_path(config))
     if config in recipes() and not Path(config).is_file():
         return str(_RECIPES / f"{config}.yaml")
-    if Path(config).exists() or not re.fullmatch(r"[\w-]+", config):
+    if not re.fullmatch(r"[\w-]{1,255}", config) or Path(config).exists():
         return config
     raise UserError(f"--config {config}: neither a file nor a recipe; {suggestion(config, recipes())}")
 

@@ -79,8 +79,9 @@ def environment() -> list[SLURMEnvironment]:
 
 
 def stopping_signals() -> tuple[signal.Signals, ...]:
-    """What asks a training to keep its state and end; SLURM's --signal=SIGUSR1@180 as well."""
-    return (signal.SIGINT, signal.SIGTERM, *((signal.SIGUSR1,) if _by_slurm() else ()))
+    """What asks a training to keep its state and end, a terminal that closes too; SLURM's --signal=SIGUSR1@180."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP", *(("SIGUSR1",) if _by_slurm() else ()))
+    return tuple(signal.Signals[name] for name in names if hasattr(signal, name))
 
 
 def job() -> str:

@@ -13,9 +13,11 @@ from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.errors import say
 from data.spelling import nearest, neighbour, suggestion
+from vae.home import expand_homes, expand_words
 
 _IN_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 _LONGEST = 100
+_FEW = 4  # options that are all named
 
 
 class Telling:
@@ -35,6 +37,15 @@ class Telling:
     prog: str
     args: list[str]
     _actions: list[Action]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
+
+    def parse_args(self, args: Any = None, *more: Any, **how: Any) -> Any:
+        """The options that a command's words mean, with the folders of users in them."""
+        words = expand_words(sys.argv[1:] if args is None else list(args))
+        defaults = {flag[2:]: action.default for flag, action in self._options().items()}
+        return expand_homes(super().parse_args(words, *more, **how), defaults)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
@@ -86,10 +97,14 @@ class Telling:
             return f"{option}: no such option; did you mean {self.called[option]}?"
         if option.startswith("--") and (owners := self.owners(option)):
             return f"{option}: no option of {self._command}, but of {', '.join(owners)}; see {self._manual}"
-        return f"{option}: no such option; {suggestion(option, self._options(), f'see {self._manual}')}"
+        return f"{option}: no such option; {self._nearest(option)}"
 
-    def _ambiguous(self, option: str, matches: str) -> str:
-        return self._unknown(option) if option in self.called else f"{option}: could be {matches}; write it in full"
+    def _nearest(self, option: str) -> str:
+        begun = [name for name in self._options() if name.startswith(option)]
+        if not 0 < len(begun) <= _FEW:
+            return suggestion(option, self._options(), f"see {self._manual}")
+        *most, last = begun
+        return f"did you mean {', '.join(most)}{' or ' if most else ''}{last}?"
 
     def _meant(self, words: str) -> str:
         word, *_ = words.split()
@@ -128,23 +143,23 @@ class Telling:
 
     def _config(self) -> str:
         found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
-        return ", ".join(found) or "--config"
+        return ", ".join(found)[:_LONGEST] or "--config"
 
     def _bad_config(self, reason: str) -> str:
         missed = re.match(r"(File does not exist|Path is not a file): '(.+)'", reason)
-        file = missed[2] if missed else self._config()
+        file = missed[2][:_LONGEST] if missed else self._config()
         if missed and "exist" in missed[1]:
             written = f"python {self.program} {self._command} --print_config > {file} writes one"
             return f"{file}: no such file; {neighbour(Path(file), written)}"
         place = re.findall(r"line \d+, column \d+", reason)
-        at = f" ({place[-1]})" if place else ""
+        unsafe = re.search(r"not taken: (.+)", reason)
+        at = f" ({unsafe[1]})" if unsafe else f" ({place[-1]})" if place else ""
         return f"{file}: no config in YAML{at}; python {self.program} {self._command} --print_config shows one"
 
 
 _RULES = (
     (r"argument subcommand: invalid choice", Telling._no_command),
     (r"[Uu]nrecognized arguments: ?(.*)", Telling._unknown),
-    (r"ambiguous option: (--[^\s=]+)\S* could match (.*)", Telling._ambiguous),
     (r"Subcommand '\w+' does not accept option '(.+)'", Telling._unknown_key),
     (r"argument (?:-\w/)?(--\S+): expected", Telling._bare),
     (r"argument (--\S+): ignored explicit argument '(.*)'", Telling._switch),

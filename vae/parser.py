@@ -14,7 +14,9 @@ from vae.config import recipes
 from vae.gallery import MorphLogger
 from vae.mistakes import Telling
 from vae.resuming import LINKED
+from vae.safe_yaml import guard_configs
 
+guard_configs()
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
 
@@ -34,13 +36,6 @@ class Parser(Telling, LightningArgumentParser):
         "--checkpoint": "--ckpt_path",
         "--resume": "--ckpt_path last",
     }
-
-    def parse_args(self, *words: Any, **how: Any) -> Any:
-        """A config that is not even text is told as any other that will not do."""
-        try:
-            return super().parse_args(*words, **how)
-        except UnicodeDecodeError:
-            self.error("Unexpected config: not text")
 
     def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
         """As YAML each key is explained."""

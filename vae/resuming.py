@@ -19,6 +19,7 @@ from data.spelling import nearest
 from vae import checkpoint
 from vae.checks import count
 from vae.plan import checked_plan
+from vae.safe_yaml import parse_yaml, read_config
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 _FREE_OF_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
@@ -209,9 +210,9 @@ def _planned(config: Path, content: dict[str, Any], restated: bool) -> dict[str,
     fault = "missing"
     if config.is_file():
         try:
-            found = dict(yaml.safe_load(config.read_text()))
+            found = dict(parse_yaml(read_config(config)))
             planned, model, data = (dict(found[group]) for group in ("trainer", "model", "data"))
-        except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
+        except (yaml.YAMLError, KeyError, TypeError, ValueError):
             fault = "not the config of a run"
         else:
             trained = content["hyper_parameters"] | content.get("datamodule_hyper_parameters", {})
