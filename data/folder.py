@@ -99,8 +99,9 @@ class _Files:
             brightest = max(found, key=found.__getitem__, default=None)
             levels.append(None if brightest is None else white_level(found[brightest], whole))
             if brightest is not None:
+                files = "1 file" if len(found) == 1 else f"{len(found):,} files"
                 self.remarks.append(
-                    f"White is {levels[-1]:g} in {len(found):,} files of {kind}, of which {brightest} is the brightest "
+                    f"White is {levels[-1]:g} in {files} of {kind}, of which {brightest} is the brightest "
                     f"({found[brightest]:g}); --data.white states another"
                 )
         return White(*levels)

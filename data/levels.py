@@ -7,11 +7,12 @@ White is the smallest full scale that the brightest pixel does not exceed; for a
 import re
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from data.errors import UserError
 
@@ -21,6 +22,7 @@ _OUTLIERS = 10_000  # one pixel in so many may be brighter than white: cameras h
 _STATED = 65535  # to which Pillow scales what these formats say is white
 _STATING = ("PPM", "JPEG2000")
 _OPPOSITE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+_BITS, _PHOTOMETRIC, _PLANES, _KIND = 258, 262, 284, 339  # tags of TIFF
 _HALVES = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
 
 
@@ -131,7 +133,7 @@ def deep(image: Image.Image, twin: Image.Image | None) -> Deep | None:
         twin: the same file opened again, which this changes; None if it is not worth it.
     """
     stated = _STATED if image.format in _STATING and image.mode != "F" else None
-    inverted = image.format == "TIFF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]  # min-is-white
+    inverted = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
     if image.mode.startswith(("I", "F")):
         return Deep(image, None, inverted, stated)
     low = _low_bytes(twin) if twin is not None else None
@@ -141,8 +143,10 @@ def deep(image: Image.Image, twin: Image.Image | None) -> Deep | None:
 def has_halves(image: Image.Image) -> bool:
     """Whether a picture just opened has 16 bits a channel, of which Pillow takes the high byte alone."""
     tiles = getattr(image, "tile", None) or []
-    if image.format == "TIFF" and _raw(tiles[0]) in ("R", "G", "B") and 16 in image.tag_v2.get(258, ()):  # type: ignore[attr-defined]
-        raise UserError("a TIFF of 16 bits in separate planes is not read; save it with its channels interleaved")
+    if image.format == "TIFF" and len(image.getbands()) > 1:
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if tags.get(_PLANES) == 2 and 16 in tags.get(_BITS, ()):
+            raise UserError("a TIFF of 16 bits in separate planes is not read; save it with its channels interleaved")
     return bool(tiles) and all(_opposite(_raw(tile)) for tile in tiles)
 
 
@@ -171,3 +175,14 @@ def _raw(tile: Any) -> str:
     """What Pillow calls the order of a file's bits."""
     args = tile.args
     return str(args if isinstance(args, str) else args[0] if args else "")
+
+
+def unread(path: Path) -> str | None:
+    """What a TIFF holds that Pillow does not read, in words; None if that is nothing of the kind."""
+    with path.open("rb") as file:
+        head = file.read(8)
+        tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2:3] in b"*\0" else head + file.read(8))
+        file.seek(tags.next)
+        tags.load(file)
+    bits, kind = tags.get(_BITS, (1,)), tags.get(_KIND, (1,))
+    return f"TIFF of {bits[0]}-bit floats in {len(bits)} channels" if kind[0] == 3 else None

@@ -14,7 +14,7 @@ from data.eight_bits import check_size, small, strips, to_srgb
 from data.errors import UserError
 from data.files import check_plain
 from data.formats import NAMES, format_of, prepare
-from data.levels import FOUND, Deep, White, deep, has_halves
+from data.levels import FOUND, Deep, White, deep, has_halves, unread
 from data.spelling import neighbour
 
 _STRIP = 1 << 20  # pixels
@@ -168,5 +168,9 @@ def _open(path: Path) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path, formats=[name])
+        except UnidentifiedImageError:
+            if name == "TIFF" and (kind := unread(path)):
+                raise UserError(f"not a readable picture (a {kind}); save it in 16 bits") from None
+            raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit
