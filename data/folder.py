@@ -115,7 +115,7 @@ class _Files:
 
     def _good(self, contents: Iterable[tuple[Part, Picture | str]]) -> Pictures:
         """The pictures of one file, None where one is broken; those that are broken in a row are named once."""
-        broken, first = 0, Part(Path())
+        broken, name, first = 0, "", ""
         for part, content in contents:
             fault = content if isinstance(content, str) else ""
             if not self._is_same(part.path):
@@ -124,10 +124,9 @@ class _Files:
                 broken = 0
                 yield content
                 continue
-            first = part if not broken else first
-            more = f"; {broken:,} more after it likewise" if broken else ""
-            name = f"{first.path}, picture {first.frame + 1}" if first.frame else str(first.path)
-            self.skipped[name] = fault + more
+            if not broken:
+                name, first = f"{part.path}, picture {part.frame + 1}" if part.frame else str(part.path), fault
+            self.skipped[name] = first + (f"; {broken:,} more after it likewise" if broken else "")
             broken += 1
             yield None
 

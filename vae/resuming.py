@@ -16,6 +16,7 @@ from vae import checkpoint
 from vae.plan import NOTED
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
+_ADDED = {"white": None, "all_frames": False}  # data options that older checkpoints lack, and what was done without
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
 _PLANNED = {  # options of the trainer that decide what is learnt
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
@@ -77,7 +78,7 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> int | None:
     checkpoint.build_vae(content, path)  # tells in one line if it will not do
     free = _FREE_ON_RESUME if command == "fit" else set(options.data.keys()) - set(LINKED)
     _take("model", content["hyper_parameters"], options, given, {"compile", "on_nonfinite", "skip_at_most"})
-    _take("data", content.get("datamodule_hyper_parameters", {}), options, given, free)
+    _take("data", _ADDED | content.get("datamodule_hyper_parameters", {}), options, given, free)
     return _go_on(content, options, given) if command == "fit" else None
 
 
