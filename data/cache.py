@@ -27,7 +27,7 @@ from tqdm import tqdm
 from data.errors import UserError, printable
 from data.source import Pictures, Source
 
-_FORMAT = 1
+_FORMAT = 2
 _BUILDING = ".building-"
 _ATTEMPTS = 5
 _DAY = 86_400  # seconds, after which nobody is building any longer
@@ -41,12 +41,16 @@ class Cached(NamedTuple):
         images: (N, H, W, C) uint8, memory-mapped.
         tried: how many pictures the source had, broken ones included.
         skipped: file → the reason why it is not among the images.
+        remarks: lines on what was done with them.
+        runs: how many images come from each file, in their order; empty where each is one of its own.
     """
 
     folder: Path
     images: Tensor
     tried: int
     skipped: dict[str, str]
+    remarks: list[str]
+    runs: list[int]
 
 
 def location(cache_dir: Path, recipe: dict[str, Any]) -> Path:
@@ -68,14 +72,17 @@ def load(folder: Path, shape: tuple[int, ...]) -> Cached | None:
     try:
         index = json.loads((folder / "index.json").read_text())
         count, tried, skipped = index["shape"][0], index["tried"], index["skipped"]
-        told = all(isinstance(text, str) for text in skipped.values())
+        remarks, runs = index["remarks"], index["runs"]
+        told = isinstance(remarks, list) and all(isinstance(text, str) for text in [*skipped.values(), *remarks])
         counted = type(count) is int and type(tried) is int and 0 < count == tried - len(skipped)
+        counted &= isinstance(runs, list) and all(type(run) is int and run > 0 for run in runs)
+        counted &= not runs or sum(runs) == count
         if not (told and counted and index["shape"] == [count, *shape]):
             return None
         if (folder / "images.u8").stat().st_size != count * math.prod(shape):
             return None
         images = np.memmap(folder / "images.u8", dtype=np.uint8, mode="c", shape=(count, *shape))
-        return Cached(folder, torch.from_numpy(images), tried, skipped)
+        return Cached(folder, torch.from_numpy(images), tried, skipped, remarks, runs)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -106,7 +113,8 @@ def build(folder: Path, source: Source, title: str, shape: tuple[int, ...]) -> C
         with closing(pictures):
             count = _write(temporary, pictures, source, title, shape)
         if not count:
-            raise UserError(f"{title}: none of {source.count} pictures could be read; first: {_first(source.skipped)}")
+            tried = len(source.skipped)
+            raise UserError(f"{title}: none of {tried} pictures could be read; first: {_first(source.skipped)}")
         if source.changed:
             folder = location(folder.parent, {"instead_of": folder.name, "changed": source.changed})
         return _place(temporary, folder, shape)
@@ -138,7 +146,8 @@ def _write(folder: Path, pictures: Pictures, source: Source, title: str, shape: 
                 count += 1
         file.flush()
         os.fsync(file.fileno())
-    index = {"shape": [count, *shape], "tried": source.count, "skipped": source.skipped}
+    notes = {"skipped": source.skipped, "remarks": source.remarks, "runs": source.runs}
+    index = {"shape": [count, *shape], "tried": count + len(source.skipped), **notes}
     (folder / "index.json").write_text(json.dumps(index))
     return count
 

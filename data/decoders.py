@@ -1,5 +1,6 @@
 """Pictures decoded in processes of their own: one whose decoder hangs, crashes or eats memory ends its process only."""
 
+import json
 import os
 import queue
 import subprocess
@@ -9,20 +10,31 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.decoding import ANSWER, LATE, READY
 from data.errors import UserError
+from data.levels import FOUND, White
+from data.probe import Probe
 
 Picture = NDArray[np.uint8]
-_Answers = list[Picture | str]
+_Answers = list[bytes | str]
+Case = TypeVar("Case")
+Found = TypeVar("Found")
 SECONDS = 30.0  # that a picture may take
 MEMORY = 2 << 30  # bytes that a process may take
-_BATCH = 16  # files that a process is asked for at once; for fewer another process does not pay
+_BATCH = 16  # pictures that a process is asked for at once; for fewer another process does not pay
 _AHEAD = 16  # batches that wait for one before them
+
+
+class Part(NamedTuple):
+    """One of a file's pictures, counted from 0."""
+
+    path: Path
+    frame: int = 0
 
 
 class Decoder:
@@ -32,33 +44,49 @@ class Decoder:
         size: side of the pictures.
         channels: 1 or 3.
         background: colour behind transparent pixels.
+        white: which level of more than 8 bits is white.
     """
 
-    def __init__(self, size: int, channels: int, background: str) -> None:
-        self.size, self.channels, self.background = size, channels, background
+    def __init__(self, size: int, channels: int, background: str, white: White = FOUND) -> None:
+        self.size, self.channels, self.background, self.white = size, channels, background, white
         self.process: subprocess.Popen[bytes] | None = None
         self._ended = False
 
-    def read(self, paths: list[Path]) -> list[Picture | str]:
-        """For each file its picture, (size, size, channels), or why there is none.
+    def read(self, parts: list[Part]) -> list[Picture | str]:
+        """For each part its picture, (size, size, channels), or why there is none.
 
         Raises:
             UserError: no process can be started.
         """
-        found: list[Picture | str] = []
+        shape = self.size, self.size, self.channels
+        answers = self.ask([(part.path, f"read {_hex(part.path)} {part.frame}") for part in parts])
+        return [one if isinstance(one, str) else np.frombuffer(one, np.uint8).reshape(shape) for one in answers]
+
+    def probe(self, paths: list[Path], all_frames: bool, brightness: bool) -> list[Probe | str]:
+        """What each file holds, or why that is not known; see `data.probe`.
+
+        Raises:
+            UserError: no process can be started.
+        """
+        answers = self.ask([(path, f"probe {_hex(path)} {all_frames} {brightness}") for path in paths])
+        return [one if isinstance(one, str) else Probe(*json.loads(one)) for one in answers]
+
+    def ask(self, lines: list[tuple[Path, str]]) -> _Answers:
+        """Asks for what `data.decoding` knows of files, and tries again where the process ends over one."""
+        found: _Answers = []
         again: set[int] = set()
-        while len(found) < len(paths):
+        while len(found) < len(lines):
             process = self.process = self.process or self._start()
             with suppress(OSError, EOFError):  # it has ended
-                self._ask(process, paths[len(found) :])
-                while len(found) < len(paths):
+                self._ask(process, [line for _, line in lines[len(found) :]])
+                while len(found) < len(lines):
                     found.append(self._answer(process))
                 break
             self.close()
             index, late = len(found), process.returncode == LATE
             if late or index in again:
                 reason = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
-                found.append(f"{paths[index]}: {reason}")
+                found.append(f"{lines[index][0]}: {reason}")
             again.add(index)  # what ended it may have come from elsewhere
         return found
 
@@ -80,7 +108,7 @@ class Decoder:
         here = str(Path(__file__).resolve().parent.parent)
         paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
         alone = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
-        words = [str(self.size), str(self.channels), self.background, str(SECONDS), str(MEMORY)]
+        words = [str(word) for word in (self.size, self.channels, self.background, *self.white, SECONDS, MEMORY)]
         try:
             process = subprocess.Popen(
                 [sys.executable, "-P", "-W", "ignore", "-m", "data.decoding", *words],
@@ -104,70 +132,91 @@ class Decoder:
             )
         return process
 
-    def _ask(self, process: subprocess.Popen[bytes], paths: list[Path]) -> None:
+    def _ask(self, process: subprocess.Popen[bytes], lines: list[str]) -> None:
         assert process.stdin is not None
-        process.stdin.write(b"".join(os.fsencode(path).hex().encode() + b"\n" for path in paths) + b"\n")
+        process.stdin.write("\n".join([*lines, "", ""]).encode())
         process.stdin.flush()
 
-    def _answer(self, process: subprocess.Popen[bytes]) -> Picture | str:
+    def _answer(self, process: subprocess.Popen[bytes]) -> bytes | str:
         good, length = ANSWER.unpack(_exactly(_output(process), ANSWER.size))
         content = _exactly(_output(process), length)
-        if good:
-            return np.frombuffer(content, np.uint8).reshape(self.size, self.size, self.channels)
-        return content.decode(errors="surrogatepass")
+        return content if good else content.decode(errors="surrogatepass")
 
 
-def decoded(paths: list[Path], size: int, channels: int, background: str) -> Generator[Picture | str, None, None]:
+def decoded(
+    parts: list[Part], size: int, channels: int, background: str, white: White = FOUND
+) -> Generator[Picture | str, None, None]:
     """Pictures, decoded by as many processes as there are cores and memory for.
 
     Args:
-        paths: the files.
+        parts: of files.
         size: side of the pictures.
         channels: 1 or 3.
         background: colour behind transparent pixels.
+        white: which level of more than 8 bits is white.
 
     Yields:
-        for each file its picture, (size, size, channels), or the reason why there is none.
+        for each part its picture, (size, size, channels), or the reason why there is none.
 
     Raises:
         UserError: no process can be started.
     """
-    decoders = [Decoder(size, channels, background) for _ in range(_processes(len(paths)))]
-    idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
-    for decoder in decoders:
-        idle.put(decoder)
+    return _shared(parts, lambda: Decoder(size, channels, background, white), Decoder.read)
 
-    def attempt(batch: list[Path]) -> list[Picture | str]:
-        decoder = idle.get()
+
+def probed(paths: list[Path], all_frames: bool, brightness: bool) -> Generator[Probe | str, None, None]:
+    """What files hold, looked up by as many processes as there are cores and memory for; see `Decoder.probe`."""
+
+    def task(decoder: Decoder, some: list[Path]) -> list[Probe | str]:
+        return decoder.probe(some, all_frames, brightness)
+
+    return _shared(paths, lambda: Decoder(1, 1, "white"), task)
+
+
+def _shared(
+    cases: list[Case], decoder: Callable[[], Decoder], task: Callable[[Decoder, list[Case]], list[Found]]
+) -> Generator[Found, None, None]:
+    """What processes make of cases, in the cases' order."""
+    decoders = [decoder() for _ in range(_processes(len(cases)))]
+    idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
+    for one in decoders:
+        idle.put(one)
+
+    def attempt(batch: list[Case]) -> list[Found]:
+        free = idle.get()
         try:
-            return decoder.read(batch)
+            return task(free, batch)
         finally:
-            idle.put(decoder)
+            idle.put(free)
 
     pool = ThreadPoolExecutor(len(decoders))
     try:
-        batches = (paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH))
+        batches = (cases[start : start + _BATCH] for start in range(0, len(cases), _BATCH))
         for found in _in_order(pool, attempt, batches):
             yield from found
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-        for decoder in decoders:
-            decoder.kill()
+        for one in decoders:
+            one.kill()
         pool.shutdown()
-        for decoder in decoders:
-            decoder.close()
+        for one in decoders:
+            one.close()
 
 
 def _in_order(
-    pool: ThreadPoolExecutor, task: Callable[[list[Path]], _Answers], cases: Iterable[list[Path]]
-) -> Iterator[_Answers]:
-    waiting: deque[Future[_Answers]] = deque()
-    for case in cases:
-        waiting.append(pool.submit(task, case))
+    pool: ThreadPoolExecutor, task: Callable[[list[Case]], list[Found]], batches: Iterable[list[Case]]
+) -> Iterator[list[Found]]:
+    waiting: deque[Future[list[Found]]] = deque()
+    for batch in batches:
+        waiting.append(pool.submit(task, batch))
         if len(waiting) > _AHEAD:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+def _hex(path: Path) -> str:
+    return os.fsencode(path).hex()
 
 
 def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:

@@ -1,13 +1,20 @@
-"""A process that decodes pictures and knows nothing of torch, so that it starts fast; `decoders` starts and ends it.
+"""A process that looks into pictures and decodes them, and knows nothing of torch, so that it starts fast.
 
-    python -m data.decoding SIZE CHANNELS BACKGROUND SECONDS MEMORY
+    python -m data.decoding SIZE CHANNELS BACKGROUND WHOLE REAL SECONDS MEMORY
 
-reads names of files from its standard input, in hexadecimal lines up to an empty one, and answers each on its standard
-output: whether it could be read, how many bytes follow, and the pixels or else the reason. It ends with its input,
-whoever closes it, and when a picture takes longer than SECONDS; one for which MEMORY bytes are too few is refused.
+reads what is asked of it from its standard input, a line for each file and an empty one at the end of several:
+
+    read PATH FRAME             a picture of a file
+    probe PATH ALL BRIGHTNESS   what the file holds, see `data.probe`
+
+with paths in hexadecimal and levels of white as numbers or None, and answers each on its standard output: whether it
+could be done, how many bytes follow, and the pixels, or the probe as JSON, or else the reason. It ends with its input,
+whoever closes it, and when a file takes longer than SECONDS; one for which MEMORY bytes are too few is refused.
+`decoders` starts and ends it.
 """
 
 import faulthandler
+import json
 import os
 import signal
 import struct
@@ -16,14 +23,51 @@ from contextlib import suppress
 from pathlib import Path
 
 from data.errors import UserError
-from data.pictures import read
+from data.levels import White
+from data.pictures import Opened
+from data.probe import probe
 
 ANSWER = struct.Struct("<?I")
 READY = b"ready\n"
 LATE = -signal.SIGALRM if hasattr(signal, "SIGALRM") else 1  # how it ends when a picture takes too long
 
 
-def _serve(size: int, channels: int, background: str, seconds: float, memory: int) -> None:
+class _Files:
+    """Answers what is asked of files; of one with many pictures the last stays open, for the next is near.
+
+    Args:
+        size: side of the pictures.
+        channels: 1 or 3.
+        background: colour behind transparent pixels.
+        white: which level of more than 8 bits is white.
+    """
+
+    def __init__(self, size: int, channels: int, background: str, white: White) -> None:
+        self.how = size, channels, background, white
+        self.opened: Opened | None = None
+        self.frame = -1
+
+    def answer(self, line: bytes) -> bytes:
+        """Raises `UserError` where there is none."""
+        verb, name, *words = line.decode().split()
+        path = Path(os.fsdecode(bytes.fromhex(name)))
+        if verb == "probe":
+            return json.dumps(probe(path, words[0] == "True", words[1] == "True")).encode()
+        frame = int(words[0])
+        if self.opened is None or self.opened.path != path or frame <= self.frame:
+            self.close()
+            self.opened = Opened(path)
+        self.frame = frame
+        return self.opened.pixels(*self.how, frame).tobytes()
+
+    def close(self) -> None:
+        """Closes what is open."""
+        if self.opened is not None:
+            self.opened.close()
+        self.opened = None
+
+
+def _serve(files: _Files, seconds: float, memory: int) -> None:
     """All that such a process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C ends
     if hasattr(signal, "SIGALRM"):
@@ -37,15 +81,15 @@ def _serve(size: int, channels: int, background: str, seconds: float, memory: in
         os.dup2(2, 1)  # libraries that print do not answer
         answers.write(READY)
         answers.flush()
-        batch: list[Path] = []
+        batch: list[bytes] = []
         for line in sys.stdin.buffer:
             if line.strip():
-                batch.append(Path(os.fsdecode(bytes.fromhex(line.decode()))))
+                batch.append(line)
                 continue
-            for path in batch:
+            for asked in batch:
                 _set_alarm(seconds)
                 try:
-                    good, content = True, read(path, size, channels, background).tobytes()
+                    good, content = True, files.answer(asked)
                 except UserError as error:
                     good, content = False, str(error).encode(errors="surrogatepass")
                 _set_alarm(0)
@@ -65,4 +109,6 @@ def _set_alarm(seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    _serve(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]))
+    size, channels, background, whole, real, seconds, memory = sys.argv[1:]
+    white = White(*(None if level == "None" else float(level) for level in (whole, real)))
+    _serve(_Files(int(size), int(channels), background, white), float(seconds), int(memory))

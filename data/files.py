@@ -101,7 +101,7 @@ def remove_orphans(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write into, which takes its place when it is done; a crash leaves what was there before.
+    """A file to write into and to read from, which takes its place when it is done; a crash leaves what was there.
 
     Raises:
         PlaceError: the place cannot be written to.
@@ -109,7 +109,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     with writing(path):
         path = real(path)
         with beside(path) as temporary:
-            with temporary.open("xb") as file:
+            with temporary.open("x+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,8 @@ class ImageData(pl.LightningDataModule):
         workers: loader processes; 0 serves batches from memory, which is fastest without a GPU.
         seed: names the procedural images, the subset that `limit` takes, the split and the order.
         background: colour behind transparent pixels, a name or #rrggbb.
+        white: which level is white in pictures of more than 8 bits, 4095 for 12 bits; null finds one for all of them.
+        all_frames: whether all pictures of an animation or a file of many pages are used, not the first alone.
 
     Attributes:
         trained_on: the `data.fingerprint` of what a training that goes on has had; None compares nothing.
@@ -69,19 +72,24 @@ class ImageData(pl.LightningDataModule):
         workers: int = 0,
         seed: int = 0,
         background: str = "white",
+        white: float | None = None,
+        all_frames: bool = False,
     ) -> None:
         super().__init__()
         if not 0 < val_fraction < 1:
             raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
         for least, name, value in ((1, "batch_size", batch_size), (0, "workers", workers), (2, "limit", limit)):
             at_least(least, name, value)
+        if white is not None and not 0 < white < math.inf:
+            raise UserError(f"white {white:g}: must be more than 0, or null to find it")
         check_seed(seed)
         background_colour(background)
         source = full_source(source)
         if source == "lines":
             image_size, channels = LINES_SIZE, LINES_CHANNELS
-        self.source, self.seed, self.limit, self.background = source, seed, limit, background
-        self.image_size, self.channels, self.workers = image_size, channels, workers
+        self.source = source
+        self._wish = Wish(image_size, channels, limit, seed, background, white, all_frames)
+        self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
         self.between_steps: Callable[[], None] | None = None
@@ -120,6 +128,8 @@ class ImageData(pl.LightningDataModule):
         source = self._open()
         place = self._place(source)
         found = self._load(place) or cache.build(place, source, source_name(self.source), self._shape)
+        for line in filter(None, [source.left_out, *found.remarks]):
+            say(line, sys.stderr)
         faults = list(found.skipped.values())
         if 2 * len(faults) > found.tried:
             raise UserError(
@@ -152,7 +162,7 @@ class ImageData(pl.LightningDataModule):
             )
         if folder_of(self.source):
             self._compare(fingerprint(known))
-        train, val = deal(known, self.val_fraction)
+        train, val = deal(known, self.val_fraction, found.runs)
         self.train_set, self.val_set = Images(found.images, train), Images(found.images, val)
 
     def _compare(self, pictures: Tensor) -> None:
@@ -202,8 +212,7 @@ class ImageData(pl.LightningDataModule):
         return self.trainer.strategy if self.trainer and self.trainer.world_size > 1 else None
 
     def _open(self) -> Source:
-        wish = Wish(self.image_size, self.channels, self.limit, self.seed, self.background)
-        return open_source(self.source, wish, self.cache_dir / "downloads")
+        return open_source(self.source, self._wish, self.cache_dir / "downloads")
 
     def _place(self, source: Source) -> Path:
         return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})

@@ -1,23 +1,23 @@
 """Picture files → uint8, in the one way that trainings and renderings share; without torch, so that it starts fast."""
 
-import io
-import math
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
+from data.eight_bits import check_size, small, strips, to_srgb
 from data.errors import UserError
 from data.files import check_plain
+from data.formats import NAMES, format_of, prepare
+from data.levels import FOUND, Deep, White, deep, has_halves, unread
 from data.spelling import neighbour
 
-LARGEST = 178_956_970  # pixels to decode: a gigabyte at most in Pillow's 4 bytes and what comes on top
-_LARGE = 1 << 25  # pixels from which on a picture is reduced strip by strip
 _STRIP = 1 << 20  # pixels
-_USUAL = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 _LONGEST_REASON = 200
 _opening = threading.Lock()
 
@@ -34,143 +34,143 @@ def background_colour(name: str) -> tuple[int, ...]:
         raise UserError(f"background {name!r}: not a colour; give a name such as white, or #rrggbb") from None
 
 
-def read(path: Path, size: int, channels: int, background: str = "white") -> NDArray[np.uint8]:
-    """Reads any picture as the data sets and the renderer want it.
+def read(
+    path: Path, size: int, channels: int, background: str = "white", white: White = FOUND, frame: int = 0
+) -> NDArray[np.uint8]:
+    """Reads any picture as the data sets and the renderer want it; see `Opened.pixels`."""
+    with Opened(path) as opened:
+        return opened.pixels(size, channels, background, white, frame)
 
-    EXIF rotation is applied, transparency composited on the background, 16-bit, palette, grey and CMYK pictures
-    converted, the shorter side resized with antialiasing and the longer one cropped around its centre. Of an
-    animation, the first frame counts. Of JPEGs that are much larger than `size`, only what is needed is decoded.
+
+class Opened:
+    """A file of one or more pictures that is open for reading.
 
     Args:
-        path: a file that Pillow can open.
-        size: side of the result.
-        channels: 1 or 3.
-        background: colour that shows through transparent pixels.
-
-    Returns:
-        (size, size, channels) uint8.
+        path: a file in one of `formats.FORMATS`.
 
     Raises:
-        UserError: the file is missing, broken, too large or not a picture.
+        UserError: the file is missing, or not a picture.
     """
-    colour = background_colour(background)
-    check_plain(path)
-    try:
-        with _open(path) as opened:
-            _check_size(opened, size)
+
+    def __init__(self, path: Path) -> None:
+        check_plain(path)
+        self.path = path
+        self._twin: Image.Image | None = None
+        with _explained(path):
+            self.image = _open(path)
+        self._first = self.image.tell()  # a HEIC says which of its pictures comes first
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+        self.image.close()
+        if self._twin is not None:
+            self._twin.close()
+
+    def pixels(self, size: int, channels: int, background: str, white: White, frame: int) -> NDArray[np.uint8]:
+        """One of its pictures as a square.
+
+        EXIF rotation is applied, transparency composited on the background, 16-bit, palette, grey and CMYK pictures
+        converted, the shorter side resized with antialiasing and the longer one cropped around its centre. Of JPEGs
+        that are much larger than `size`, only what is needed is decoded.
+
+        Args:
+            size: side of the result.
+            channels: 1 or 3.
+            background: colour that shows through transparent pixels.
+            white: which level of more than 8 bits is white.
+            frame: which of the file's pictures, from 0; later ones are found faster in ascending order.
+
+        Returns:
+            (size, size, channels) uint8.
+
+        Raises:
+            UserError: the picture is broken or too large.
+        """
+        colour = background_colour(background)
+        with _explained(self.path, frame):
+            opened = self.seek(frame)
+            check_size(opened, size)
             profile = opened.info.get("icc_profile")
-            image = _reduced(opened, size) if opened.width * opened.height > _LARGE else opened
-            image = _to_eight_bits(ImageOps.exif_transpose(image))
+            image = small(opened, self.deep(frame), size, white)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 opaque = Image.new("RGBA", image.size, (*colour, 255))
                 image = Image.alpha_composite(opaque, image).convert("RGB")
-            image = ImageOps.fit(_to_srgb(image, profile), (size, size), Image.Resampling.LANCZOS)
+            image = ImageOps.fit(to_srgb(image, profile), (size, size), Image.Resampling.LANCZOS)
             pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
+        return pixels.reshape(size, size, channels)
+
+    def brightest(self, frame: int) -> tuple[bool, float] | None:
+        """Whether a picture's levels are whole numbers, and the largest; None if its white is known without.
+
+        Raises:
+            UserError: the picture is broken or too large.
+        """
+        with _explained(self.path, frame):
+            image = self.seek(frame)
+            check_size(image, max(image.size))
+            found = self.deep(frame)
+            if found is None or found.stated:
+                return None
+            image.load()
+            boxes = strips(image.size, max(1, _STRIP // image.width))
+            return found.whole, max(found.crop(box).brightest() for box in boxes)
+
+    def seek(self, frame: int) -> Image.Image:
+        """Goes to one of the file's pictures."""
+        self.image.seek(self._place(frame))
+        return self.image
+
+    def _place(self, frame: int) -> int:
+        return self._first if not frame else frame - (frame <= self._first)
+
+    def deep(self, frame: int) -> Deep | None:
+        """The picture with all its bits; None if it has 8 a channel."""
+        if has_halves(self.image) and (not frame or self.image.format == "TIFF"):  # an APNG's frames are blended
+            self._twin = self._twin or _open(self.path)
+            self._twin.seek(self._place(frame))
+            return deep(self.image, self._twin)
+        return deep(self.image, None)
+
+
+@contextmanager
+def _explained(path: Path, frame: int = 0) -> Iterator[None]:
+    """Turns whatever a decoder raises into a `UserError` that names the file."""
+    name = f"{path}, picture {frame + 1}" if frame else str(path)
+    try:
+        yield
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{name}: {error}") from None
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {neighbour(path, 'name another one')}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{path}: not a readable picture (of no known format); name another one") from None
+        raise UserError(f"{name}: not a readable picture (broken, or of a rare kind); name another one") from None
     except MemoryError:
-        raise UserError(f"{path}: takes more memory to decode than there is; make it smaller") from None
+        raise UserError(f"{name}: takes more memory to decode than there is; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not a readable picture ({reason[:_LONGEST_REASON]})") from None
-    return pixels.reshape(size, size, channels)
+        raise UserError(f"{name}: not a readable picture ({reason[:_LONGEST_REASON]})") from None
 
 
 def _open(path: Path) -> Image.Image:
-    """A file of any format that Pillow knows, of any size: `_check_size` knows what will be decoded of it."""
+    """A file of one of the formats, of any size: `check_size` knows what will be decoded of it."""
+    name = format_of(path)
+    if name is None:
+        raise UserError(f"not a readable picture (of no known format); name another one: {NAMES}")
+    prepare(name)
     with _opening:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
-            return Image.open(path, formats=_USUAL)
+            return Image.open(path, formats=[name])
         except UnidentifiedImageError:
-            Image.init()
-            return Image.open(path, formats=[name for name in Image.ID if name != "EPS"])  # a program for Ghostscript
+            if name == "TIFF" and (kind := unread(path)):
+                raise UserError(f"not a readable picture (a {kind}); save it in 16 bits") from None
+            raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit
-
-
-def _check_size(image: Image.Image, size: int) -> None:
-    """Lets a JPEG's decoder skip detail that is resized away; raises `UserError` if too many pixels are left."""
-    width, height = image.size
-    image.draft(None, (2 * size, 2 * size))
-    # a progressive JPEG's coefficients are all kept until its last scan
-    pixels = width * height if "progressive" in image.info else image.width * image.height
-    if pixels > LARGEST:
-        raise UserError(f"{width}×{height} pixels are too many to decode; make it smaller")
-
-
-def _reduced(image: Image.Image, size: int) -> Image.Image:
-    """The middle of a large picture, at least twice `size` if it was, reduced strip by strip to spare memory."""
-    image.load()  # which may turn it
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    factor = max(1, side // (2 * size))
-    rows = factor * max(1, _STRIP // (side * factor))
-
-    def strips() -> Iterator[tuple[int, Image.Image]]:
-        for start in range(0, side, rows):
-            yield start, image.crop((left, top + start, left + side, top + min(start + rows, side)))
-
-    deep = image.mode.startswith(("I", "F"))
-    white = _white(image.mode, max(_levels(strip).max() for _, strip in strips())) if deep else None
-    small: Image.Image | None = None
-    for start, strip in strips():
-        part = _reducible(_to_eight_bits(strip, white)).reduce(factor)
-        small = small or Image.new(part.mode, (part.width, math.ceil(side / factor)))
-        small.paste(part, (0, start // factor))
-    assert small is not None
-    small.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
-    return small
-
-
-def _reducible(image: Image.Image) -> Image.Image:
-    """Of a mode whose pixels can be averaged."""
-    if image.has_transparency_data:
-        return image.convert("RGBA")
-    return image.convert("RGB") if image.mode in ("1", "P") else image
-
-
-def _levels(image: Image.Image) -> NDArray[np.float64]:
-    values = np.array(image, dtype=np.float64)
-    return np.clip(np.nan_to_num(values, copy=False), 0, None, out=values)
-
-
-def _white(mode: str, brightest: float) -> float:
-    """What is white in a grey picture: 65535 in 16 bits.
-
-    32 bits do not say it: the first of 1 (floats), 255 and 65535 that no pixel exceeds, or else the brightest pixel.
-    """
-    usual = {"I": (255, 65535), "F": (1, 255, 65535)}.get(mode, (65535,))
-    return next((level for level in usual if brightest <= level), brightest)
-
-
-def _to_eight_bits(image: Image.Image, white: float | None = None) -> Image.Image:
-    """Grey pictures of 16 bits, 32 bits or floats, scaled to 8 bits; others as they are.
-
-    Args:
-        image: of any mode.
-        white: which level is white, None for what `_white` says.
-    """
-    if not image.mode.startswith(("I", "F")):
-        return image
-    values = _levels(image)
-    values /= white or _white(image.mode, values.max())
-    values *= 255
-    return Image.fromarray(np.rint(values, out=values).astype(np.uint8))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """RGB by way of the embedded colour profile (wide-gamut photographs, CMYK prints), if there is a usable one."""
-    if profile and image.mode in ("RGB", "CMYK"):
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-            return converted or image.convert("RGB")
-        except (ImageCms.PyCMSError, OSError):
-            pass  # a broken profile is no reason to lose the picture
-    return image.convert("RGB")

@@ -22,6 +22,8 @@ class Wish:
         limit: how many at most, None for all there are.
         seed: which pictures a procedural family gives, and which ones a limit keeps.
         background: colour behind transparent pixels.
+        white: which level of more than 8 bits is white; None finds it.
+        all_frames: whether all pictures of a file are taken, not the first alone.
     """
 
     size: int
@@ -29,6 +31,8 @@ class Wish:
     limit: int | None = None
     seed: int = 0
     background: str = "white"
+    white: float | None = None
+    all_frames: bool = False
 
     def subset(self, count: int) -> list[int]:
         """Which of `count` pictures are used: all, or `limit` of them drawn by the seed; ascending."""
@@ -44,14 +48,20 @@ class Source:
 
     Attributes:
         recipe: plain values that the pictures are a function of; a cache is keyed by them.
-        count: how many pictures will be tried, or are known not to be any.
+        count: how many pictures will be tried, or are known not to be any; None where only making them says it.
         pictures: makes them, each (size, size, channels) uint8, or None where one is broken.
         skipped: gets the name and the fault of each broken one while they are made.
         changed: gets the names of those that were no longer what the recipe says.
+        remarks: gets lines on what was done with them, while they are made.
+        runs: gets how many pictures come from each file, in their order, where that is more than one.
+        left_out: a line on what was found beside them, if anything.
     """
 
     recipe: dict[str, Any]
-    count: int
+    count: int | None
     pictures: Callable[[], Pictures]
     skipped: dict[str, str] = field(default_factory=dict)
     changed: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+    left_out: str = ""

@@ -1,6 +1,7 @@
 """Which pictures are trained on and which are held out: a function of their content, so that copies stay together."""
 
-import hashlib
+from collections.abc import Sequence
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -28,35 +29,45 @@ class Images(Dataset[Tensor]):
 def digests(images: Tensor, seed: int) -> list[bytes]:
     """16 bytes for each of (N, H, W, C) uint8 pictures; the same for copies of one, others for another seed."""
     key = str(seed).encode()
-    return [hashlib.blake2b(image.numpy().tobytes(), digest_size=16, key=key).digest() for image in images]
+    return [blake2b(image.numpy().tobytes(), digest_size=16, key=key).digest() for image in images]
 
 
-def deal(digests: list[bytes], val_fraction: float) -> tuple[Tensor, Tensor]:
-    """Deals pictures to training and validation.
+def deal(digests: list[bytes], val_fraction: float, runs: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+    """Deals pictures to training and validation; copies, and the pictures of one file, go together.
 
     Args:
         digests: of the pictures.
         val_fraction: the share to hold out, in (0, 1).
+        runs: how many pictures come from each file, in their order; none if each is one of its own.
 
     Returns:
-        the row numbers of the training and of the validation pictures, in ascending order; neither is empty.
+        the row numbers of the training and of the validation pictures, in ascending order; neither is empty. A picture
+        that files on both sides have is for training.
 
     Raises:
-        UserError: fewer than two different pictures.
+        UserError: fewer than two different pictures, or files.
     """
-    copies: dict[bytes, list[int]] = {}
-    for row, digest in enumerate(digests):
-        copies.setdefault(digest, []).append(row)
-    if len(copies) < 2:
-        raise UserError(
-            f"{len(digests)} pictures, {len(copies)} of them different: too few to train and to validate on"
-        )
+    groups: dict[bytes, list[int]] = {}
+    start = 0
+    for run in runs or [1] * len(digests):
+        rows = range(start, start + run)
+        key = digests[start] if run == 1 else blake2b(b"".join(digests[start : start + run]), digest_size=16).digest()
+        groups.setdefault(key, []).extend(rows)
+        start += run
+    if len(groups) < 2:
+        different = f"from {len(groups)} different files" if runs else f"{len(groups)} of them different"
+        raise UserError(f"{len(digests)} pictures, {different}: too few to train and to validate on")
     val: list[int] = []
     train: list[int] = []
-    least = 2 if len(copies) >= 4 else 1  # two held-out pictures make a path
-    for position, digest in enumerate(sorted(copies)):
+    least = 2 if len(groups) >= 4 else 1  # two held-out pictures make a path
+    for position, key in enumerate(sorted(groups)):
         wanted = position < least or len(val) < round(val_fraction * len(digests))
-        (val if wanted and position < len(copies) - 1 else train).extend(copies[digest])
+        (val if wanted and position < len(groups) - 1 else train).extend(groups[key])
+    learnt = {digests[row] for row in train}
+    train += [row for row in val if digests[row] in learnt]
+    val = [row for row in val if digests[row] not in learnt]
+    if not val:
+        raise UserError(f"{len(digests)} pictures: files have the same ones, so that none is left to validate on")
     return torch.tensor(sorted(train)), torch.tensor(sorted(val))
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,9 +68,9 @@ def fill(folder: Path, count: int) -> Path:
     return folder
 
 
-def data_of(tmp_path: Path, folder: Path) -> ImageData:
+def data_of(tmp_path: Path, folder: Path, **options: Any) -> ImageData:
     """A folder's pictures, cached beside it."""
-    return ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache"), val_fraction=0.4)
+    return ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache"), val_fraction=0.4, **options)
 
 
 def count_of(data: ImageData) -> int:

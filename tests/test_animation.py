@@ -1,6 +1,8 @@
 """Animations are read back by other programs' means: Pillow for pictures, PyAV for video."""
 
+import io
 import os
+import struct
 import time
 from fractions import Fraction
 from itertools import islice
@@ -14,7 +16,7 @@ from PIL import Image
 
 from data.errors import UserError
 from vae.animation import write, write_still
-from vae.encoders import SUFFIXES, delays, encode, that_fit
+from vae.encoders import SUFFIXES, delays, encode, encode_into, frame_rate, that_fit
 
 VIDEO = (".mp4", ".webm")
 LOSSLESS = (".png", "")
@@ -76,7 +78,7 @@ def test_an_animation_comes_back_frame_by_frame(suffix, size, tmp_path):
 
 
 @every_file
-@pytest.mark.parametrize("fps", [30, 24, 7, 50, 29.97, 0.5, 12.5])
+@pytest.mark.parametrize("fps", [30, 24, 7, 50, 29.97, 23.976, 0.5, 12.5])
 def test_an_animation_lasts_its_frames_over_its_rate(suffix, fps, tmp_path):
     write(movie(), tmp_path / f"a{suffix}", fps)
     assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(12 / fps, abs=TICK.get(suffix, 0.001))
@@ -87,6 +89,34 @@ def test_a_still_scene_lasts_as_long_as_a_moving_one(suffix, tmp_path):
     a, b = movie(2)
     write([a] * 5 + [b] * 10 + [a] * 9, tmp_path / f"a{suffix}", 24)
     assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(1, abs=TICK.get(suffix, 0.001))
+
+
+@every_file
+@pytest.mark.parametrize("quality", [None, "draft"])
+@pytest.mark.parametrize("count", [2, 8])
+def test_frames_that_are_all_alike_last_as_long_as_others(suffix, quality, count, tmp_path):
+    for frame in (movie(1)[0], movie(1, 33, 47)[0], np.zeros((16, 16, 3), np.uint8)):
+        write([frame] * count, tmp_path / f"a{suffix}", 20, quality)
+        found, seconds, loop = read(tmp_path / f"a{suffix}")
+        assert seconds == pytest.approx(count / 20, abs=TICK.get(suffix, 0.001))
+        assert loop in (0, None)
+        assert len(found) > 1 or suffix == ".gif", "a still to a player"
+        for one in found:
+            assert distance(one[: frame.shape[0], : frame.shape[1]], frame) <= (0 if suffix in LOSSLESS else 8)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_a_scene_without_motion_may_last_for_hours(suffix, tmp_path):
+    write([np.zeros((16, 16, 3), np.uint8)] * 400, tmp_path / f"a{suffix}", 0.01)
+    assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(40_000)
+
+
+def test_frames_that_are_alike_to_webp_last_as_long_as_others(tmp_path):
+    frame = movie(1)[0]
+    other = frame.copy()
+    other[0, 0] ^= 1
+    write([frame] * 7 + [other], tmp_path / "a.webp", 20)
+    assert read(tmp_path / "a.webp")[1] == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
@@ -119,7 +149,7 @@ def test_delays_are_never_off_by_more_than_half_a_tick_altogether(count, fps, ti
     assert len(whole) == count
     assert all(isinstance(delay, int) and delay >= 0 for delay in whole)
     for shown in range(1, count + 1):
-        assert abs(sum(whole[:shown]) - Fraction(ticks) * shown / Fraction(fps)) <= Fraction(1, 2)
+        assert abs(sum(whole[:shown]) - Fraction(ticks) * shown / frame_rate(fps)) <= Fraction(1, 2)
 
 
 @pytest.mark.parametrize("fps", [*range(1, 51), 33.3, 49.9])
@@ -321,3 +351,66 @@ def test_sides_that_a_format_cannot_have_are_refused_before_any_is_encoded(suffi
     assert next(that_fit(iter([np.zeros((1, longest, 3), np.uint8)]), suffix)).shape == (1, longest, 3)
     with pytest.raises(UserError, match="too many"):
         that_fit(iter([np.zeros((1, longest + 1, 3), np.uint8)]), suffix)
+
+
+NTSC = {23.976: 24, 23.98: 24, 29.97: 30, 47.952: 48, 59.94: 60, 119.88: 120, 30_000 / 1001: 30}
+
+
+@pytest.mark.parametrize(("fps", "whole"), NTSC.items())
+@pytest.mark.parametrize("suffix", VIDEO)
+def test_the_rates_of_television_are_exact(suffix, fps, whole, tmp_path):
+    assert frame_rate(fps) == Fraction(1000 * whole, 1001)
+    write(movie(3), tmp_path / f"a{suffix}", fps)
+    with av.open(tmp_path / f"a{suffix}") as container:
+        stream = container.streams.video[0]
+        assert float(stream.average_rate) == pytest.approx(1000 * whole / 1001, rel=1e-6)
+        if suffix == ".mp4":
+            at = [frame.pts * stream.time_base for frame in container.decode(video=0)]
+            assert at == [index * Fraction(1001, 1000 * whole) for index in range(3)]
+
+
+@pytest.mark.parametrize("fps", [24, 25, 23.9, 29.9, 30, 60, 12.5, 0.3, 14.985, 1000])
+def test_other_rates_are_what_they_say(fps):
+    assert float(frame_rate(fps)) == pytest.approx(fps, rel=1e-9)
+
+
+def boxes(content):
+    """The kinds and contents of the boxes of ISO 14496-12, in their order."""
+    place, found = 0, []
+    while place < len(content):
+        size, kind = struct.unpack_from(">I4s", content, place)
+        found.append((kind, content[place + 8 : place + size]))
+        place += size
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("quality", [None, "draft", 28])
+def test_an_mp4_can_be_played_while_it_is_still_coming(count, quality, tmp_path):
+    frames = film(count, side=64)
+    write(iter(frames), tmp_path / "a.mp4", 24, "draft" if quality == "draft" else None)
+    for content in ((tmp_path / "a.mp4").read_bytes(), encode(frames, ".mp4", 24, quality)):
+        found = boxes(content)
+        kinds = [kind for kind, _ in found]
+        assert kinds.index(b"moov") < kinds.index(b"mdat")
+        (chunks,) = (box.index(b"stco") + 4 for kind, box in found if kind == b"moov")
+        moov = dict(found)[b"moov"]
+        (first,) = struct.unpack_from(">I", moov, chunks + 8)
+        assert first == content.index(b"mdat") + 4, "where the samples are"
+        with av.open(io.BytesIO(content)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == count
+
+
+def test_an_mp4_is_written_with_the_memory_of_its_index(tmp_path):
+    """What is moved to make room for the index is moved piece by piece."""
+    sizes = []
+
+    class Counting(io.FileIO):
+        def read(self, size=-1):
+            sizes.append(size)
+            return super().read(size)
+
+    noise = (np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8) for seed in range(60))
+    with Counting(tmp_path / "a.mp4", "x+") as file:
+        encode_into(file, that_fit(noise, ".mp4"), ".mp4", 24)
+    assert 0 < 4 * max(sizes) < (tmp_path / "a.mp4").stat().st_size

@@ -22,6 +22,7 @@ from data.source import Source
 HERE = Path(train.__file__).parent
 
 
+GOOD = {"shape": [6, 32, 32, 3], "tried": 6, "skipped": {}, "remarks": [], "runs": []}
 TWO = """
 import sys, time
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_two_processes_that_build_one_cache_at_once_end_with_a_good_one(tmp_path
             key = place / f"key{turn}"
             if turn % 2:
                 key.mkdir(parents=True)
-                (key / "index.json").write_text('{"shape": [5, 32, 32, 3], "tried": 6, "skipped": {}}')
+                (key / "index.json").write_text(json.dumps({**GOOD, "shape": [5, 32, 32, 3]}))
                 (key / "images.u8").write_bytes(b"cut short")
             for one in both:
                 one.stdin.write(f"{key.name}\n")
@@ -66,7 +67,6 @@ def test_two_processes_that_build_one_cache_at_once_end_with_a_good_one(tmp_path
             one.stdout.close()
 
 
-GOOD = {"shape": [6, 32, 32, 3], "tried": 6, "skipped": {}}
 INDEXES = [
     "",
     "{",
@@ -92,6 +92,12 @@ INDEXES = [
             {**GOOD, "skipped": []},
             {**GOOD, "skipped": {"a.png": 1}, "tried": 7},
             {"shape": GOOD["shape"]},
+            {**GOOD, "remarks": {}},
+            {**GOOD, "remarks": [1]},
+            {**GOOD, "runs": {}},
+            {**GOOD, "runs": [5]},
+            {**GOOD, "runs": [7, -1]},
+            {**GOOD, "runs": [6.0]},
         ],
     ),
 ]

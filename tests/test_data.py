@@ -232,9 +232,9 @@ def test_the_cache_is_used_until_a_file_changes(tmp_path, monkeypatch):
     data.prepare_data()
     decoded: list[Path] = []
 
-    def count(paths, *rest):
-        decoded.extend(paths)
-        return decoders.decoded(paths, *rest)
+    def count(parts, *rest):
+        decoded.extend(part.path for part in parts)
+        return decoders.decoded(parts, *rest)
 
     monkeypatch.setattr("data.folder.decoded", count)
     data.prepare_data()
@@ -260,8 +260,8 @@ def test_a_half_written_cache_is_never_used(tmp_path):
 def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     folder = folder_of(tmp_path, 6)
 
-    def interrupt(paths, *rest):
-        yield from decoders.decoded(paths[:4], *rest)
+    def interrupt(parts, *rest):
+        yield from decoders.decoded(parts[:4], *rest)
         raise KeyboardInterrupt
 
     monkeypatch.setattr("data.folder.decoded", interrupt)
@@ -317,7 +317,7 @@ def test_linked_folders_are_entered_once(tmp_path):
     outside = folder_of(tmp_path / "elsewhere", 2)
     (folder / "linked").symlink_to(outside)
     (folder / "back").symlink_to(folder)
-    assert len(find_pictures(folder)) == 5
+    assert len(find_pictures(folder).pictures) == 5
 
 
 def test_limit_takes_a_part_that_the_seed_names(tmp_path):

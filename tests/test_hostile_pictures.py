@@ -20,7 +20,8 @@ from PIL import Image
 
 import render
 import train
-from data import decoders, pictures
+from data import decoders, eight_bits
+from data.decoders import Part
 from data.errors import UserError, printable
 from data.listing import find_pictures
 from data.pictures import read
@@ -54,7 +55,7 @@ def test_a_process_that_decodes_knows_nothing_of_torch():
 
 def test_processes_read_what_this_one_reads_and_keep_the_order(tmp_path):
     paths = sorted(fill(tmp_path, 40).iterdir())
-    found = list(decoders.decoded(paths, 32, 3, "white"))
+    found = list(decoders.decoded(list(map(Part, paths)), 32, 3, "white"))
     assert all(np.array_equal(ours, read(path, 32, 3)) for path, ours in zip(paths, found, strict=True))
 
 
@@ -73,9 +74,9 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
     fill(tmp_path, 2)
     (tmp_path / "hostile.jpg").write_bytes(endless_picture())
     first, hostile, last = tmp_path / "0.png", tmp_path / "hostile.jpg", tmp_path / "1.png"
-    assert not isinstance(decoder.read([first])[0], str)
+    assert not isinstance(decoder.read([Part(first)])[0], str)
     decoder.process.kill()
-    assert not isinstance(decoder.read([first])[0], str)
+    assert not isinstance(decoder.read([Part(first)])[0], str)
     ended, done = [], threading.Event()
 
     def kill_whatever_decodes_the_hostile_one():
@@ -86,7 +87,7 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
 
     killer = threading.Thread(target=kill_whatever_decodes_the_hostile_one)
     killer.start()
-    found = decoder.read([first, hostile, last])
+    found = decoder.read([Part(first), Part(hostile), Part(last)])
     done.set()
     killer.join()
     assert [isinstance(one, str) for one in found] == [False, True, False]
@@ -99,7 +100,7 @@ def test_a_picture_that_wants_too_much_memory_is_skipped(tmp_path, decoder, monk
     fill(tmp_path, 1)
     Image.new("RGB", (6_000, 6_000)).save(tmp_path / "eater.png")
     monkeypatch.setattr(decoders, "MEMORY", 128 << 20)
-    eater, other = decoder.read([tmp_path / "eater.png", tmp_path / "0.png"])
+    eater, other = decoder.read([Part(tmp_path / "eater.png"), Part(tmp_path / "0.png")])
     assert "more memory" in eater
     assert not isinstance(other, str)
 
@@ -127,7 +128,7 @@ class Shown(decoders.Decoder):
 
 decoders.Decoder, decoders.SECONDS = Shown, 2.0
 with told_in_one_line("decode"):
-    list(decoders.decoded(sorted(Path(sys.argv[1]).iterdir()), 32, 3, "white"))
+    list(decoders.decoded([decoders.Part(path) for path in sorted(Path(sys.argv[1]).iterdir())], 32, 3, "white"))
 """
 
 
@@ -201,7 +202,7 @@ def test_folders_may_be_nested_a_thousand_deep(tmp_path):
         deepest.mkdir()
     scene(0).save(deepest / "b.png")
     try:
-        assert [found.path for found in find_pictures(tmp_path)] == [deepest / "b.png"]
+        assert [found.path for found in find_pictures(tmp_path).pictures] == [deepest / "b.png"]
     finally:
         (deepest / "b.png").unlink()
         while deepest != tmp_path:  # what pytest would remove by recursion
@@ -292,8 +293,8 @@ def test_large_pictures_are_read_as_small_ones_are(mode, turned, tmp_path, monke
         exif[0x0112] = 6
         image.save(path, exif=exif)
     usual = read(path, 32, 3, "blue").astype(int)
-    monkeypatch.setattr(pictures, "_LARGE", 1000)
-    monkeypatch.setattr(pictures, "_STRIP", 20_000)
+    monkeypatch.setattr(eight_bits, "_LARGE", 1000)
+    monkeypatch.setattr(eight_bits, "_STRIP", 20_000)
     spared = read(path, 32, 3, "blue").astype(int)
     assert abs(usual - spared).mean() < (4 if mode == "1" else 2.5)
     assert usual.std() > 20
@@ -303,7 +304,7 @@ def test_a_jpeg_of_300_megapixels_is_read_and_a_progressive_one_refused_by_its_s
     Image.new("L", (20_000, 15_000), 99).save(tmp_path / "a.jpg")
     limit = Image.MAX_IMAGE_PIXELS
     assert np.unique(read(tmp_path / "a.jpg", 32, 1)).tolist() == [99]
-    monkeypatch.setattr(pictures, "LARGEST", 100_000)
+    monkeypatch.setattr(eight_bits, "LARGEST", 100_000)
     for progressive, refused in ((False, False), (True, True)):
         scene(0, 800, 600).save(tmp_path / "b.jpg", progressive=progressive)
         if refused:

@@ -4,10 +4,12 @@
     .webp .png .avif          animated; delays in whole 1/1000 s; their encoders take all frames at once
     .mp4 .webm                H.264 and VP9; an odd side gains a pixel, for their colour planes have half the size
 
-Delays carry their rounding forward, so that an animation runs at its true frame rate over all.
+Delays carry their rounding forward, so that an animation runs at its true frame rate over all. An MP4's index comes
+before its frames, so that a browser plays it while it is still coming.
 """
 
 import io
+import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, count
@@ -19,8 +21,11 @@ from PIL import Image
 from data.errors import UserError
 from vae.frames import Frame
 from vae.gif import gif
+from vae.still_scene import is_animated, still_scene
 
 _GIF_TICKS = 100  # a second
+_NTSC = (24, 30, 48, 60, 120)  # each times 1000/1001
+_ROUNDED = 0.005
 # suffix: Pillow's name of the format, its options, those of a draft
 _PILLOW: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ".webp": ("WEBP", {"quality": 90, "method": 4, "kmin": 0, "kmax": 1}, {"method": 0}),  # else like frames are merged
@@ -50,6 +55,16 @@ QUALITIES: dict[str, tuple[int, ...]] = {
 Quality = int | Literal["draft"] | None
 
 
+def frame_rate(fps: float) -> Fraction:
+    """Frames a second, exactly: the rates of NTSC are written with two or three decimals.
+
+    >>> frame_rate(29.97), frame_rate(23.976), frame_rate(12.5)
+    (Fraction(30000, 1001), Fraction(24000, 1001), Fraction(25, 2))
+    """
+    exact = (Fraction(1000 * whole, 1001) for whole in _NTSC)
+    return next((rate for rate in exact if abs(rate - fps) < _ROUNDED), Fraction(fps).limit_denominator(1001))
+
+
 def delays(fps: float, ticks: int) -> Iterator[int]:
     """Whole delays in ticks, without end, whose running sum is never off by more than half a tick.
 
@@ -57,9 +72,9 @@ def delays(fps: float, ticks: int) -> Iterator[int]:
     >>> list(islice(delays(30, 100), 4))
     [3, 4, 3, 3]
     """
-    end = 0
+    end, rate = 0, frame_rate(fps)
     for shown in count(1):
-        start, end = end, round(Fraction(ticks * shown) / Fraction(fps))
+        start, end = end, round(ticks * shown / rate)
         yield end - start
 
 
@@ -110,9 +125,12 @@ def _encode_pictures(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: 
         first, *rest = (image.convert("RGB") for image in few)
     elif isinstance(quality, int):
         options = options | {"quality": quality}
-    content = io.BytesIO()
-    first.save(content, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
-    file.write(_timeless(content.getvalue()) if suffix == ".avif" else content.getvalue())
+    saved = io.BytesIO()
+    first.save(saved, name, save_all=True, append_images=rest, duration=durations, loop=0, **options)
+    content = _timeless(saved.getvalue()) if suffix == ".avif" else saved.getvalue()
+    if rest and suffix != ".avif" and not is_animated(content):
+        content = still_scene(content, suffix, durations)
+    file.write(content)
 
 
 def _timeless(content: bytes) -> bytes:
@@ -136,8 +154,9 @@ def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: flo
     even = (np.pad(frame, [(0, side % 2) for side in frame.shape[:2]] + [(0, 0)], mode="edge") for frame in frames)
     first = next(even)
     # bitexact: without it a WebM holds random identifiers
-    with av.open(file, "w", format=suffix[1:], options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
+    how = {"fflags": "+bitexact", **({"movflags": "+faststart"} if suffix == ".mp4" else {})}
+    with av.open(file, "w", format=suffix[1:], options=how, io_open=lambda *_: _Again(file)) as container:
+        stream = container.add_stream(codec, rate=frame_rate(fps), options=options)
         assert isinstance(stream, av.VideoStream)
         (stream.height, stream.width), stream.pix_fmt = first.shape[:2], "yuv420p"
         context = stream.codec_context
@@ -147,3 +166,32 @@ def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: flo
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=_BT709)))
         container.mux(stream.encode())
+
+
+class _Again:
+    """A file that is being written, to read from too: ffmpeg moves an MP4's frames to put the index before them."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self._at = file, 0
+
+    def read(self, size: int) -> bytes:
+        here = self._file.tell()
+        self._file.seek(self._at)
+        content = self._file.read(size)
+        self._at += len(content)
+        self._file.seek(here)
+        return content
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        here = self._file.tell()
+        if whence != os.SEEK_SET:
+            offset += self._at if whence == os.SEEK_CUR else self._file.seek(0, os.SEEK_END)
+            self._file.seek(here)
+        self._at = offset
+        return offset
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        """Leaves the file open: it is still being written."""

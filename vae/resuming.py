@@ -23,7 +23,17 @@ from vae.safe_yaml import parse_yaml, read_config
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 _FREE_OF_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
-_DECIDING = ("source", "image_size", "channels", "limit", "seed", "background")  # which bytes the pictures have
+_DECIDING = (
+    "source",
+    "image_size",
+    "channels",
+    "limit",
+    "seed",
+    "background",
+    "white",
+    "all_frames",
+)  # which bytes the pictures have
+_ADDED = {"white": None, "all_frames": False}  # data options that older checkpoints lack, and what was done without
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
 _PLANNED = {  # options of the trainer that decide what is learnt
     *("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "log_every_n_steps"),
@@ -103,7 +113,7 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> Resumed:
 
 def _trained(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The options of model and data that a checkpoint was trained with."""
-    return {"model": content["hyper_parameters"], "data": content.get("datamodule_hyper_parameters", {})}
+    return {"model": content["hyper_parameters"], "data": _ADDED | content.get("datamodule_hyper_parameters", {})}
 
 
 def _value(options: Any, name: str) -> Any:
