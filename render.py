@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from data import lines_benchmark
@@ -130,10 +131,16 @@ def _with_underscores(word: str) -> str:
     return re.sub(r"^--[a-z-]+", lambda found: "--" + found[0][2:].replace("-", "_"), word)
 
 
+def _stop(number: int, _: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # a second one would interrupt what is done on the way out
+    interrupts.end_others()
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
     gc.enable()
     gc.freeze()
     for name in {"SIGTERM", "SIGHUP"} & set(dir(signal)):  # on the way out temporary files are removed
         if signal.getsignal(getattr(signal, name)) != signal.SIG_IGN:  # nohup's wish
-            signal.signal(getattr(signal, name), lambda number, _: sys.exit(128 + number))
+            signal.signal(getattr(signal, name), _stop)
     interrupts.run(main)

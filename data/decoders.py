@@ -2,25 +2,22 @@
 
 import os
 import queue
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.decoding import ANSWER, LATE, READY
-from data.errors import UserError
+from data.worker import LATE, Worker, physical_memory
 
 Picture = NDArray[np.uint8]
 _Answers = list[Picture | str]
 SECONDS = 30.0  # that a picture may take
 MEMORY = 2 << 30  # bytes that a process may take
+_LONGEST = 1 << 16  # bytes of a reason
 _BATCH = 16  # files that a process is asked for at once; for fewer another process does not pay
 _AHEAD = 16  # batches that wait for one before them
 
@@ -36,7 +33,7 @@ class Decoder:
 
     def __init__(self, size: int, channels: int, background: str) -> None:
         self.size, self.channels, self.background = size, channels, background
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Worker | None = None
         self._ended = False
 
     def read(self, paths: list[Path]) -> list[Picture | str]:
@@ -50,12 +47,13 @@ class Decoder:
         while len(found) < len(paths):
             process = self.process = self.process or self._start()
             with suppress(OSError, EOFError):  # it has ended
-                self._ask(process, paths[len(found) :])
+                names = (os.fsencode(path).hex().encode() + b"\n" for path in paths[len(found) :])
+                process.ask(b"".join(names) + b"\n")
                 while len(found) < len(paths):
                     found.append(self._answer(process))
                 break
-            self.close()
-            index, late = len(found), process.returncode == LATE
+            self.process = None
+            index, late = len(found), process.close() == LATE
             if late or index in again:
                 reason = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
                 found.append(f"{paths[index]}: {reason}")
@@ -72,46 +70,18 @@ class Decoder:
         """Ends the process; called by the thread that reads."""
         process, self.process = self.process, None
         if process is not None:
-            process.kill()
-            with suppress(OSError):  # what was not sent
-                process.communicate()
+            process.close()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        here = str(Path(__file__).resolve().parent.parent)
-        paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-        alone = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+    def _start(self) -> Worker:
         words = [str(self.size), str(self.channels), self.background, str(SECONDS), str(MEMORY)]
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-W", "ignore", "-m", "data.decoding", *words],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **alone, "PYTHONPATH": paths},
-            )
-        except OSError as error:
-            raise UserError(
-                f"{sys.executable}: cannot be started to decode pictures ({error.strerror}); mend it"
-            ) from None
-        self.process = process
+        process = self.process = Worker("data.decoding", words, "decode pictures")
         if self._ended:
             process.kill()
-        if _output(process).read(len(READY)) != READY:
-            self.close()
-            raise UserError(
-                f"{sys.executable}: ends as soon as it is started to decode pictures; is there memory left? "
-                f"PYTHONPATH={paths} python -m data.decoding {' '.join(words)} tells why"
-            )
+        process.wait_until_ready()
         return process
 
-    def _ask(self, process: subprocess.Popen[bytes], paths: list[Path]) -> None:
-        assert process.stdin is not None
-        process.stdin.write(b"".join(os.fsencode(path).hex().encode() + b"\n" for path in paths) + b"\n")
-        process.stdin.flush()
-
-    def _answer(self, process: subprocess.Popen[bytes]) -> Picture | str:
-        good, length = ANSWER.unpack(_exactly(_output(process), ANSWER.size))
-        content = _exactly(_output(process), length)
+    def _answer(self, process: Worker) -> Picture | str:
+        good, content = process.answer(max(self.size**2 * self.channels, _LONGEST))
         if good:
             return np.frombuffer(content, np.uint8).reshape(self.size, self.size, self.channels)
         return content.decode(errors="surrogatepass")
@@ -170,23 +140,9 @@ def _in_order(
         yield waiting.popleft().result()
 
 
-def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    assert process.stdout is not None
-    return process.stdout
-
-
-def _exactly(file: IO[bytes], length: int) -> bytes:
-    content = file.read(length)
-    if len(content) < length:
-        raise EOFError
-    return content
-
-
 def _processes(count: int) -> int:
     """How many processes there are cores and memory for, and pictures for their start to pay."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        most = cores
+    memory = physical_memory()
+    most = cores if memory is None else memory // MEMORY
     return max(1, min(cores, most, -(-count // _BATCH)))

@@ -10,6 +10,13 @@ from functools import partial
 from types import FrameType
 
 _USUAL = signal.default_int_handler
+others: dict[int, Callable[[], None]] = {}  # processes that end with this one, by number: what ends each
+
+
+def end_others() -> None:
+    """Ends those processes at once: a thread that waits for one would delay the end of this one."""
+    for end in list(others.values()):
+        end()
 
 
 def while_starting(program: str) -> None:
@@ -26,8 +33,14 @@ def _quit(program: str, number: int, _: FrameType | None) -> None:
 def run(main: Callable[[], None]) -> None:
     """Runs a program, for which Ctrl-C is a KeyboardInterrupt; what it has ended with stays."""
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, _USUAL)
+        signal.signal(signal.SIGINT, _interrupt)
     try:
         main()
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """KeyboardInterrupt, which no thread that waits for another process delays."""
+    end_others()
+    _USUAL(number, frame)
