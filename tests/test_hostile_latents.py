@@ -89,7 +89,7 @@ HOSTILE = {
     "far beyond": npz(npy(with_one(-1e30))),
     "less than it says": npz(npy(GOOD)[:-4]),
     "more than it says": npz(npy(GOOD) + bytes(4)),
-    "an old header": npz(npy(GOOD).replace(b"(3, 8), ", b"(3L, 8L),")),
+    "an old header": npz(npy(GOOD).replace(b"(3, 8), }  ", b"(3L, 8L), }")),
     "another name": npz(npy(GOOD), "z.npy"),
     "bzip2": npz(npy(GOOD), how=zipfile.ZIP_BZIP2),
     "LZMA": npz(npy(GOOD), how=zipfile.ZIP_LZMA),
