@@ -1,4 +1,4 @@
-"""torchvision's data sets by name, downloaded because the user named one."""
+"""Published data sets by name, downloaded because the user named one; torchvision reads most of them."""
 
 from bisect import bisect_right
 from itertools import accumulate
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from data.cifar import ARCHIVES, Cifar
 from data.errors import UserError
 from data.source import Pictures, Source, Wish
 
@@ -16,8 +17,7 @@ _PARTS: dict[str, tuple[dict[str, Any], ...]] = {
     "FashionMNIST": ({"train": True},),
     "KMNIST": ({"train": True},),
     "EMNIST": ({"split": "balanced", "train": True},),
-    "CIFAR10": ({"train": True},),
-    "CIFAR100": ({"train": True},),
+    **dict.fromkeys(ARCHIVES, ()),
     "SVHN": ({"split": "train"},),
     "STL10": ({"split": "train+unlabeled"},),
     "Flowers102": ({"split": "train"}, {"split": "val"}, {"split": "test"}),  # train alone has 1,020 pictures
@@ -30,19 +30,21 @@ def _open(name: str, downloads: Path) -> list[Any]:
     from torchvision import datasets  # its start-up is spared to those who use no data set of its
 
     try:
+        if name in ARCHIVES:  # torchvision unpickles them
+            return [Cifar(name, downloads)]
         return [getattr(datasets, name)(str(downloads), download=True, **part) for part in _PARTS[name]]
     except ImportError as error:
         raise UserError(f"{name}: needs {error.name}; pip install -e '.[datasets]'") from None
-    except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120]
+    except Exception as error:  # torchvision raises nearly anything on downloads and files that were cut short
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(
-            f"{name}: cannot be downloaded to {downloads} ({reason}); check the network, "
-            "or give --data.source a folder of pictures"
+            f"{name}: cannot be downloaded to {downloads}, or not be read there ({reason}); check the network, delete "
+            "what is damaged there, or give --data.source a folder of pictures"
         ) from None
 
 
 def torchvision_source(name: str, downloads: Path, wish: Wish) -> Source:
-    """A torchvision data set's pictures, without their labels.
+    """A published data set's pictures, without their labels.
 
     Args:
         name: one of `NAMES`.

@@ -3,22 +3,19 @@
 import json
 import os
 import queue
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.decoding import ANSWER, LATE, READY
-from data.errors import UserError
 from data.levels import FOUND, White
 from data.probe import Probe
+from data.worker import LATE, Worker, physical_memory
 
 Picture = NDArray[np.uint8]
 _Answers = list[bytes | str]
@@ -26,6 +23,7 @@ Case = TypeVar("Case")
 Found = TypeVar("Found")
 SECONDS = 30.0  # that a picture may take
 MEMORY = 2 << 30  # bytes that a process may take
+_LONGEST = 1 << 16  # bytes of a reason, or of what a file holds
 _BATCH = 16  # pictures that a process is asked for at once; for fewer another process does not pay
 _AHEAD = 16  # batches that wait for one before them
 
@@ -49,7 +47,7 @@ class Decoder:
 
     def __init__(self, size: int, channels: int, background: str, white: White = FOUND) -> None:
         self.size, self.channels, self.background, self.white = size, channels, background, white
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Worker | None = None
         self._ended = False
 
     def read(self, parts: list[Part]) -> list[Picture | str]:
@@ -78,12 +76,12 @@ class Decoder:
         while len(found) < len(lines):
             process = self.process = self.process or self._start()
             with suppress(OSError, EOFError):  # it has ended
-                self._ask(process, [line for _, line in lines[len(found) :]])
+                process.ask("\n".join([*(line for _, line in lines[len(found) :]), "", ""]).encode())
                 while len(found) < len(lines):
                     found.append(self._answer(process))
                 break
-            self.close()
-            index, late = len(found), process.returncode == LATE
+            self.process = None
+            index, late = len(found), process.close() == LATE
             if late or index in again:
                 reason = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
                 found.append(f"{lines[index][0]}: {reason}")
@@ -100,46 +98,18 @@ class Decoder:
         """Ends the process; called by the thread that reads."""
         process, self.process = self.process, None
         if process is not None:
-            process.kill()
-            with suppress(OSError):  # what was not sent
-                process.communicate()
+            process.close()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        here = str(Path(__file__).resolve().parent.parent)
-        paths = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-        alone = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL")}
+    def _start(self) -> Worker:
         words = [str(word) for word in (self.size, self.channels, self.background, *self.white, SECONDS, MEMORY)]
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-W", "ignore", "-m", "data.decoding", *words],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, **alone, "PYTHONPATH": paths},
-            )
-        except OSError as error:
-            raise UserError(
-                f"{sys.executable}: cannot be started to decode pictures ({error.strerror}); mend it"
-            ) from None
-        self.process = process
+        process = self.process = Worker("data.decoding", words, "decode pictures")
         if self._ended:
             process.kill()
-        if _output(process).read(len(READY)) != READY:
-            self.close()
-            raise UserError(
-                f"{sys.executable}: ends as soon as it is started to decode pictures; is there memory left? "
-                f"PYTHONPATH={paths} python -m data.decoding {' '.join(words)} tells why"
-            )
+        process.wait_until_ready()
         return process
 
-    def _ask(self, process: subprocess.Popen[bytes], lines: list[str]) -> None:
-        assert process.stdin is not None
-        process.stdin.write("\n".join([*lines, "", ""]).encode())
-        process.stdin.flush()
-
-    def _answer(self, process: subprocess.Popen[bytes]) -> bytes | str:
-        good, length = ANSWER.unpack(_exactly(_output(process), ANSWER.size))
-        content = _exactly(_output(process), length)
+    def _answer(self, process: Worker) -> bytes | str:
+        good, content = process.answer(max(self.size**2 * self.channels, _LONGEST))
         return content if good else content.decode(errors="surrogatepass")
 
 
@@ -219,23 +189,9 @@ def _hex(path: Path) -> str:
     return os.fsencode(path).hex()
 
 
-def _output(process: subprocess.Popen[bytes]) -> IO[bytes]:
-    assert process.stdout is not None
-    return process.stdout
-
-
-def _exactly(file: IO[bytes], length: int) -> bytes:
-    content = file.read(length)
-    if len(content) < length:
-        raise EOFError
-    return content
-
-
 def _processes(count: int) -> int:
     """How many processes there are cores and memory for, and pictures for their start to pay."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        most = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // MEMORY
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        most = cores
+    memory = physical_memory()
+    most = cores if memory is None else memory // MEMORY
     return max(1, min(cores, most, -(-count // _BATCH)))

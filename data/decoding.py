@@ -13,23 +13,16 @@ whoever closes it, and when a file takes longer than SECONDS; one for which MEMO
 `decoders` starts and ends it.
 """
 
-import faulthandler
 import json
 import os
-import signal
-import struct
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from data.errors import UserError
 from data.levels import White
 from data.pictures import Opened
 from data.probe import probe
-
-ANSWER = struct.Struct("<?I")
-READY = b"ready\n"
-LATE = -signal.SIGALRM if hasattr(signal, "SIGALRM") else 1  # how it ends when a picture takes too long
+from data.worker import reply, serving, set_alarm
 
 
 class _Files:
@@ -69,43 +62,21 @@ class _Files:
 
 def _serve(files: _Files, seconds: float, memory: int) -> None:
     """All that such a process does."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asks decides what Ctrl-C ends
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
-    with suppress(ImportError, ValueError, OSError):  # Windows has no such limits, others may have lower ones
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # libraries that print do not answer
-        answers.write(READY)
-        answers.flush()
+    with serving(memory) as answers:
         batch: list[bytes] = []
         for line in sys.stdin.buffer:
             if line.strip():
                 batch.append(line)
                 continue
             for asked in batch:
-                _set_alarm(seconds)
+                set_alarm(seconds)
                 try:
                     good, content = True, files.answer(asked)
                 except UserError as error:
                     good, content = False, str(error).encode(errors="surrogatepass")
-                _set_alarm(0)
-                answers.write(ANSWER.pack(good, len(content)) + content)
-                answers.flush()
+                set_alarm(0)
+                reply(answers, good, content)
             batch = []
-
-
-def _set_alarm(seconds: float) -> None:
-    """Ends this process after so many seconds, even from within a decoder; 0 calls it off."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    elif seconds:
-        faulthandler.dump_traceback_later(seconds, exit=True)
-    else:
-        faulthandler.cancel_dump_traceback_later()
 
 
 if __name__ == "__main__":

@@ -14,6 +14,13 @@ from typing import NoReturn
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _ALL = (signal.SIGINT, *_ENDING)
+others: dict[int, Callable[[], None]] = {}  # processes that end with this one, by number: what ends each
+
+
+def end_others() -> None:
+    """Ends those processes at once: a thread that waits for one would delay the end of this one."""
+    for end in list(others.values()):
+        end()
 
 
 def _handle(numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], object]) -> None:
@@ -36,6 +43,7 @@ def _exit(number: int, _: FrameType | None) -> NoReturn:
     """Ends the program once: what is half-made is removed on the way out, which further signals do not stop."""
     for other in _ENDING:
         signal.signal(other, signal.SIG_IGN)
+    end_others()
     raise SystemExit(128 + number)
 
 
@@ -54,10 +62,16 @@ def postponed() -> Iterator[None]:
 
 def run(main: Callable[[], None]) -> None:
     """Runs a program, for which Ctrl-C is a KeyboardInterrupt and other signals exits; what it has ended with stays."""
-    _handle((signal.SIGINT,), signal.default_int_handler)
+    _handle((signal.SIGINT,), _interrupt)
     _handle(_ENDING, _exit)
     try:
         main()
     finally:
         for number in _ALL:
             signal.signal(number, signal.SIG_IGN)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """KeyboardInterrupt, which no thread that waits for another process delays."""
+    end_others()
+    signal.default_int_handler(number, frame)

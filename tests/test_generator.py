@@ -11,6 +11,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx_files import LATENTS, PICTURES, SHAPE, model, weights
 from PIL import Image
 from torch import Tensor, nn
 
@@ -167,26 +168,6 @@ def test_tiles_are_of_one_size(tmp_path, dcgan, z):
     )
     with Image.open(tmp_path / "a.gif") as shown:
         assert shown.width == 2 * 9 * SIDE
-
-
-def model(nodes: list, inputs: dict, outputs: dict, *constants: TensorProto) -> bytes:
-    infos = [
-        [helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in each.items()]
-        for each in (inputs, outputs)
-    ]
-    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("elsewhere", 1)]
-    return helper.make_model(
-        helper.make_graph(nodes, "g", *infos, constants), opset_imports=opsets, ir_version=10
-    ).SerializeToString()
-
-
-LATENTS = {"z": (TensorProto.FLOAT, ["N", 4])}
-PICTURES = {"x": (TensorProto.FLOAT, ["N", 3, 16, 16])}
-SHAPE = numpy_helper.from_array(np.array([-1, 3, 16, 16]), "shape")
-
-
-def weights(value: float = 1.0) -> TensorProto:
-    return numpy_helper.from_array(np.full((4, 3 * 16 * 16), value, np.float32), "w")
 
 
 def elsewhere() -> TensorProto:

@@ -1,6 +1,7 @@
 """Packages that only some commands need, and that not everyone has installed."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from data.errors import UserError
@@ -11,4 +12,14 @@ def needed(package: str, extra: str) -> Any:
     try:
         return import_module(package)
     except ImportError:
-        raise UserError(f"{package.split('.')[0]}: is not installed; pip install -e '.[{extra}]'") from None
+        raise _missing(package, extra) from None
+
+
+def check_installed(package: str, extra: str) -> None:
+    """Raises `UserError` as `needed` does, without importing the package."""
+    if find_spec(package) is None:
+        raise _missing(package, extra)
+
+
+def _missing(package: str, extra: str) -> UserError:
+    return UserError(f"{package.split('.')[0]}: is not installed; pip install -e '.[{extra}]'")

@@ -1,25 +1,21 @@
 """Keyframes: the latents that a path visits, from seeds, pictures or files of latents."""
 
-import io
 import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from data.errors import UserError
-from data.files import check_plain, save, user_path
+from data.files import user_path
 from data.pictures import read
 from data.pixels import to_tensor
-from data.spelling import neighbour
 from data.uniform import check_seed
 from vae.generator import Generator, has_encoder
-
-_FARTHEST = 1000
+from vae.latent_file import read_latents
 
 
 class Keyframe(NamedTuple):
@@ -72,41 +68,12 @@ def named_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyfra
     return Keyframe(z[0].clone(), picture[0])
 
 
-def save_latents(path: Path, latents: Tensor) -> None:
-    """Writes latents (N, D), whole or not at all, for `named_keyframe` to read.
-
-    Raises:
-        UserError: not an .npz file, or a place that cannot be written to.
-    """
-    check_latents(path)
-    file = io.BytesIO()
-    np.savez(file, latents=latents.numpy())
-    save(file.getvalue(), path)
-
-
-def check_latents(path: Path) -> None:
-    """Raises `UserError` unless it is a name for a file of latents."""
-    if path.suffix != ".npz":
-        raise UserError(f"{path}: latents are kept in an .npz file; name it like walk.npz")
-
-
 def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
-    try:
-        check_plain(path)
-        with path.open("rb") as file:
-            latents = np.load(file, allow_pickle=False)["latents"]
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {neighbour(path, f'--save_latents {path} writes one')}") from None
-    except Exception:  # numpy raises nearly anything on hostile bytes
-        raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote") from None
-    if latents.ndim != 2 or not len(latents) or latents.dtype != np.float32 or not np.isfinite(latents).all():
-        raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote")
-    if abs(latents).max() > _FARTHEST:
-        raise UserError(f"{path}: holds latents far beyond the prior, up to {abs(latents).max():g}; save others")
+    latents = read_latents(path)
     if latents.shape[1] != latent_dim:
         raise UserError(
             f"{path}: holds latents of {latents.shape[1]} numbers, not {latent_dim} as the model's; save its own"
         )
     if not -len(latents) <= index < len(latents):
         raise UserError(f"{path}:{index}: the file holds {len(latents)} latents; name one from 0 to {len(latents) - 1}")
-    return torch.from_numpy(latents[index])
+    return torch.from_numpy(latents[index].copy())

@@ -15,7 +15,7 @@ from vae import animation, captions, findings, plot, sizes, timeline
 from vae.encoders import STREAMED
 from vae.frames import Frame
 from vae.generator import Generator
-from vae.keyframes import check_latents, save_latents
+from vae.latent_file import check_name, write_latents
 from vae.pace import in_step
 from vae.smoothness import decode as decode_all
 from vae.smoothness import gradient_energy
@@ -99,7 +99,7 @@ def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
         if not out.suffix and real(out) in real(path).parents:
             raise UserError(f"{path}: lies in the folder of frames; keep it elsewhere")
     if options.save_latents:
-        check_latents(Path(options.save_latents))
+        check_name(Path(options.save_latents))
         if len({vae.latent_dim for vae in vaes.values()}) > 1:
             raise UserError("--save_latents: these models have latents of different lengths; save those of one")
     if options.report and not options.report.endswith(".json"):
@@ -141,7 +141,7 @@ def render_animation(command: str, vaes: Mapping[str, Generator], options: Any, 
     if options.save_latents:
         path = user_path(options.save_latents)
         latents = torch.cat([take.walk.at(when) for take, when in zip(every, t, strict=True)])
-        save_latents(path, latents)
+        write_latents(path, latents.numpy())
         order = f", {len(t[0])} of each walk in turn" if len(every) > 1 else ""
         say(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
     if options.report:
