@@ -23,16 +23,9 @@ from vae.safe_yaml import parse_yaml, read_config
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 _FREE_OF_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
-_DECIDING = (
-    "source",
-    "image_size",
-    "channels",
-    "limit",
-    "seed",
-    "background",
-    "white",
-    "all_frames",
-)  # which bytes the pictures have
+_DECIDING = {  # which bytes the pictures have
+    *("source", "image_size", "channels", "limit", "seed", "background", "white", "all_frames"),
+}
 _ADDED = {"white": None, "all_frames": False}  # data options that older checkpoints lack, and what was done without
 LINKED = ("image_size", "channels")  # stated by the data, for the model too, and so fixed by its weights
 _PLANNED = {  # options of the trainer that decide what is learnt
