@@ -24,6 +24,7 @@ _MODES |= {
     for number in Smoothness._fields
     for path in BETWEEN_TWO
 }
+METRICS = (*_MODES, *_NEAR_ONE, *(_OFF_ONE + name for name in _NEAR_ONE))
 
 
 def monitored(metric: str) -> tuple[str, str]:

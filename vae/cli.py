@@ -18,8 +18,10 @@ from vae import checkpoint, launch
 from vae.best_checkpoint import BestCheckpoint
 from vae.callbacks import monitored
 from vae.config import ConfigFile, recipes
+from vae.extensions import ExtensionError, build, listed, naming_extensions
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
+from vae.monitors import check_monitors
 from vae.parser import add_options, blaming_the_trainer, check_plan, check_seed
 from vae.precision import suitable_precision
 from vae.resuming import Resumed, adopt, blaming
@@ -90,12 +92,19 @@ class LoomCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """The options may be those of a checkpoint."""
-        with self._blaming_the_checkpoint():
+        self.parser.add_instantiator(build, object)
+        with self._blaming_the_checkpoint(), self._naming_extensions():
             super().instantiate_classes()
         self.datamodule.trained_on = self._resumed.pictures
 
     def _blaming_the_checkpoint(self) -> AbstractContextManager[None]:
         return blaming(self._options.get("ckpt_path"), lambda: hasattr(self, "model") and self.model.begun)
+
+    def _naming_extensions(self) -> AbstractContextManager[None]:
+        def built() -> Any:
+            return self.config_init[self.config["subcommand"]].trainer if hasattr(self, "config_init") else {}
+
+        return naming_extensions(self._options.trainer, built, lambda: hasattr(self, "model") and self.model.begun)
 
     def before_instantiate_classes(self) -> None:
         """Chooses the precision, and as many processes as the launcher has started."""
@@ -130,6 +139,8 @@ class LoomCLI(LightningCLI):
         fitting = self.subcommand == "fit"
         keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
         monitor, mode = monitored(self._options.checkpoint_metric) if fitting else ("", "")
+        if fitting:
+            check_monitors(listed(chosen.callbacks))
         unrestored = self._check_checkpoint()
         self.run, self.kept = self._folder(keeping), WholeCheckpointIO(self.model)
         self.kept.check = self._lock.check
@@ -140,11 +151,11 @@ class LoomCLI(LightningCLI):
             kwargs["enable_checkpointing"] = False
         elif keeping:
             kwargs["callbacks"] = [
-                *_listed(chosen.callbacks),
+                *listed(chosen.callbacks),
                 BestCheckpoint(self.run, monitor, mode),
                 LastCheckpoint(self.run, self._options.checkpoint_every_n_steps),
             ]
-        kwargs["plugins"] = [*_listed(chosen.plugins), self.kept, *launch.environment()]
+        kwargs["plugins"] = [*listed(chosen.plugins), self.kept, *launch.environment()]
         with blaming_the_trainer(lambda: self._given.as_dict().get("trainer", {})):
             trainer = super().instantiate_trainer(**kwargs)
         for callback in trainer.callbacks if fitting and launch.is_first() else ():  # type: ignore[attr-defined]
@@ -165,7 +176,7 @@ class LoomCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
         try:
-            with self._blaming_the_checkpoint():
+            with self._blaming_the_checkpoint(), self._naming_extensions():
                 self._announce()
                 self.trainer.fit(**arguments)
             if found := fault(self.trainer):
@@ -179,6 +190,8 @@ class LoomCLI(LightningCLI):
                 launch.requeue_after(stop.code)
             meant = isinstance(stop.code, int) and stop.code > 128  # Lightning's own code says no more than that
             raise SystemExit(stop.code if meant else 128 + signal.SIGINT) from None
+        except ExtensionError as error:
+            raise DivergedError(f"{error}; {self._next()}") from None
         except DivergedError as error:
             raise DivergedError(f"{error}; {self._remedy()}") from None
         except (PlaceError, OSError) as error:
@@ -190,12 +203,12 @@ class LoomCLI(LightningCLI):
 
     def validate(self, **arguments: Any) -> None:
         """Measures a checkpoint."""
-        with self._blaming_the_checkpoint():
+        with self._blaming_the_checkpoint(), self._naming_extensions():
             self.trainer.validate(**arguments)
 
     def test(self, **arguments: Any) -> None:
         """Measures a checkpoint more closely."""
-        with self._blaming_the_checkpoint():
+        with self._blaming_the_checkpoint(), self._naming_extensions():
             self.trainer.test(**arguments)
 
     def _give_back(self) -> None:
@@ -249,8 +262,3 @@ class LoomCLI(LightningCLI):
         if any(isinstance(logger, Logs) for logger in self.trainer.loggers):
             say(f"Watch:  tensorboard --logdir {as_typed(self._root / 'logs')} --samples_per_plugin images=200")
         say(f"Render: python render.py slerp --checkpoint {as_typed(last)}")
-
-
-def _listed(chosen: Any) -> list[Any]:
-    """Lightning takes one callback or plugin as well as a list."""
-    return list(chosen) if isinstance(chosen, (list, tuple)) else [] if chosen is None else [chosen]

@@ -36,10 +36,25 @@ class Telling:
     called: ClassVar[Mapping[str, str]]
     prog: str
     args: list[str]
+    exit_on_error: bool
     _actions: list[Action]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
+
+    def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:
+        """Notes the class: the options of one that an option names have a parser of their own."""
+        self._class = theclass
+        return super().add_class_arguments(theclass, *args, **kwargs)  # type: ignore[misc]
+
+    @property
+    def _prefix(self) -> str:
+        """What goes before the name of an option that is a class's: that of the option which names the class."""
+        if self.exit_on_error:
+            return "--"
+        name = re.escape(self._class.__name__)
+        found = re.search(rf"\0(--[\w.]+)\+?[\0=](?:\S*\.)?{name}\0", "".join(f"\0{word}" for word in sys.argv) + "\0")
+        return f"{found[1]}." if found else f"{self._class.__name__}."
 
     def parse_args(self, args: Any = None, *more: Any, **how: Any) -> Any:
         """The options that a command's words mean, with the folders of users in them."""
@@ -135,11 +150,23 @@ class Telling:
 
     def _value(self, key: str, value: str) -> str:
         action = self._options().get(f"--{key}")
+        key = self._prefix + key
         if action is None:
-            return f"--{key} {value[:_LONGEST]}: will not do; see {self._manual}"
+            return f"{key} {value[:_LONGEST]}: will not do; see {self._manual}"
         near = nearest(value, _choices(action))
         remedy = f"no such value; did you mean {near}?" if near else f"must be {_in_words(action)}"
-        return f"--{key} {value[:_LONGEST] or repr(value)}: {remedy}"
+        return f"{key} {value[:_LONGEST] or repr(value)}: {remedy}"
+
+    def _class_fault(self, key: str, reason: str, value: str) -> str:
+        return f"--{key} {value[:_LONGEST]}: {reason}; mend that, or name another class"
+
+    def _missing(self, names: str) -> str:
+        first = names.split(", ")[0]
+        return f"{self._prefix.rstrip('.')} {self._class.__name__}: needs {names}; give {self._prefix}{first} VALUE"
+
+    def _not_accepted(self, name: str) -> str:
+        known = [f"{self._prefix}{option[2:]}" for option in self._options()]
+        return f"{self._prefix}{name}: no such option; {suggestion(f'{self._prefix}{name}', known)}"
 
     def _config(self) -> str:
         found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
@@ -157,6 +184,11 @@ class Telling:
         return f"{file}: no config in YAML{at}; python {self.program} {self._command} --print_config shows one"
 
 
+# the first thing that is wrong with a class, unless that is that the value names none
+_CLASS = (
+    r"""Parser key "(.+?)": (?:- Expected a path |(?=.*'class_path')).*?Errors: """
+    r"- (?:Problem with given class_path \S+ )?(?!Expected a|Not a valid)(.+?) - .*Given value: ?(.*)"
+)
 _RULES = (
     (r"argument subcommand: invalid choice", Telling._no_command),
     (r"[Uu]nrecognized arguments: ?(.*)", Telling._unknown),
@@ -166,7 +198,10 @@ _RULES = (
     (r'Linked "(.+)" must be given via "(.+)"', Telling._linked),
     (r'(?:Parser key "config"|Problems parsing config|Unexpected config): ?(.*)', Telling._bad_config),
     (r'Parser key "(.+?)": Unable to load config', Telling._group),
+    (_CLASS, Telling._class_fault),
     (r'Parser key "(.+?)".* (?:Got|Given) value: ?(.*)', Telling._value),
+    (r"the following arguments are required: (.*)", Telling._missing),
+    (r"Option '(.+)' is not accepted", Telling._not_accepted),
 )
 
 
@@ -186,7 +221,15 @@ def _types(hint: Any) -> list[Any]:
 
 
 def _choices(action: Action) -> list[str]:
-    return [one for one in _types(getattr(action, "_typehint", None)) if isinstance(one, str)]
+    """The values of literals, and the names of Lightning's classes where one is to be named."""
+    allowed = [part for one in _types(getattr(action, "_typehint", None)) for part in (get_args(one) or (one,))]
+    classes = [one for one in allowed if getattr(one, "__module__", "").startswith("lightning.")]
+    return [one for one in allowed if isinstance(one, str)] + [name for one in classes for name in _subclasses(one)]
+
+
+def _subclasses(kind: type) -> list[str]:
+    known: list[type] = kind.__subclasses__()
+    return [name for one in known for name in (one.__name__, *_subclasses(one))]
 
 
 def _in_words(action: Action | None) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser
 
 from data.errors import UserError, at_least
@@ -100,8 +99,8 @@ def blaming_the_trainer(look_up: Callable[[], dict[str, Any]]) -> Iterator[None]
     """What Lightning refuses is told by the options that it names, or else by all that the trainer was given."""
     try:
         yield
-    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
-        if isinstance(error, UserError) or not (given := look_up()):
+    except Exception as error:
+        if isinstance(error, (UserError, MemoryError)) or not (given := look_up()):
             raise
         reason = " ".join(str(error).split()).rstrip(".!")
         named = [name for name in given if name in reason] or list(given)
