@@ -90,7 +90,15 @@ def test_the_page_says_nothing_that_a_file_is_called(run: Run, tmp_path: Path, p
     render.main([*words, "--sets=1", "--keyframes", str(hostile), "1", "2", "3"])
     html = (tmp_path / "hostile.html").read_text(encoding="utf-8")
     assert "onerror" not in html
-    assert "default-src 'none'" in html
+
+
+def test_the_pages_policy_forbids_all_but_what_is_in_it(page: Path):
+    html = page.read_text(encoding="utf-8")
+    (policy,) = re.findall(r"<meta http-equiv=\"Content-Security-Policy\"\s+content=\"([^\"]*)\">", html)
+    allowed = dict(directive.split(maxsplit=1) for directive in policy.split(";"))
+    assert html.index(policy) < html.index("<style") < html.index("<script"), "it holds for what comes after it"
+    assert {allowed.pop(name) for name in ("default-src", "base-uri", "form-action")} == {"'none'"}
+    assert allowed == {"img-src": "data:", "script-src": "'unsafe-inline'", "style-src": "'unsafe-inline'"}
 
 
 @pytest.mark.browser
