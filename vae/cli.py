@@ -18,6 +18,7 @@ from vae import checkpoint, launch
 from vae.best_checkpoint import BestCheckpoint
 from vae.callbacks import monitored
 from vae.config import ConfigFile, recipes
+from vae.early_end import missed
 from vae.extensions import ExtensionError, build, listed, naming_extensions
 from vae.keeping import LastCheckpoint, WholeCheckpointIO, fault
 from vae.logs import Logs
@@ -262,3 +263,9 @@ class LoomCLI(LightningCLI):
         if any(isinstance(logger, Logs) for logger in self.trainer.loggers):
             say(f"Watch:  tensorboard --logdir {as_typed(self._root / 'logs')} --samples_per_plugin images=200")
         say(f"Render: python render.py slerp --checkpoint {as_typed(last)}")
+        planned = {name: getattr(self.trainer, name) for name in ("max_epochs", "max_steps")}
+        planned = {name: count for name, count in planned.items() if count is not None and count > 0}
+        if found := missed(self.model.schedule, self.model.progress, planned):
+            what, options = found
+            say(f"It was ended early and missed {what}: its pictures are blurrier than they could be.")
+            say(f"Have it, without what ended it: python train.py fit --ckpt_path {as_typed(last)}{options}")
