@@ -6,7 +6,7 @@ import math
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from data.errors import UserError
-from data.levels import Deep, White, white_level
+from data.levels import Deep, White
 
 LARGEST = 178_956_970  # pixels to decode: a gigabyte at most in Pillow's 4 bytes and what comes on top
 _LARGE = 1 << 25  # pixels from which on a picture is reduced strip by strip
@@ -29,7 +29,7 @@ def small(image: Image.Image, bits: Deep | None, size: int, white: White) -> Ima
         eight = _reduced(image, bits, size, white)
     elif bits is not None:
         image.load()
-        eight = bits.eight_bits(bits.white(white) or white_level(bits.brightest(), bits.whole) or 1)
+        eight = bits.eight_bits(bits.white(white))
     else:
         return ImageOps.exif_transpose(image)
     eight.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -42,26 +42,16 @@ def _reduced(image: Image.Image, bits: Deep | None, size: int, white: White) -> 
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     factor = max(1, side // (2 * size))
-    boxes = [
-        (left + a, top + b, left + c, top + d)
-        for a, b, c, d in strips((side, side), factor * max(1, _STRIP // (side * factor)))
-    ]
-    level = bits.white(white) if bits else None
-    if bits and level is None:
-        level = white_level(max(bits.crop(box).brightest() for box in boxes), bits.whole)
+    rows = factor * max(1, _STRIP // (side * factor))
+    boxes = [(left, top + start, left + side, top + min(start + rows, side)) for start in range(0, side, rows)]
+    level = bits.white(white) if bits else 1
     small: Image.Image | None = None
     for box in boxes:
-        part = _reducible(bits.crop(box).eight_bits(level or 1) if bits else image.crop(box)).reduce(factor)
+        part = _reducible(bits.crop(box).eight_bits(level) if bits else image.crop(box)).reduce(factor)
         small = small or Image.new(part.mode, (part.width, math.ceil(side / factor)))
         small.paste(part, (0, (box[1] - top) // factor))
     assert small is not None
     return small
-
-
-def strips(size: tuple[int, int], rows: int) -> list[tuple[int, int, int, int]]:
-    """The boxes of so many rows each that a picture consists of."""
-    width, height = size
-    return [(0, start, width, min(start + rows, height)) for start in range(0, height, rows)]
 
 
 def _reducible(image: Image.Image) -> Image.Image:

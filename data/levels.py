@@ -19,6 +19,7 @@ from data.errors import UserError
 _DEPTHS = (1, 255, 1023, 4095, 16383, 65535)  # of masks, and of 8, 10, 12, 14 and 16 bits
 _SCALES = (1, 255, 65535)  # of floats
 _OUTLIERS = 10_000  # one pixel in so many may be brighter than white: cameras have hot ones
+_STRIP = 1 << 20  # pixels
 _STATED = 65535  # to which Pillow scales what these formats say is white
 _STATING = ("PPM", "JPEG2000")
 _OPPOSITE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
@@ -83,46 +84,64 @@ class Deep:
         return Deep(self.image.crop(box), low, self.inverted, self.stated)
 
     def brightest(self) -> float:
-        """The largest level, but for outliers; 0 if there is none above."""
+        """The largest level, but for outliers; 0 if there is none above. Piece by piece, to spare memory."""
+        width, height = self.image.size
+        rows = max(1, _STRIP // width)
+        return max(self.crop((0, top, width, min(top + rows, height)))._brightest() for top in range(0, height, rows))
+
+    def _brightest(self) -> float:
         levels = self._levels().reshape(-1)
+        outliers = levels.size // _OUTLIERS
+        if levels.dtype == np.uint16:
+            counts = np.bincount(levels)
+            return float(len(counts) - 1 - np.searchsorted(np.cumsum(counts[::-1]), outliers, side="right"))
         levels = levels[np.isfinite(levels)]
-        if not levels.size:
+        if levels.size <= outliers:
             return 0.0
-        place = levels.size - 1 - levels.size // _OUTLIERS
+        place = levels.size - 1 - outliers
         return max(0.0, float(np.partition(levels, place)[place]))
 
-    def white(self, known: White) -> float | None:
-        """Which level is white as far as the file or `known` says it."""
-        return self.stated or (known.whole if self.whole else known.real)
+    def white(self, known: White) -> float:
+        """Which level is white: the file says it, or `known`, or its brightest pixel."""
+        level = self.stated or (known.whole if self.whole else known.real)
+        return white_level(self.brightest(), self.whole) if level is None else level
 
     def eight_bits(self, white: float) -> Image.Image:
         """Of mode L or RGB, or with transparency LA or RGBA; brighter than white is white."""
         levels = self._levels()
-        alpha = self._alpha(levels)
-        levels /= white
-        np.clip(np.nan_to_num(levels, copy=False), 0, 1, out=levels)
-        levels *= 255
-        pixels = np.rint(levels, out=levels).astype(np.uint8)
+        if levels.dtype == np.uint16:
+            pixels = _scaled(np.arange(1 << 16, dtype=np.float32), white)[levels]
+        else:
+            pixels = _scaled(levels.copy(), white)
         image = Image.fromarray(255 - pixels if self.inverted else pixels)
-        if alpha is not None:
+        if (alpha := self._alpha(levels)) is not None:
             image.putalpha(alpha)
         return image
 
-    def _levels(self) -> NDArray[np.float32]:
-        """(H, W) of a grey picture, (H, W, 3) of a coloured one."""
-        if self.low is None:
-            return np.array(self.image, np.float32)
-        high, low = (np.asarray(half)[..., :3] for half in (self.image, self.low))
-        return 256 * high.astype(np.float32) + low
+    def _levels(self) -> NDArray[Any]:
+        """(H, W) of a grey picture, (H, W, 3) of a coloured one; uint16 or float32."""
+        if self.low is not None:
+            high, low = (np.asarray(half)[..., :3] for half in (self.image, self.low))
+            return high.astype(np.uint16) << 8 | low
+        levels = np.asarray(self.image)
+        return levels.astype(np.uint16 if levels.dtype.itemsize == 2 else np.float32, copy=False)
 
-    def _alpha(self, levels: NDArray[np.float32]) -> Image.Image | None:
+    def _alpha(self, levels: NDArray[Any]) -> Image.Image | None:
         """Transparency: a channel, or one level that is transparent (tRNS of PNG)."""
         if self.image.mode == "RGBA":
             return self.image.getchannel("A")
         if (clear := self.image.info.get("transparency")) is None:
             return None
-        opaque = levels != np.float32(clear)
+        opaque = levels != np.asarray(clear)
         return Image.fromarray(np.uint8(255) * (opaque.any(-1) if opaque.ndim == 3 else opaque))
+
+
+def _scaled(levels: NDArray[np.float32], white: float) -> NDArray[np.uint8]:
+    """0 … white → 0 … 255, in place."""
+    levels /= white
+    np.clip(np.nan_to_num(levels, copy=False), 0, 1, out=levels)
+    levels *= 255
+    return np.rint(levels, out=levels).astype(np.uint8)
 
 
 def deep(image: Image.Image, twin: Image.Image | None) -> Deep | None:

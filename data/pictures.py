@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from data.eight_bits import check_size, small, strips, to_srgb
+from data.eight_bits import check_size, small, to_srgb
 from data.errors import UserError
 from data.files import check_plain
 from data.formats import NAMES, format_of, prepare
 from data.levels import FOUND, Deep, White, deep, has_halves, unread
 from data.spelling import neighbour
 
-_STRIP = 1 << 20  # pixels
 _LONGEST_REASON = 200
 _opening = threading.Lock()
 
@@ -119,8 +118,7 @@ class Opened:
             if found is None or found.stated:
                 return None
             image.load()
-            boxes = strips(image.size, max(1, _STRIP // image.width))
-            return found.whole, max(found.crop(box).brightest() for box in boxes)
+            return found.whole, found.brightest()
 
     def seek(self, frame: int) -> Image.Image:
         """Goes to one of the file's pictures."""

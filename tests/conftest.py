@@ -80,6 +80,12 @@ def count_of(data: ImageData) -> int:
     return len(data.train_set) + len(data.val_set)
 
 
+def told_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What was written to standard error since the last look, but for progress bars."""
+    told = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    return [line for line in told if line.strip() and not line.startswith("Preparing")]
+
+
 def mutated(whole: bytes, chance: random.Random) -> bytes:
     """A file with something wrong in it: flipped bits, or a stretch that is lost, doubled, zeroed or elsewhere."""
     start = chance.randrange(len(whole))

@@ -2,14 +2,13 @@
 
 import io
 import os
-import re
 import socket
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from conftest import Run, count_of, data_of, fill, scene
+from conftest import Run, count_of, data_of, fill, scene, told_lines
 from PIL import Image
 
 import render
@@ -39,8 +38,7 @@ def errors_of(tmp_path: Path, folder: Path, capsys, **options) -> tuple[int, lis
     """How many pictures a folder gives, and the lines on standard error."""
     data = data_of(tmp_path, folder, **options)
     count = count_of(data)
-    lines = re.split(r"[\r\n]+", capsys.readouterr().err)
-    return count, [line for line in lines if line.strip() and not line.startswith("Preparing")]
+    return count, told_lines(capsys)
 
 
 def test_every_format_is_taken_by_each_of_its_suffixes(tmp_path, capsys):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import count_of, data_of, fill, scene
+from conftest import count_of, data_of, fill, scene, told_lines
 from PIL import Image
 
 import train
@@ -42,11 +42,6 @@ def album(tmp_path: Path, stills: int = 6, count: int = 5) -> Path:
     return folder
 
 
-def lines(capsys) -> list[str]:
-    told = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    return [line for line in told if line.strip() and not line.startswith("Preparing")]
-
-
 @pytest.mark.parametrize("suffix", KINDS)
 def test_each_picture_of_a_file_is_what_it_would_be_alone(suffix, tmp_path):
     frames = film(1, 7)
@@ -67,20 +62,20 @@ def test_the_first_is_taken_and_a_line_says_so(tmp_path, capsys):
     folder = album(tmp_path)
     for _ in range(2):
         assert count_of(data_of(tmp_path, folder)) == 11
-        assert lines(capsys) == [
+        assert told_lines(capsys) == [
             "5 files hold more than one picture, of which the first is taken; --data.all_frames true takes all"
         ]
     for suffix in [*KINDS][1:]:
         (folder / f"many{suffix}").unlink()
     assert count_of(data_of(tmp_path, folder)) == 7
-    assert lines(capsys)[0].startswith("1 file holds more than one picture, ")
+    assert told_lines(capsys)[0].startswith("1 file holds more than one picture, ")
 
 
 def test_all_are_taken_if_asked_for_in_their_order(tmp_path, capsys):
     folder = album(tmp_path)
     data = data_of(tmp_path, folder, all_frames=True)
     assert count_of(data) == 6 + 25
-    assert lines(capsys) == []
+    assert told_lines(capsys) == []
     (place,) = (tmp_path / "cache").iterdir()
     assert json.loads((place / "index.json").read_text())["runs"] == [1] * 6 + [5] * 5
     images = data.train_set.images
@@ -153,7 +148,7 @@ def test_pictures_that_are_broken_later_in_a_file_are_named(tmp_path, capsys):
     whole = (folder / "pages.tif").read_bytes()
     (folder / "pages.tif").write_bytes(whole[: len(whole) * 5 // 8])
     assert count_of(data_of(tmp_path, folder, all_frames=True)) > 12
-    (told,) = lines(capsys)
+    (told,) = told_lines(capsys)
     assert f"{folder / 'many.png'}, picture 6: not a readable picture" in told
     assert "3 more after it likewise" in told
     assert f"{folder / 'pages.tif'}, picture " in told
@@ -196,12 +191,12 @@ def test_a_million_pictures_are_refused_in_time_and_the_first_is_still_taken(mak
     (folder / "many").write_bytes(make(1_000_000 if make is not tiff_of else 200_000))
     started = time.monotonic()
     assert count_of(data_of(tmp_path, folder)) == 5
-    assert "1 file holds more than one" in lines(capsys)[0]
+    assert "1 file holds more than one" in told_lines(capsys)[0]
     assert time.monotonic() - started < 10
     monkeypatch.setattr(decoders, "SECONDS", 5.0)
     assert count_of(data_of(tmp_path, folder, all_frames=True)) == 4
     assert time.monotonic() - started < 30
-    (told,) = lines(capsys)
+    (told,) = told_lines(capsys)
     assert told.startswith("Skipped 1 of 5 pictures: ")
     assert f"{folder / 'many'}: " in told
     assert f"holds more than {MOST:,} pictures; split it" in told or "took longer than 5 s" in told
@@ -211,7 +206,7 @@ def test_a_claim_of_frames_that_are_not_there_costs_one_name(tmp_path, capsys):
     folder = fill(tmp_path / "pictures", 6)
     (folder / "many.png").write_bytes(png_of(5_000))
     assert count_of(data_of(tmp_path, folder, all_frames=True)) == 8
-    (told,) = lines(capsys)
+    (told,) = told_lines(capsys)
     assert "picture 3: " in told
     assert "4,997 more after it likewise" in told
 
@@ -235,7 +230,7 @@ def test_the_previews_in_a_photograph_are_not_pictures(tmp_path, capsys):
         assert (photo.format, photo.n_frames) == ("MPO", 2)
     assert count_of(data_of(tmp_path, folder)) == 5
     assert count_of(data_of(tmp_path, folder, all_frames=True)) == 5
-    assert lines(capsys) == []
+    assert told_lines(capsys) == []
 
 
 def test_every_picture_of_a_heic_is_taken_once(tmp_path):

@@ -70,26 +70,23 @@ def test_a_picture_that_takes_too_long_is_skipped(tmp_path, monkeypatch, capsys)
     assert told.endswith(f"Skipped 1 of 7 pictures: {folder / '3a.jpg'}: took longer than 0.5 s to decode")
 
 
-def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, decoder):
+def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, decoder, monkeypatch):
     fill(tmp_path, 2)
     (tmp_path / "hostile.jpg").write_bytes(endless_picture())
     first, hostile, last = tmp_path / "0.png", tmp_path / "hostile.jpg", tmp_path / "1.png"
     assert not isinstance(decoder.read([Part(first)])[0], str)
     decoder.process.kill()
     assert not isinstance(decoder.read([Part(first)])[0], str)
-    ended, done = [], threading.Event()
+    ended, ask = [], decoder._ask
 
-    def kill_whatever_decodes_the_hostile_one():
-        while not done.wait(0.5):
-            if len(ended) < 2 and decoder.process is not None:
-                ended.append(decoder.process.pid)
-                decoder.process.kill()
+    def ask_and_kill(process, lines):
+        ask(process, lines)
+        if len(ended) < 2:  # while it decodes the hostile one
+            ended.append(process.pid)
+            threading.Timer(1, process.kill).start()
 
-    killer = threading.Thread(target=kill_whatever_decodes_the_hostile_one)
-    killer.start()
+    monkeypatch.setattr(decoder, "_ask", ask_and_kill)
     found = decoder.read([Part(first), Part(hostile), Part(last)])
-    done.set()
-    killer.join()
     assert [isinstance(one, str) for one in found] == [False, True, False]
     assert found[1] == f"{hostile}: its decoder crashed"
     assert len(set(ended)) == 2

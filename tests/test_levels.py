@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import count_of, data_of, scene
+from conftest import count_of, data_of, scene, told_lines
 from PIL import Image
 
 import train
@@ -198,8 +198,7 @@ def test_a_folder_has_one_white_and_says_which(tmp_path, capsys):
     scene(4).convert("L").save(folder / "d.png")
     for _ in range(2):
         found = means(data_of(tmp_path, folder))
-        told = capsys.readouterr().err.splitlines()
-        assert told == [
+        assert told_lines(capsys) == [
             f"White is 4095 in 2 files of more than 8 bits, of which {folder / 'b.tif'} is the brightest (3900); "
             "--data.white states another",
             f"White is 2550 in 1 file of floats, of which {folder / 'c.tif'} is the brightest (2550); "
@@ -207,7 +206,7 @@ def test_a_folder_has_one_white_and_says_which(tmp_path, capsys):
         ]
     assert found[0] == pytest.approx(255 / 4095 * dim.mean(), abs=6), "as dark beside the others as it was"
     stated = means(data_of(tmp_path, folder, white=900.0))
-    assert capsys.readouterr().err == ""
+    assert told_lines(capsys) == []
     assert stated[0] > 3 * found[0]
     assert means(data_of(tmp_path, folder)) == found, "each white has a cache of its own"
 

@@ -237,6 +237,9 @@ TRAIN = [
     ("fit --data.limit 1", "limit 1", "2"),
     ("fit --data.val_fraction 2", "val_fraction 2", "1"),
     ("fit --data.background whit", "whit", "#rrggbb"),
+    ("fit --data.white 0", "white 0", "null"),
+    ("fit --data.white bright", "--data.white bright", "number"),
+    ("fit --data.all_frames maybe", "--data.all_frames maybe", "true"),
     ("fit --data.seed 12345678901234567890123", "12345678901234567890123", "64 bits"),
     ("fit --model.latent_dim 0", "latent_dim 0", "1"),
     ("fit --model.width 20", "width 20", "multiple of 8"),
@@ -281,7 +284,7 @@ TRAIN = [
     ("fit --data.source paterns", "paterns", "patterns"),
     ("fit --data.source foldr", "foldr", "folder"),
     ("fit --data.source none", "none", "--data.source"),
-    ("fit --data.source folder", "folder", ".png"),
+    ("fit --data.source folder", "folder", "PNG"),
     ("fit --data.source cat.png", "cat.png", "--data.source"),
     ("fit --data.source ~nobody-of-this-name/pictures", "~nobody-of-this-name", "another"),
     # configs
