@@ -23,6 +23,7 @@ import train
 from vae import checkpoint
 from vae.keeping import LastCheckpoint
 from vae.logs import EventFile
+from vae.run_lock import NAME
 from vae.training import VAETraining
 
 SUFFIXES = [".gif", ".mp4", ".webm", ".webp", ".png", ".avif", ""]
@@ -86,6 +87,16 @@ def fill(folder: Path, leave: int = 0) -> Path:
 
 def remount(folder: Path, option: str) -> None:
     subprocess.run(["mount", "-o", f"remount,{option}", str(folder)], check=True)
+
+
+def cover(folder: Path) -> None:
+    """Makes a place read-only in which a file is open to be written, as a fault of its disk would."""
+    subprocess.run(["mount", "--bind", str(folder), str(folder)], check=True)
+    subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+
+
+def uncover(folder: Path) -> None:
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def files(folder: Path) -> list[str]:
@@ -241,7 +252,7 @@ def test_a_training_whose_place_fails_keeps_its_last_checkpoint_and_goes_on_from
 
     def act():
         if room is None:
-            remount(again.root, "ro")
+            cover(again.root)
         else:
             fill(again.root, room)
         kept["last"] = (again.checkpoints / "last.ckpt").read_bytes()
@@ -254,7 +265,10 @@ def test_a_training_whose_place_fails_keeps_its_last_checkpoint_and_goes_on_from
     assert line.endswith(f"go on with python train.py fit --ckpt_path {last}")
     assert last.read_bytes() == kept["last"]
     assert not [name for name in files(again.checkpoints) if name.startswith(".")]
-    remount(again.root, "rw,size=100m")
+    if room is None:
+        uncover(again.root)
+        (again.checkpoints / NAME).unlink()  # it could not be given back, and its process has not ended here
+    remount(again.root, "size=100m")
     check_resumed(again, run)
 
 
@@ -319,7 +333,7 @@ def test_a_picture_that_finds_no_room_in_the_logs_stops_nothing(run: Run, small,
     assert len(events(again.logs).Scalars("val/elbo")) == 2
 
 
-@pytest.mark.parametrize(("room", "named"), [(0, "config.yaml"), (30, "best.ckpt"), (2500, "last.ckpt")])
+@pytest.mark.parametrize(("room", "named"), [(1, "config.yaml"), (30, "best.ckpt"), (2500, "last.ckpt")])
 def test_a_training_that_can_keep_nothing_says_so(room, named, run: Run, small, one_line_error):
     again = on(run, small(60_000_000))
     fill(again.root, room * PAGE)
@@ -328,6 +342,14 @@ def test_a_training_that_can_keep_nothing_says_so(room, named, run: Run, small, 
     assert line.endswith("fit again: nothing was kept yet")
     left = [name for name in files(again.root) if (again.root / name).is_file() and "tfevents" not in name]
     assert {Path(name).name for name in left} <= {"filler", "config.yaml", "best.ckpt"} - {named}
+
+
+def test_a_training_that_finds_no_room_for_its_lock_leaves_nothing(run: Run, small, one_line_error):
+    again = on(run, small(60_000_000))
+    fill(again.root)
+    line = one_line_error(train.main, *again.arguments(QUIET))
+    assert f"{NAME}: cannot be written (No space left on device)" in line
+    assert files(again.root) == ["filler"]
 
 
 def test_a_training_is_not_begun_in_a_read_only_place(run: Run, small, one_line_error):

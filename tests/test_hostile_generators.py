@@ -22,7 +22,7 @@ from vae import onnx_generator
 from vae.onnx_generator import OnnxGenerator
 
 HERE = Path(render.__file__).parent
-WORDS = ["compare", f"--checkpoint={HERE / 'checkpoints' / 'lines.ckpt'}", "--frames=2", "--size=32"]
+WORDS = ["compare", f"--checkpoint={HERE / 'checkpoints' / 'lines.ckpt'}", "--frames=2", "--size=32", "--pace=latent"]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no memory and have no /proc")
 
 
