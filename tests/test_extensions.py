@@ -181,7 +181,6 @@ def test_what_can_be_watched_is_what_is_logged(run: Run, tmp_path: Path, monkeyp
     assert set(LOGGED) == set(seen)
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_those_that_work_are_left_alone(run: Run, tmp_path: Path):
     mine = copy(run, tmp_path)
     stop = {"class_path": "EarlyStopping", "init_args": {"monitor": "samples/sharpness", "mode": "max", "patience": 9}}

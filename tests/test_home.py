@@ -63,7 +63,6 @@ def test_a_training_keeps_everything_in_the_users_folder(written: str, home: Pat
     assert checkpoint.read(run / "last.ckpt")["datamodule_hyper_parameters"]["source"] == str(home / "pictures")
 
 
-@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 @pytest.mark.parametrize("named", ["~/copy/checkpoints/pictures/version_0/last.ckpt", "last"])
 def test_it_goes_on_from_there(named: str, run: Run, home: Path):
     mine = copy(run, home)

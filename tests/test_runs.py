@@ -22,7 +22,6 @@ from vae.run_lock import NAME, InUseError, RunLock
 
 QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0", "--health.pairs=2", "--health.pictures=4"]
 LONG = ["--trainer.max_epochs=500", "--checkpoint_every_n_steps=1", *QUIET]
-pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed")  # the tests resume copies
 
 
 def job(number: int, restarts: int = 0) -> dict[str, str]:
