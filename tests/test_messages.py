@@ -286,7 +286,7 @@ TRAIN = [
     ("fit --data.source none", "none", "--data.source"),
     ("fit --data.source folder", "folder", "PNG"),
     ("fit --data.source cat.png", "cat.png", "--data.source"),
-    ("fit --data.source ~nobody-of-this-name/pictures", "~nobody-of-this-name", "another"),
+    ("fit --data.source ~nobody-of-this-name/pictures", "no such user", "./~nobody"),
     # configs
     ("fit --config", "--config", "word"),
     ("fit --config missing.yaml", "missing.yaml", "--print_config"),
