@@ -3,6 +3,7 @@
 import contextlib
 import io
 import random
+import re
 import shutil
 import signal
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import train
 from data.module import ImageData
 
+REMARK = re.compile("Skipped |Left out: |White is |[0-9,]+ files? holds? more than one picture")
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
 TOGETHER = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]  # two processes
@@ -78,6 +80,11 @@ def count_of(data: ImageData) -> int:
     data.prepare_data()
     data.setup("fit")
     return len(data.train_set) + len(data.val_set)
+
+
+def faults_in(told: str) -> list[str]:
+    """The lines on standard error that are no remark on the pictures of a folder."""
+    return [line for line in told.splitlines() if not REMARK.match(line)]
 
 
 def told_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -200,7 +207,7 @@ def one_line_error(capsys: pytest.CaptureFixture[str]):
         with pytest.raises(SystemExit) as caught:
             main(list(args))
         assert caught.value.code == code
-        lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Skipped")]
+        lines = faults_in(capsys.readouterr().err)
         assert len(lines) == 1, lines
         return lines[0]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import jsonargparse
 import pytest
-from conftest import EPOCHS, TOGETHER, Run, events, heed
+from conftest import EPOCHS, TOGETHER, Run, events, faults_in, heed
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from test_resume import learnt, same
@@ -383,7 +383,7 @@ def test_a_training_whose_place_fills_up_says_no_more_than_one_line_to_its_very_
         time.sleep(0.05)
     _, told = started.communicate(timeout=60)
     assert started.returncode == 2
-    assert len([line for line in told.splitlines() if not line.startswith("Skipped")]) == 1, told
+    assert len(faults_in(told)) == 1, told
     checkpoint.load_vae(again.checkpoints / "last.ckpt")
 
 
@@ -395,7 +395,7 @@ def test_a_training_whose_reader_leaves_says_how_to_go_on_and_no_more(run: Run, 
         assert started.poll() is None
         time.sleep(0.02)
     started.stdout.close()
-    told = [line for line in started.stderr.read().splitlines() if not line.startswith("Skipped")]
+    told = faults_in(started.stderr.read())
     assert started.wait() == 2
     how = f"go on with python train.py fit --ckpt_path {again.checkpoints / 'last.ckpt'}"
     assert told == [f"train.py: standard output: its reader has gone; {how}"]
@@ -496,5 +496,5 @@ def test_two_processes_whose_place_is_full_end_with_one_line(room, run: Run, sma
     started = program("train.py", *again.arguments(QUIET, *TOGETHER), cwd=tmp_path)
     _, told = started.communicate(timeout=200)
     assert started.returncode == 2
-    assert len([line for line in told.splitlines() if not line.startswith("Skipped")]) == 1, told
+    assert len(faults_in(told)) == 1, told
     assert "No space left on device" in told
