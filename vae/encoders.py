@@ -9,7 +9,6 @@ before its frames, so that a browser plays it while it is still coming.
 """
 
 import io
-import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, count
@@ -19,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from data.errors import UserError
+from vae.ffmpeg_files import FileToRead, FileToWrite
 from vae.frames import Frame
 from vae.gif import gif
 from vae.still_scene import is_animated, still_scene
@@ -155,7 +155,8 @@ def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: flo
     first = next(even)
     # bitexact: without it a WebM holds random identifiers
     how = {"fflags": "+bitexact", **({"movflags": "+faststart"} if suffix == ".mp4" else {})}
-    with av.open(file, "w", format=suffix[1:], options=how, io_open=lambda *_: _Again(file)) as container:
+    target = FileToWrite(file)
+    with av.open(target, "w", format=suffix[1:], options=how, io_open=lambda *_: FileToRead(target)) as container:
         stream = container.add_stream(codec, rate=frame_rate(fps), options=options)
         assert isinstance(stream, av.VideoStream)
         (stream.height, stream.width), stream.pix_fmt = first.shape[:2], "yuv420p"
@@ -165,33 +166,6 @@ def _encode_video(file: BinaryIO, frames: Iterable[Frame], suffix: str, fps: flo
         for frame in chain([first], even):
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
             container.mux(stream.encode(picture.reformat(format="yuv420p", dst_colorspace=_BT709)))
+            target.check()
         container.mux(stream.encode())
-
-
-class _Again:
-    """A file that is being written, to read from too: ffmpeg moves an MP4's frames to put the index before them."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file, self._at = file, 0
-
-    def read(self, size: int) -> bytes:
-        here = self._file.tell()
-        self._file.seek(self._at)
-        content = self._file.read(size)
-        self._at += len(content)
-        self._file.seek(here)
-        return content
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        here = self._file.tell()
-        if whence != os.SEEK_SET:
-            offset += self._at if whence == os.SEEK_CUR else self._file.seek(0, os.SEEK_END)
-            self._file.seek(here)
-        self._at = offset
-        return offset
-
-    def tell(self) -> int:
-        return self._at
-
-    def close(self) -> None:
-        """Leaves the file open: it is still being written."""
+    target.check()
