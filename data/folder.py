@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 
 import PIL
+from tqdm import tqdm
 
 from data.decoders import Part, Picture, decoded, probed
 from data.formats import heif_version
@@ -81,7 +82,8 @@ class _Files:
         found = {}
         paths = list(self.states)
         with closing(probed(paths, self.wish.all_frames, self.wish.white is None)) as probes:
-            for path, one in zip(paths, probes, strict=True):
+            pairs = zip(paths, probes, strict=True)
+            for path, one in tqdm(pairs, "Looking into files", len(paths), leave=False, unit=" files", delay=1):
                 if isinstance(one, Probe):
                     found[path] = one
                 else:

@@ -43,7 +43,7 @@ def test_what_the_last_line_says_to_do_next_can_be_done(run: Run, tmp_path: Path
 
 
 def test_nothing_but_ours_is_printed(run: Run):
-    lines = [line for line in run.errors.splitlines() if line.strip() and not line.startswith("Preparing")]
+    lines = [line for line in run.errors.splitlines() if line.strip() and not line.startswith(("Looking into", "Preparing"))]
     assert [line.split()[0] for line in lines] == ["Left", "White", "1", "Skipped"]
     assert "Skipped 2 of" in lines[3]
     assert not re.search("tip|litlogger|GPU available|Seed set", run.output + run.errors, re.IGNORECASE)
