@@ -90,7 +90,7 @@ def faults_in(told: str) -> list[str]:
 def told_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
     """What was written to standard error since the last look, but for progress bars."""
     told = capsys.readouterr().err.replace("\r", "\n").splitlines()
-    return [line for line in told if line.strip() and not line.startswith("Preparing")]
+    return [line for line in told if line.strip() and not line.startswith(("Looking into", "Preparing"))]
 
 
 def mutated(whole: bytes, chance: random.Random) -> bytes:
