@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import EPOCHS, FRAMES, Run, copy, events, fill_with_odd_pictures, scene
+from conftest import EPOCHS, FRAMES, Run, copy, events, fill_with_odd_pictures, scene, without_bars
 from PIL import Image, ImageChops
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -43,7 +43,7 @@ def test_what_the_last_line_says_to_do_next_can_be_done(run: Run, tmp_path: Path
 
 
 def test_nothing_but_ours_is_printed(run: Run):
-    lines = [line for line in run.errors.splitlines() if line.strip() and not line.startswith(("Looking into", "Preparing"))]
+    lines = without_bars(run.errors)
     assert [line.split()[0] for line in lines] == ["Left", "White", "1", "Skipped"]
     assert "Skipped 2 of" in lines[3]
     assert not re.search("tip|litlogger|GPU available|Seed set", run.output + run.errors, re.IGNORECASE)
