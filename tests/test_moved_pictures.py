@@ -71,8 +71,8 @@ def test_pictures_that_are_gone_are_asked_for(command, run: Run, one_line_error)
     run.pictures.rename(run.root / "kittens")
     before = contents(run.root)
     line = one_line_error(train.main, *words(run, "--ckpt_path=last", command=command))
-    assert str(run.pictures) in line
-    assert "--data.source" in line
+    assert f"{run.checkpoints / 'last.ckpt'}: its pictures were in {run.pictures}, which is gone" in line
+    assert "with --data.source" in line
     assert contents(run.root) == before
 
 

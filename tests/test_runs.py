@@ -50,7 +50,7 @@ def started():
         process.wait()
 
 
-def wait_for(found, process: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+def wait_for(found, process: subprocess.Popen, log: Path, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not found():
         assert process.poll() is None, log.read_text()
