@@ -1,5 +1,6 @@
 """A training that a callback ends before its plan says what it missed; what it then says to do works."""
 
+import math
 import shlex
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def test_it_says_what_it_missed_and_the_remedy_has_it(tmp_path: Path, monkeypatc
     sharpened.clear()
     train.main([*words, "--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0", "--health.pictures=4"])
     kept = checkpoint.read(next(tmp_path.rglob("last.ckpt")))
+    assert kept["epoch"] + 1 == math.ceil(done / 0.6), "and no longer than that takes"
     steps = 2 * (kept["epoch"] + 1)
     assert sum(sharpened) >= int(0.4 * steps)
     assert sharpened[-1]

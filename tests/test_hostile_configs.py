@@ -12,6 +12,7 @@ from conftest import Run, copy
 from readme import ROOT
 
 import train
+from data.errors import UserError
 from vae.safe_yaml import parse_yaml, read_config
 
 _BOUNDS = (2 << 30, 2 << 30)  # bytes of memory
@@ -107,6 +108,9 @@ def test_what_is_harmless_is_read():
 def test_a_config_may_be_a_megabyte(tmp_path: Path):
     (tmp_path / "run.yaml").write_text("# " + "x" * 999_997 + "\n")
     assert len(read_config(tmp_path / "run.yaml")) == 1_000_000
+    (tmp_path / "run.yaml").write_text("# " + "x" * 999_998 + "\n")
+    with pytest.raises(UserError, match="larger than 1 MB"):
+        read_config(tmp_path / "run.yaml")
 
 
 def test_aliases_within_bounds_are_taken(capsys):
