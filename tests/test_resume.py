@@ -45,6 +45,15 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def copy_unlocked(run: Run, folder: Path) -> None:
+    """What a run has kept so far, as if its process had died."""
+    shutil.copytree(run.root, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("run.lock"))
+
+
+def going_on(run: Run) -> list[str]:
+    return ["fit", f"--trainer.default_root_dir={run.root}", "--ckpt_path=last", f"--data.cache_dir={run.cache}"]
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     folder = tmp_path_factory.mktemp("few") / "pictures"
@@ -81,7 +90,7 @@ def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, 
     def save_and_copy(self, trainer):
         save(self, trainer)
         if trainer.global_step:
-            shutil.copytree(whole.root, days / str(trainer.global_step), dirs_exist_ok=True)
+            copy_unlocked(whole, days / str(trainer.global_step))
 
     with monkeypatch.context() as patch:
         patch.setattr(LastCheckpoint, "_save", save_and_copy)
@@ -93,7 +102,7 @@ def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, 
     assert steps == [step for step in range(1, end + 1) if step % epoch != epoch - 1]  # an epoch's end is near enough
     for step in steps[:-1]:
         again = Run(days / str(step), pictures, cache, "", "")
-        train.main(["fit", f"--trainer.default_root_dir={again.root}", "--ckpt_path=last", *QUIET])
+        train.main([*going_on(again), *QUIET])
         assert same(learnt(again), expected), step
 
 
@@ -104,7 +113,7 @@ def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(pictures
 
     def save_and_copy(self, trainer):
         save(self, trainer)
-        shutil.copytree(whole.root, tmp_path / str(trainer.global_step), dirs_exist_ok=True)
+        copy_unlocked(whole, tmp_path / str(trainer.global_step))
 
     def begin_and_stop(self, *arguments):
         begin(self, *arguments)
@@ -115,7 +124,7 @@ def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(pictures
         train.main(whole.arguments(OFTEN, *PLAN, *QUIET, "--trainer.max_epochs=3"))
     for step in ("3", "5", "6"):  # an epoch has five
         again = Run(tmp_path / step, pictures, cache, "", "")
-        words = ["fit", f"--trainer.default_root_dir={again.root}", "--ckpt_path=last", *QUIET]
+        words = [*going_on(again), *QUIET]
         with monkeypatch.context() as patch:
             patch.setattr(LastCheckpoint, "on_train_start", begin_and_stop)
             with pytest.raises(SystemExit, match="130"):
@@ -151,7 +160,7 @@ class Program:
             )
 
     def resume(self) -> subprocess.Popen:
-        return self.start("fit", "--ckpt_path=last", OFTEN, *QUIET[:1])
+        return self.start("fit", "--ckpt_path=last", f"--data.cache_dir={self.run.cache}", OFTEN, *QUIET[:1])
 
 
 LONG = ["--trainer.max_epochs=12", "--watch.every_n_epochs=3"]
@@ -240,7 +249,7 @@ def test_a_checkpoint_with_a_part_that_is_wrong_goes_on_or_is_refused_in_one_lin
     again = copy(run, tmp_path)
     last = again.checkpoints / "last.ckpt"
     whole, told = checkpoint.read(last), 0
-    more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1", *QUIET]
+    more = [f"--ckpt_path={last}", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1", *QUIET]
     for place in (*((name,) for name in whole), ("loops", "fit_loop"), ("optimizer_states", 0, "state")):
         wrong = copies.deepcopy(whole)
         inner = wrong
@@ -301,6 +310,11 @@ def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pi
     (os.killpg if sent == signal.SIGKILL else os.kill)(process.pid, sent)
     assert process.wait(60) == code
     assert checkpoint.read(killed.checkpoints / "last.ckpt")["epoch"] < 3
-    assert program.start("fit", "--ckpt_path=last", *QUIET, *TOGETHER).wait(120) == 0, program.log.read_text()
+    assert (
+        program.start(
+            "fit", "--ckpt_path=last", f"--data.cache_dir={pictures.parent / 'cache'}", *QUIET, *TOGETHER
+        ).wait(120)
+        == 0
+    ), program.log.read_text()
     assert same(learnt(killed), learnt(whole))
     check_curves(killed, whole)
