@@ -160,7 +160,7 @@ class Program:
             )
 
     def resume(self) -> subprocess.Popen:
-        return self.start("fit", "--ckpt_path=last", f"--data.cache_dir={self.run.cache}", OFTEN, *QUIET[:1])
+        return self.start(*going_on(self.run), OFTEN, *QUIET[:1])
 
 
 LONG = ["--trainer.max_epochs=12", "--watch.every_n_epochs=3"]
@@ -310,11 +310,7 @@ def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pi
     (os.killpg if sent == signal.SIGKILL else os.kill)(process.pid, sent)
     assert process.wait(60) == code
     assert checkpoint.read(killed.checkpoints / "last.ckpt")["epoch"] < 3
-    assert (
-        program.start(
-            "fit", "--ckpt_path=last", f"--data.cache_dir={pictures.parent / 'cache'}", *QUIET, *TOGETHER
-        ).wait(120)
-        == 0
-    ), program.log.read_text()
+    words = [*going_on(killed), *QUIET, *TOGETHER]
+    assert program.start(*words).wait(120) == 0, program.log.read_text()
     assert same(learnt(killed), learnt(whole))
     check_curves(killed, whole)
