@@ -183,11 +183,11 @@ class LoomCLI(LightningCLI):
             self.trainer.test(**arguments)
 
     def _give_back(self) -> None:
-        """What a run leaves that has not begun."""
+        """What a new run leaves that has made no step."""
         if not self._claimed:
             return
         logs = self._logs_of(self.run)
-        if not (hasattr(self, "trainer") and self.model.begun):
+        if not (hasattr(self, "trainer") and self.trainer.global_step):
             for folder in (self.run, logs):
                 shutil.rmtree(folder, ignore_errors=True)
         give_back(self.run)
