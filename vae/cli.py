@@ -213,12 +213,12 @@ class LoomCLI(LightningCLI):
             self.trainer.test(**arguments)
 
     def _give_back(self) -> None:
-        """What a run leaves that has not begun."""
+        """What a new run leaves that has made no step."""
         self._lock.release()
         if not self._claimed:
             return
         logs = self._logs_of(self.run)
-        if not (hasattr(self, "trainer") and self.model.begun):
+        if not (hasattr(self, "trainer") and self.trainer.global_step > (self._resumed.step or 0)):
             for folder in (self.run, logs):
                 shutil.rmtree(folder, ignore_errors=True)
         give_back(self.run)
