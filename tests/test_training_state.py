@@ -305,7 +305,14 @@ def another_run(config, run):
     config.write_text(yaml.safe_dump(plan))
 
 
+def a_word_for_a_number(config, run):
+    plan = yaml.safe_load(config.read_text())
+    plan["trainer"]["max_epochs"] = "many"
+    config.write_text(yaml.safe_dump(plan))
+
+
 CONFIGS = {
+    "of words for numbers": a_word_for_a_number,
     "missing": lambda config, run: config.unlink(),
     "of another run": another_run,
     "no config": lambda config, run: config.write_text("- dear reader"),

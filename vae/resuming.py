@@ -33,6 +33,7 @@ _PLANNED = {  # options of the trainer that decide what is learnt
     *("gradient_clip_val", "gradient_clip_algorithm", "limit_train_batches", "limit_val_batches"),
     *("val_check_interval", "check_val_every_n_epoch", "overfit_batches"),
 }
+_WORDS = {"precision", "gradient_clip_algorithm"}  # of them; the others are numbers
 _SHORT = 200
 _MOST = {"limit": 2**24, "batch_size": 2**16}  # that a file may ask for
 
@@ -215,6 +216,8 @@ def _planned(config: Path, content: dict[str, Any], restated: bool) -> dict[str,
         try:
             found = dict(parse_yaml(read_config(config)))
             planned, model, data = (dict(found[group]) for group in ("trainer", "model", "data"))
+            if not all(_is_plain(name, planned[name]) for name in planned.keys() & _PLANNED):
+                raise ValueError
         except (yaml.YAMLError, KeyError, TypeError, ValueError):
             fault = "not the config of a run"
         else:
@@ -227,3 +230,8 @@ def _planned(config: Path, content: dict[str, Any], restated: bool) -> dict[str,
     if restated:
         return {}
     raise UserError(f"{config}: {fault}; put the run's own there, or name its plan with --config FILE")
+
+
+def _is_plain(name: str, value: Any) -> bool:
+    """Whether a value of the trainer's option in a config is of the right kind."""
+    return isinstance(value, int | float | None) or (name in _WORDS and isinstance(value, str))
