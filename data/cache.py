@@ -16,6 +16,7 @@ import tempfile
 import time
 import uuid
 from contextlib import closing, suppress
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,7 +138,8 @@ def _told(pictures: Pictures, title: str) -> Pictures:
 
 def _write(folder: Path, pictures: Pictures, source: Source, title: str, shape: tuple[int, ...]) -> int:
     shown = f"Preparing {printable(title)}"
-    bar = tqdm(pictures, total=source.count, desc=shown, unit=" images", leave=False, delay=1)
+    first = list(islice(pictures, 1))  # before it a folder's files are looked into, with a bar of their own
+    bar = tqdm(chain(first, pictures), total=source.count, desc=shown, unit=" images", leave=False, delay=1)
     count = 0
     with (folder / "images.u8").open("wb") as file:
         for picture in bar:
