@@ -26,6 +26,7 @@ from data.errors import UserError, printable
 from data.listing import find_pictures
 from data.pictures import read
 from data.sources import full_source
+from data.worker import Worker
 
 HERE = Path(train.__file__).parent
 HOSTILE = "a\nb\x1b[2J\udcff.png"
@@ -77,15 +78,15 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
     assert not isinstance(decoder.read([Part(first)])[0], str)
     decoder.process.kill()
     assert not isinstance(decoder.read([Part(first)])[0], str)
-    ended, ask = [], decoder._ask
+    ended, ask = [], Worker.ask
 
-    def ask_and_kill(process, lines):
-        ask(process, lines)
+    def ask_and_kill(process, request):
+        ask(process, request)
         if len(ended) < 2:  # while it decodes the hostile one
             ended.append(process.pid)
             threading.Timer(1, process.kill).start()
 
-    monkeypatch.setattr(decoder, "_ask", ask_and_kill)
+    monkeypatch.setattr(Worker, "ask", ask_and_kill)
     found = decoder.read([Part(first), Part(hostile), Part(last)])
     assert [isinstance(one, str) for one in found] == [False, True, False]
     assert found[1] == f"{hostile}: its decoder crashed"
