@@ -46,7 +46,8 @@ def array(name: str, value: Any, like: Tensor, low: float = -math.inf) -> Tensor
         raise ValueError(f"{name} is no plain array of numbers")
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
         raise ValueError(f"{name} is larger than what the file holds of it")
-    copy = torch.empty_like(like, device="cpu").copy_(value)
+    # of a tensor on "meta", empty_like would import torch's compiler
+    copy = torch.empty_strided(like.shape, like.stride(), dtype=like.dtype).copy_(value)
     if not bool(copy.isfinite().all()) or bool((copy < low).any()):
         raise ValueError(f"{name} holds numbers that are not finite, or too small")
     return copy
