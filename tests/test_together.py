@@ -254,9 +254,10 @@ def test_a_job_that_slurm_ends_keeps_its_step_and_is_queued_again_if_it_was_aske
 @pytest.mark.slow
 def test_two_processes_validate_as_one_does(run: Run, tmp_path: Path):
     """Every held-out picture counts once, and has noise of its own."""
-    found = []
+    found, where = [], [f"--data.source={run.pictures}", f"--data.cache_dir={run.cache}"]
     for together in ([], TOGETHER):
-        words = ["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", "--trainer.precision=32-true", *together]
+        measured = ["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", *where]
+        words = [*measured, "--trainer.precision=32-true", *together]
         done = start(ALONE, tmp_path, words)
         assert done.returncode == 0, done.stderr
         names = ("val/elbo", "val/kl", "val/active_units", "latent/aggregate_variance", "smoothness/cycle/slerp")

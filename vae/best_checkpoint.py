@@ -37,7 +37,8 @@ class BestCheckpoint(ModelCheckpoint):
         """Takes the score over if the file that has it is in the run's folder."""
         super().on_train_start(trainer, pl_module)
         path = self.format_checkpoint_name({})
-        if self._resumed_score is not None and self.file_exists(path, trainer):
+        kept = self.file_exists(path, trainer)  # which every process has to ask
+        if kept and self._resumed_score is not None:
             self.best_model_path = self.kth_best_model_path = path
             self.best_model_score = self.current_score = self.kth_value = torch.tensor(self._resumed_score)
             self.best_k_models = {path: self.best_model_score}
