@@ -162,12 +162,6 @@ class VAETraining(Planned, VAEEvaluation):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return every > 0 and (self.trainer.global_step + 1) % every == 0
 
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """To validate, what only training needs may be missing."""
-        super().on_load_checkpoint(checkpoint)
-        own = {name: value for name, value in self.state_dict().items() if not name.startswith("vae.")}
-        checkpoint["state_dict"] = {**own, **checkpoint["state_dict"]}
-
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
