@@ -5,10 +5,10 @@ Without arguments: linear.gif, slerp.gif, loop.gif and compare.gif into renders/
 
 import gc
 
-from data import interrupts
+from data.system import signals
 
 if __name__ == "__main__":
-    interrupts.while_starting("render.py")
+    signals.while_starting("render.py")
     gc.disable()  # looking for garbage among what torch imports, now and on the way out, takes 0.4 s
 
 import re
@@ -17,18 +17,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data import lines_benchmark
-from data.errors import UserError, as_typed, at_least, printable, say, told_in_one_line
-from data.files import real, user_path
-from vae import animation, checkpoint
-from vae.commands import build_parser
-from vae.explore import render_page
+from data.system.errors import UserError, as_typed, at_least, printable, say, told_in_one_line
+from data.system.files import real, user_path
+from vae import checkpoint
 from vae.export import ONNX, export
-from vae.lines_scores import score_paths, table
+from vae.metrics import lines_benchmark
 from vae.onnx_generator import OnnxGenerator
-from vae.scenes import render_animation
-from vae.sheets import SHEETS
-from vae.takes import side
+from vae.render.animation import render_animation
+from vae.render.commands import build_parser
+from vae.render.formats import writers as animation
+from vae.render.lines_table import score_paths, table
+from vae.render.morph_pad import render_page
+from vae.render.stills import SHEETS
+from vae.render.takes import side
 
 _SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "patterns.ckpt"
 _LARGEST = 4096
@@ -132,4 +133,4 @@ def _with_underscores(word: str) -> str:
 if __name__ == "__main__":
     gc.enable()
     gc.freeze()
-    interrupts.run(main)
+    signals.run(main)

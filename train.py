@@ -3,10 +3,10 @@
 python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max_epochs 50
 """
 
-from data import interrupts
+from data.system import signals
 
 if __name__ == "__main__":
-    interrupts.while_starting("train.py")
+    signals.while_starting("train.py")
 
 import logging
 import os
@@ -17,13 +17,13 @@ from contextlib import contextmanager
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
-from data.errors import UserError, told_in_one_line
-from data.module import ImageData
+from data.datamodule import ImageData
+from data.system.errors import UserError, told_in_one_line
 from vae import __version__
-from vae.cli import LoomCLI
-from vae.keeping import KeepConfig
-from vae.parser import Parser
-from vae.training import VAETraining
+from vae.training.cli.cli import LoomCLI
+from vae.training.cli.parser import Parser
+from vae.training.module import VAETraining
+from vae.training.runs.checkpointing import KeepConfig
 
 _NOT_OURS = (
     r".*does not have many workers.*",
@@ -90,4 +90,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    interrupts.run(main)
+    signals.run(main)

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.errors import UserError, printable
 from data.source import Pictures, Source
+from data.system.errors import UserError, printable
 
 _FORMAT = 2
 _BUILDING = ".building-"

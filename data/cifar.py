@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.errors import UserError
+from data.system.errors import UserError
 
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 _SIDE = 32

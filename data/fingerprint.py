@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.errors import UserError
+from data.system.errors import UserError
 
 _FEW = 0.1  # of the smaller set: with less than that in common, two sets of pictures are not the same
 

@@ -3,13 +3,13 @@
 import os
 from pathlib import Path
 
-from data import catalog
-from data.errors import UserError
-from data.files import check_utf8, user_path
-from data.folder import folder
-from data.procedural import FAMILIES, procedural
+from data import torchvision_sets as catalog
+from data.image_files.folder import folder
 from data.source import Source, Wish
-from data.spelling import nearest, neighbour
+from data.synthetic.families import FAMILIES, procedural
+from data.system.errors import UserError
+from data.system.files import check_utf8, user_path
+from data.system.spelling import nearest, neighbour
 
 
 def open_source(source: str, wish: Wish, downloads: Path) -> Source:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from data.errors import UserError
+from data.system.errors import UserError
 
 
 class Images(Dataset[Tensor]):

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.errors import UserError, told_in_one_line
-from data.files import check_plain, save, user_path
-from data.spelling import neighbour
+from data.system.errors import UserError, told_in_one_line
+from data.system.files import check_plain, save, user_path
+from data.system.spelling import neighbour
 from vae.checks import array, keys
-from vae.likelihoods import Likelihood
-from vae.model import VAE
-from vae.networks import squash
+from vae.model.likelihoods import Likelihood
+from vae.model.networks import squash
+from vae.model.vae import VAE
 
 _PREFIX = "vae."
 FORMAT = 1  # of the files that this version writes

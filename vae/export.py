@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.errors import UserError
-from data.files import check_places, save
+from data.system.errors import UserError
+from data.system.files import check_places, save
 from vae.checkpoint import FORMAT
-from vae.extras import needed
-from vae.model import VAE
+from vae.model.vae import VAE
+from vae.optional import needed
 
 ONNX, SAFETENSORS = ".onnx", ".safetensors"
 RANGE = "[-1, 1]"

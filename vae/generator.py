@@ -5,7 +5,8 @@ from typing import Protocol, TypeGuard
 import torch
 from torch import Tensor
 
-from vae.model import VAE
+from data.rng import check_seed
+from vae.model.vae import VAE
 
 
 class Generator(Protocol):
@@ -35,3 +36,9 @@ class Generator(Protocol):
 def has_encoder(model: Generator) -> TypeGuard[VAE]:
     """Whether it finds the latents of pictures too, as a VAE does."""
     return hasattr(model, "encode")
+
+
+def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
+    """The first `count` latents (count, D) that a seed draws from the prior; more of them do not change the first."""
+    generator = torch.Generator().manual_seed(check_seed(seed))
+    return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])

@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.errors import UserError
-from data.files import check_plain
-from data.worker import LATE, Worker, physical_memory
-from vae.extras import check_installed
-from vae.keyframes import seeded_keyframes
+from data.system.errors import UserError
+from data.system.files import check_plain
+from data.system.worker import LATE, Worker, physical_memory
+from vae.generator import seeded_keyframes
 from vae.onnx_worker import FLOATS, LARGEST, REQUEST
+from vae.optional import check_installed
 
 _RANGES = {"[-1, 1]": (-1.0, 1.0), "[0, 1]": (0.0, 1.0), "[0, 255]": (0.0, 255.0)}
 SECONDS = 120.0  # that reading the file may take, and that so many pictures may which are drawn at once

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format
 
-from data.worker import reply, serving, set_alarm
+from data.system.worker import reply, serving, set_alarm
 
 REQUEST = struct.Struct("<dQ")
 LARGEST = 1024  # pixels a side

@@ -12,8 +12,8 @@ import yaml
 from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 
-from data.errors import UserError
-from data.files import check_plain
+from data.system.errors import UserError
+from data.system.files import check_plain
 
 _REMEDY = "name a config in YAML, which --print_config writes"
 _MOST_BYTES = 1_000_000

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.patterns import patterns
+from data.synthetic.patterns import patterns
 from vae.checkpoint import load_vae
-from vae.frames import decode, resize
-from vae.keyframes import seeded_keyframes
-from vae.paths import slerp
+from vae.generator import seeded_keyframes
+from vae.latent.paths import slerp
+from vae.render.formats.frame import resize
+from vae.render.frames import decode
 
 COUNT = 60
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "patterns.ckpt"

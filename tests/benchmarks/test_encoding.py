@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.films import FILMS, film
-from vae.encoders import SUFFIXES, encode
-from vae.palette import Palette
+from vae.render.formats.encoders import SUFFIXES, encode
+from vae.render.formats.quantize import Palette
 
 pytestmark = pytest.mark.benchmark
 FPS = 20

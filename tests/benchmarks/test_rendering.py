@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import ALL, on_all_and_one
 from benchmarks.films import CHECKPOINT
 from vae.checkpoint import load_vae
-from vae.frames import decode
+from vae.render.frames import decode
 
 pytestmark = pytest.mark.benchmark
 

@@ -13,16 +13,16 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks import on_all_and_one
-from data.module import ImageData
-from data.patterns import FACTORS, draw, patterns
-from data.pixels import to_tensor
-from data.uniform import uniform
-from vae.callbacks import HealthLogger
-from vae.elbo import Elbo, kl_divergence, objective
-from vae.gallery import MorphLogger
-from vae.model import VAE
-from vae.optimizer import clip
-from vae.training import VAETraining
+from data.datamodule import ImageData
+from data.rng import uniform
+from data.synthetic.patterns import FACTORS, draw, patterns
+from data.transforms import to_tensor
+from vae.model.elbo import Elbo, kl_divergence, objective
+from vae.model.vae import VAE
+from vae.training.health_logger import HealthLogger
+from vae.training.module import VAETraining
+from vae.training.optimizer import clip
+from vae.training.tensorboard.morph_logger import MorphLogger
 
 pytestmark = pytest.mark.benchmark
 BATCH = 32

@@ -1,0 +1,274 @@
+"""`ImageData`: one source of pictures, cached, split and served in batches."""
+
+import hashlib
+import itertools
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.strategies import Strategy
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from data import cache
+from data.fingerprint import changes, fingerprint
+from data.image_files.reader import background_colour
+from data.rng import check_seed
+from data.samplers import InOrder, Loader, Share, Shuffled
+from data.source import Source, Wish
+from data.sources import folder_of, full_source, open_source, source_name
+from data.split import Images, deal, digests
+from data.synthetic.lines import CHANNELS as LINES_CHANNELS
+from data.synthetic.lines import SIZE as LINES_SIZE
+from data.system.errors import UserError, at_least, say
+from data.system.files import user_path
+from data.transforms import to_tensor
+
+_SHOWN_FAULTS = 10
+
+
+def _as_is(batch: Any) -> Tensor:
+    return batch
+
+
+class ImageData(pl.LightningDataModule):
+    """Square images from a procedural family, a folder or torchvision, (N, C, H, W) in [-1, 1].
+
+    Args:
+        source: `patterns`, `lines`, a folder of pictures, or a torchvision name: MNIST, FashionMNIST, KMNIST, EMNIST,
+            CIFAR10, CIFAR100, SVHN, STL10, Flowers102, CelebA (downloaded on first use).
+        image_size: side in pixels, a multiple of 16 from 32 to 256; `lines` is 32 always.
+        channels: 3 (RGB) or 1 (grey); `lines` is 1 always.
+        batch_size: images a step, on each device.
+        limit: use at most so many images; null is all of a finite source and 16384 of a procedural one.
+        val_fraction: share held out for validation, chosen by content: the same files always split the same way.
+        cache_dir: where decoded pictures and downloads are kept.
+        workers: loader processes; 0 serves batches from memory, which is fastest without a GPU.
+        seed: names the procedural images, the subset that `limit` takes, the split and the order.
+        background: colour behind transparent pixels, a name or #rrggbb.
+        white: which level is white in pictures of more than 8 bits, 4095 for 12 bits; null finds one for all of them.
+        all_frames: whether all pictures of an animation or a file of many pages are used, not the first alone.
+
+    Attributes:
+        trained_on: the `data.fingerprint` of what a training that goes on has had; None compares nothing.
+
+    Raises:
+        UserError: a source without usable pictures, or an argument out of range.
+    """
+
+    def __init__(
+        self,
+        source: str = "patterns",
+        image_size: int = 64,
+        channels: int = 3,
+        batch_size: int = 32,
+        limit: int | None = None,
+        val_fraction: float = 0.05,
+        cache_dir: str = "~/.cache/latent-loom",
+        workers: int = 0,
+        seed: int = 0,
+        background: str = "white",
+        white: float | None = None,
+        all_frames: bool = False,
+    ) -> None:
+        super().__init__()
+        if not 0 < val_fraction < 1:
+            raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
+        for least, name, value in ((1, "batch_size", batch_size), (0, "workers", workers), (2, "limit", limit)):
+            at_least(least, name, value)
+        if white is not None and not 0 < white < math.inf:
+            raise UserError(f"white {white:g}: must be more than 0, or null to find it")
+        check_seed(seed)
+        background_colour(background)
+        source = full_source(source)
+        if source == "lines":
+            image_size, channels = LINES_SIZE, LINES_CHANNELS
+        self.source = source
+        self._wish = Wish(image_size, channels, limit, seed, background, white, all_frames)
+        self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
+        self.batch_size, self.val_fraction = batch_size, val_fraction
+        self.cache_dir = user_path(cache_dir)
+        self.between_steps: Callable[[], None] | None = None
+        self.trained_on: Tensor | None = None
+        self._pictures: Tensor | None = None
+        self._prepared: Path | None = None
+        self._fault: str | None = None
+        self._asked = itertools.count()
+        self.save_hyperparameters()
+
+    def on_before_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
+        """Calls `between_steps`, if there is one, before the batch of a step is looked at."""
+        if self.between_steps is not None and self.trainer is not None and self.trainer.training:
+            self.between_steps()
+        return batch
+
+    def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
+        """uint8 travels to the device; float32 (N, C, H, W) in [-1, 1] is made there."""
+        return to_tensor(batch)
+
+    def prepare_data(self) -> None:
+        """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped.
+
+        Raises:
+            UserError: a source without usable pictures. Where processes train together, `setup` raises it, in each.
+        """
+        self._prepared, self._fault = None, None
+        try:
+            self._prepared = self._prepare()
+        except (UserError, OSError) as error:
+            if self._together() is None:
+                raise
+            self._fault = str(error)
+
+    def _prepare(self) -> Path:
+        source = self._open()
+        place = self._place(source)
+        found = self._load(place) or cache.build(place, source, source_name(self.source), self._shape)
+        for line in filter(None, [source.left_out, *found.remarks]):
+            say(line, sys.stderr)
+        faults = list(found.skipped.values())
+        if 2 * len(faults) > found.tried:
+            raise UserError(
+                f"{self.source}: {len(faults)} of {found.tried} pictures are broken, among them {faults[0]}; "
+                "is this the folder you meant?"
+            )
+        if faults:
+            shown = "; ".join(faults[:_SHOWN_FAULTS]) + (
+                f"; … all in {found.folder / 'index.json'}" if len(faults) > _SHOWN_FAULTS else ""
+            )
+            say(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", sys.stderr)
+        return found.folder
+
+    def setup(self, stage: str) -> None:
+        """Opens the cache and splits it.
+
+        Raises:
+            UserError: there is none, or, on every process alike, not the same for all that train together.
+        """
+        found = self._find()
+        known = digests(found.images, self.seed) if found else []
+        if not self._have_all(known):
+            raise UserError(
+                f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
+                "changed, else let every machine have the same ones, or a shared --data.cache_dir"
+            )
+        if found is None:
+            raise UserError(
+                f"{self.cache_dir}: no cache there; every machine needs its own or a shared --data.cache_dir"
+            )
+        if folder_of(self.source):
+            self._compare(fingerprint(known))
+        train, val = deal(known, self.val_fraction, found.runs)
+        self.train_set, self.val_set = Images(found.images, train), Images(found.images, val)
+
+    def _compare(self, pictures: Tensor) -> None:
+        """Tells of pictures that are not those of the training that goes on; raises `UserError` if all are others."""
+        before, self.trained_on, self._pictures = self.trained_on, None, pictures
+        try:
+            changed = changes(before, pictures) if before is not None else None
+        except ValueError as fault:
+            raise UserError(
+                f"--data.source {self.source}: contradicts --ckpt_path: {fault}; "
+                "name the folder where they are, or train anew without --ckpt_path"
+            ) from None
+        if changed and (self.trainer is None or self.trainer.is_global_zero):
+            say(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The fingerprint of a folder's pictures, which are looked for again where a training goes on."""
+        return {} if self._pictures is None else {"pictures": self._pictures}
+
+    def _find(self) -> cache.Cached | None:
+        """What the first process prepared, even if files have changed since; else what this machine has of its own."""
+        together = self._together()
+        place, fault = self._prepared, self._fault
+        if together:
+            place, fault = together.broadcast((place, fault))
+        if fault is not None:
+            raise UserError(fault)
+        if place is not None and (found := self._load(place)) is not None:
+            return found
+        try:
+            return self._load(self._prepared or self._place(self._open()))
+        except (UserError, OSError):
+            if together is None:
+                raise
+            return None  # to be told when all know
+
+    def _have_all(self, known: list[bytes]) -> bool:
+        """Whether all processes that train together have the pictures with these digests."""
+        together = self._together()
+        if together is None:
+            return True
+        ours = hashlib.blake2b(b"".join(known)).digest() if known else None
+        first = together.broadcast(ours)
+        return together.reduce_boolean_decision(ours is not None and ours == first, all=True)
+
+    def _together(self) -> Strategy | None:
+        return self.trainer.strategy if self.trainer and self.trainer.world_size > 1 else None
+
+    def _open(self) -> Source:
+        return open_source(self.source, self._wish, self.cache_dir / "downloads")
+
+    def _place(self, source: Source) -> Path:
+        return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
+
+    def _load(self, place: Path) -> cache.Cached | None:
+        return cache.load(place, self._shape)
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.image_size, self.image_size, self.channels
+
+    def train_dataloader(self) -> Loader:
+        """Shuffled, from where the training stands; the incomplete last batch is left out.
+
+        Raises:
+            UserError: there are fewer pictures than processes.
+        """
+        return self._loader(self.train_set, self._order())
+
+    def _order(self) -> Shuffled:
+        count, share = len(self.train_set), self._share()
+        if count < share.world:
+            raise UserError(
+                f"{self.source}: {count} pictures to train on are too few for {share.world} processes; use fewer"
+            )
+        return Shuffled(count, self.batch_size, self.seed, share, self._place_in_training)
+
+    @property
+    def dealt(self) -> tuple[int, int]:
+        """Pictures in a batch of all processes together, and such batches in an epoch."""
+        order = self._order()
+        return order.batch_size * order.share.world, len(order)
+
+    def val_dataloader(self) -> Loader:
+        """The held-out pictures, in a fixed order."""
+        return self._loader(self.val_set, InOrder(len(self.val_set), self.batch_size, self._share()))
+
+    test_dataloader = val_dataloader
+
+    def _share(self) -> Share:
+        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+
+    def _place_in_training(self) -> tuple[int, int]:
+        """Epoch and batch, each from 0, that come next."""
+        if self.trainer is None:
+            return next(self._asked), 0
+        loop = self.trainer.fit_loop
+        epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
+        return epoch, loop.epoch_loop.batch_progress.current.ready
+
+    def _loader(self, images: Images, order: Sampler[list[int]]) -> Loader:
+        return Loader(
+            images,
+            batch_sampler=order,
+            num_workers=self.workers,
+            collate_fn=_as_is,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.workers > 0,
+        )

@@ -1,0 +1,1 @@
+"""Pictures in files of any format → 8-bit arrays."""

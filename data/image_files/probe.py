@@ -1,0 +1,88 @@
+"""What a picture file holds, before it is decoded for good: how many pictures, and how bright they are."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from data.image_files.reader import Opened
+from data.system.errors import UserError
+
+MOST = 10_000  # pictures of a file
+_SAMPLED = 64  # of them whose brightness is measured
+
+
+class Probe(NamedTuple):
+    """What a file holds.
+
+    Attributes:
+        pictures: how many are to be taken of it.
+        more: whether it has others than these.
+        whole: the largest level of those of more than 8 bits, whole numbers; None if there are none.
+        real: of floats.
+    """
+
+    pictures: int = 1
+    more: bool = False
+    whole: float | None = None
+    real: float | None = None
+
+
+def probe(path: Path, all_frames: bool, brightness: bool) -> Probe:
+    """Looks into a file.
+
+    Args:
+        path: of a picture.
+        all_frames: whether all of its pictures are to be taken, not the first alone.
+        brightness: whether it matters how bright it is. Of many pictures 64 are measured.
+
+    Raises:
+        UserError: it is missing, not a picture, or holds too many of them.
+    """
+    with Opened(path) as opened:
+        count = _count(opened.image) if all_frames else 1
+        if count > MOST:
+            raise UserError(f"{path}: holds more than {MOST:,} pictures; split it")
+        more = not all_frames and _is_animated(opened.image)
+        found: dict[bool, float] = {}
+        for frame in range(0, count, -(-count // _SAMPLED)) if brightness else ():
+            try:
+                measured = opened.brightest(frame)
+            except UserError:  # to be told when it is decoded
+                continue
+            if measured is None and opened.image.format not in ("TIFF", "PNG"):
+                break  # all have 8 bits
+            if measured is not None:
+                whole, level = measured
+                found[whole] = max(level, found.get(whole, 0))
+    return Probe(count, more, found.get(True), found.get(False))
+
+
+def _is_animated(image: Any) -> bool:
+    try:
+        return image.format != "MPO" and bool(getattr(image, "is_animated", False))
+    except Exception:  # hostile bytes
+        return False
+
+
+def _count(image: Any) -> int:
+    """How many pictures there are; one too many where the next cannot be reached, so that its decoding says why.
+
+    The others in a JPEG of a telephone or a camera (MPO) are previews and maps of its light.
+    """
+    if image.format == "MPO":
+        return 1
+    if image.format != "TIFF":
+        try:
+            return int(getattr(image, "n_frames", 1))
+        except Exception:  # hostile bytes
+            return image.tell() + 2
+    for count in range(1, MOST + 1):  # Pillow's own count takes time that grows with the square
+        try:
+            image.seek(count)
+        except EOFError:
+            break
+        except Exception:
+            return count + 1
+    else:
+        count += 1
+    image.seek(0)
+    return count

@@ -1,0 +1,1 @@
+"""Pictures that are computed: families of patterns and of lines."""

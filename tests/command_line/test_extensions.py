@@ -1,0 +1,194 @@
+"""Loggers and callbacks that an option names: whatever they raise is one line with that option, and a remedy."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from conftest import Run, copy
+from test_config import LITTLE
+
+import train
+from vae import checkpoint
+from vae.training.cli.monitors import LOGGED
+from vae.training.runs.checkpointing import LastCheckpoint
+
+OWN = """
+import lightning.pytorch as pl
+from lightning.pytorch.loggers import Logger
+
+class Fails(pl.Callback):
+    def __init__(self, at="start"):
+        self.at = at
+        self.look("start", KeyError("boom\\\\nof two lines"))
+    def look(self, at, fault):
+        if at == self.at:
+            raise fault
+    def setup(self, trainer, pl_module, stage):
+        self.look("setup", RuntimeError("boom"))
+    def on_fit_start(self, trainer, pl_module):
+        self.look("fit", AssertionError())
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        if trainer.global_step == 2:
+            self.look("step", FileNotFoundError(2, "No such file", "palette.txt"))
+    def on_validation_end(self, trainer, pl_module):
+        self.look("validation", ZeroDivisionError("boom"))
+    def teardown(self, trainer, pl_module, stage):
+        self.look("end", TypeError("boom"))
+
+class Server(Logger):
+    name, version = "server", 0
+    def __init__(self, at):
+        self.at = at
+        if at == "start":
+            raise ConnectionError("no server there")
+    def log_hyperparams(self, *args, **kwargs):
+        if self.at == "options":
+            raise TimeoutError("no server there")
+    def log_metrics(self, metrics, step=None):
+        if self.at == "numbers":
+            raise RuntimeError("no server there")
+
+class Neither:
+    pass
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with modules of the user's own."""
+    (tmp_path / "own_parts.py").write_text(OWN)
+    (tmp_path / "own_broken.py").write_text("import a_package_of_no_such_name\n")
+    (tmp_path / "own_raising.py").write_text("raise RuntimeError('not today')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    for name in [name for name in sys.modules if name.startswith("own_")]:
+        del sys.modules[name]
+
+
+CALLBACK, LOGGER = "--trainer.callbacks+=", "--trainer.logger="
+# what is typed; what the line must name; what its remedy must name
+AT_ONCE = [
+    (f"{LOGGER}WandbLogger", "--trainer.logger WandbLogger", "leave it out"),
+    (f"{CALLBACK}RichProgressBar", "--trainer.callbacks RichProgressBar", "leave it out"),
+    (f"{LOGGER}CSVLogger", "needs save_dir", "--trainer.logger.save_dir"),
+    (f"{CALLBACK}EarlyStopping", "needs monitor", "--trainer.callbacks.monitor"),
+    (f"{CALLBACK}EarlyStoping", "EarlyStoping", "EarlyStopping"),
+    (f"{LOGGER}CSVLoger", "CSVLoger", "CSVLogger"),
+    (
+        f"{CALLBACK}EarlyStopping --trainer.callbacks.monitr=a",
+        "--trainer.callbacks.monitr",
+        "--trainer.callbacks.monitor",
+    ),
+    (
+        f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=a --trainer.callbacks.patience=long",
+        "--trainer.callbacks.patience long",
+        "whole number",
+    ),
+    (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=val_loss", "val_loss", "val/elbo"),
+    (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=train/doubts", "train/doubts", "train/"),
+    (
+        f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=beauty --trainer.callbacks.strict=false",
+        "EarlyStopping: beauty",
+        "val/elbo",
+    ),
+    (
+        f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=val/elbo --trainer.callbacks.mode=up",
+        "got up",
+        "leave it out",
+    ),
+    (f"{CALLBACK}ModelCheckpoint --trainer.callbacks.save_top_k=-2", "save_top_k=-2", "leave it out"),
+    (f"{CALLBACK}ModelCheckpoint --trainer.callbacks.monitor=val_loss", "ModelCheckpoint: val_loss", "val/elbo"),
+    (f"{CALLBACK}LearningRateMonitor {LOGGER}false", "--trainer.callbacks LearningRateMonitor", "leave it out"),
+    (f"{CALLBACK}Timer --trainer.callbacks.duration=soon", "--trainer.callbacks Timer", "leave it out"),
+    (f"{CALLBACK}BackboneFinetuning", "--trainer.callbacks BackboneFinetuning", "leave it out"),
+    (
+        f"{LOGGER}CSVLogger --trainer.logger.save_dir=/proc/none",
+        "--trainer.logger CSVLogger: /proc/none",
+        "leave it out",
+    ),
+    (f"{CALLBACK}own_parts.Nothing", "own_parts.Nothing", "another"),
+    (f"{CALLBACK}own_parts.Neither", "own_parts.Neither", "another"),
+    (f"{CALLBACK}own_missing.Nothing", "No module named 'own_missing'", "another"),
+    (f"{CALLBACK}own_broken.Nothing", "No module named 'a_package_of_no_such_name'", "another"),
+    (f"{CALLBACK}own_raising.Nothing", "not today", "another"),
+    ("--config '{trainer: {callbacks: [{class_path: own_raising.Nothing}]}}'", "not today", "another"),
+    ("--config '{trainer: {logger: {class_path: WandbLogger}}}'", "--trainer.logger WandbLogger", "leave it out"),
+    (f"{CALLBACK}own_parts.Fails", "KeyError in own_parts.py, line 11", "leave it out"),
+    (f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=setup", "RuntimeError in own_parts.py", "leave it out"),
+    (f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=fit", "AssertionError in own_parts.py", "leave it out"),
+    (f"{LOGGER}own_parts.Server --trainer.logger.at=start", "--trainer.logger Server: no server", "leave it out"),
+    (f"{LOGGER}own_parts.Server --trainer.logger.at=options", "--trainer.logger Server: no server", "leave it out"),
+]
+JARGON = ("Traceback", "Parser key", "<class", "typing.", "Union", "subtypes")
+WORDS = [*LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0", "--data.cache_dir=cache"]
+
+
+@pytest.mark.filterwarnings("ignore:.*was not registered.*")
+@pytest.mark.parametrize(("typed", "named", "suggested"), AT_ONCE, ids=[row[0][:70] for row in AT_ONCE])
+def test_a_fault_before_the_training_is_one_line_and_leaves_no_run(
+    typed, named, suggested, place: Path, one_line_error
+):
+    line = one_line_error(train.main, "fit", *WORDS, *shlex.split(typed))
+    fault, mark, remedy = line.partition("; ") if "; " in line else line.partition("must ")
+    assert mark, "no remedy"
+    assert named in fault
+    assert suggested in remedy
+    assert not [word for word in JARGON if word in line]
+    assert not [*place.rglob("version_*"), *place.rglob("lightning_logs")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [
+        (
+            f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=step",
+            "--trainer.callbacks Fails: palette.txt: No such file",
+        ),
+        (f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=validation", "ZeroDivisionError in own_parts.py, line"),
+        (f"{LOGGER}own_parts.Server --trainer.logger.at=numbers", "--trainer.logger Server: no server there"),
+    ],
+)
+def test_a_fault_in_the_training_is_one_line_that_says_how_to_go_on(typed, named, place: Path, one_line_error):
+    often = ["--trainer.log_every_n_steps=1", "--checkpoint_every_n_steps=1"]
+    line = one_line_error(train.main, "fit", *WORDS, *often, *shlex.split(typed), code=1)
+    assert named in line
+    assert "fit again" in line or "--ckpt_path" in line
+
+
+def test_a_fault_of_our_own_keeps_its_traceback(place: Path, monkeypatch: pytest.MonkeyPatch):
+    def broken(*_):
+        raise LookupError("ours")
+
+    monkeypatch.setattr(LastCheckpoint, "on_train_epoch_end", broken)
+    with pytest.raises(LookupError, match="ours"):
+        train.main(["fit", *WORDS, f"{CALLBACK}own_parts.Fails", "--trainer.callbacks.at=never"])
+
+
+def test_what_can_be_watched_is_what_is_logged(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    seen = {}
+    usual = LastCheckpoint.on_train_epoch_end
+    monkeypatch.setattr(
+        LastCheckpoint,
+        "on_train_epoch_end",
+        lambda self, trainer, module: seen.update(trainer.callback_metrics) or usual(self, trainer, module),
+    )
+    fresh = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(fresh.arguments("--trainer.max_epochs=1", "--model.decoder_share=0", "--watch.every_n_epochs=0"))
+    assert set(LOGGED) == set(seen)
+
+
+def test_those_that_work_are_left_alone(run: Run, tmp_path: Path):
+    mine = copy(run, tmp_path)
+    stop = {"class_path": "EarlyStopping", "init_args": {"monitor": "samples/sharpness", "mode": "max", "patience": 9}}
+    rates = {"class_path": "LearningRateMonitor"}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stop, rates]}}))
+    more = [f"--config={tmp_path / 'more.yaml'}", f"--ckpt_path={mine.checkpoints / 'last.ckpt'}"]
+    train.main([*mine.arguments(*more), "--trainer.max_epochs=3"])
+    kept = checkpoint.read(mine.checkpoints / "last.ckpt")
+    assert kept["epoch"] == 2
+    assert isinstance(kept["global_step"], int)
+    assert torch.isfinite(kept["state_dict"]["worth"]).all()

@@ -1,0 +1,291 @@
+"""Laws of files that hold more than one picture: animations, and scans of many pages."""
+
+import io
+import json
+import struct
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import count_of, data_of, fill, scene, told_lines
+from PIL import Image
+
+import train
+from data.datamodule import ImageData
+from data.image_files import decode_pool as decoders
+from data.image_files.decode_pool import Decoder
+from data.image_files.probe import MOST, probe
+from data.image_files.reader import read
+from data.split import deal, digests
+from data.system.errors import UserError
+
+KINDS = {".gif": 1, ".webp": 1, ".png": 0, ".tif": 0, ".avif": 1}  # and whether it is lossy
+
+
+def film(seed: int, count: int) -> list[Image.Image]:
+    return [scene(100 * seed + index) for index in range(count)]
+
+
+def write(path: Path, frames: list[Image.Image]) -> None:
+    lossless = {"lossless": True} if path.suffix == ".webp" else {}
+    frames[0].save(path, save_all=True, append_images=frames[1:], **lossless)
+
+
+def album(tmp_path: Path, stills: int = 6, count: int = 5) -> Path:
+    """Pictures of their own, and a file with so many for each format."""
+    folder = fill(tmp_path / "pictures", stills)
+    for seed, suffix in enumerate(KINDS, 1):
+        write(folder / f"many{suffix}", film(seed, count))
+    return folder
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+def test_each_picture_of_a_file_is_what_it_would_be_alone(suffix, tmp_path):
+    frames = film(1, 7)
+    write(tmp_path / f"a{suffix}", frames)
+    assert probe(tmp_path / f"a{suffix}", True, True).pictures == 7
+    alone = []
+    for frame in frames:
+        frame.save(tmp_path / "alone.png")
+        alone.append(read(tmp_path / "alone.png", 32, 3).astype(int))
+    for order in (range(7), (6, 0, 3, 2)):
+        for index in order:
+            far = [abs(read(tmp_path / f"a{suffix}", 32, 3, frame=index) - one).mean() for one in alone]
+            assert np.argmin(far) == index
+            assert far[index] < 8
+
+
+def test_the_first_is_taken_and_a_line_says_so(tmp_path, capsys):
+    folder = album(tmp_path)
+    for _ in range(2):
+        assert count_of(data_of(tmp_path, folder)) == 11
+        assert told_lines(capsys) == [
+            "5 files hold more than one picture, of which the first is taken; --data.all_frames true takes all"
+        ]
+    for suffix in [*KINDS][1:]:
+        (folder / f"many{suffix}").unlink()
+    assert count_of(data_of(tmp_path, folder)) == 7
+    assert told_lines(capsys)[0].startswith("1 file holds more than one picture, ")
+
+
+def test_all_are_taken_if_asked_for_in_their_order(tmp_path, capsys):
+    folder = album(tmp_path)
+    data = data_of(tmp_path, folder, all_frames=True)
+    assert count_of(data) == 6 + 25
+    assert told_lines(capsys) == []
+    (place,) = (tmp_path / "cache").iterdir()
+    assert json.loads((place / "index.json").read_text())["runs"] == [1] * 6 + [5] * 5
+    images = data.train_set.images
+    for row in range(21, 26):
+        far = [abs(images[row].numpy().astype(int) - read(folder / "many.tif", 32, 3, frame=k)).sum() for k in range(5)]
+        assert np.argmin(far) == row - 21
+    again = data_of(tmp_path, folder, all_frames=True)
+    assert count_of(again) == 31
+    assert again.val_set.rows.tolist() == data.val_set.rows.tolist()
+    assert count_of(data_of(tmp_path, folder)) == 11
+
+
+def test_pictures_of_one_file_are_on_one_side(tmp_path):
+    folder = album(tmp_path, 3, 6)
+    sides = set()
+    for seed in range(4):
+        data = data_of(tmp_path, folder, all_frames=True, seed=seed)
+        count_of(data)
+        held = set(data.val_set.rows.tolist())
+        for start in range(3, 33, 6):
+            run = set(range(start, start + 6))
+            assert held >= run or not held & run
+            sides.add(held >= run)
+    assert sides == {True, False}
+
+
+def test_what_files_have_in_common_is_for_training_alone():
+    images = torch.arange(40, dtype=torch.uint8).reshape(40, 1, 1, 1).repeat(1, 2, 2, 3)
+    images[::10] = 99  # each of four files begins with the same picture
+    for seed in range(10):
+        known = digests(images, seed)
+        train, val = (rows.tolist() for rows in deal(known, 0.3, [10] * 4))
+        assert sorted(train + val) == list(range(40))
+        assert not {known[row] for row in train} & {known[row] for row in val}
+        assert {0, 10, 20, 30} <= set(train)
+        assert len(val) in (9, 18)
+    same = digests(images[:10].repeat(3, 1, 1, 1), 0)
+    with pytest.raises(UserError, match="1 different files"):
+        deal(same, 0.3, [10] * 3)
+    with pytest.raises(UserError, match="none is left to validate on"):
+        deal([b"a", b"b", b"a", b"b", b"c"], 0.3, [2, 3])
+
+
+def test_without_files_of_many_the_split_is_as_it_was():
+    images = torch.randint(0, 256, (50, 2, 2, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    known = digests(images, 3)
+    assert [rows.tolist() for rows in deal(known, 0.2)] == [rows.tolist() for rows in deal(known, 0.2, [1] * 50)]
+
+
+def test_a_limit_is_of_pictures_and_each_seed_takes_others(tmp_path):
+    folder = album(tmp_path)
+    found = set()
+    for seed in (0, 1):
+        data = data_of(tmp_path, folder, all_frames=True, limit=12, seed=seed)
+        assert count_of(data) == 12
+        found.add(data.train_set.images.numpy().tobytes())
+        assert count_of(data_of(tmp_path, folder, all_frames=True, limit=12, seed=seed)) == 12
+    assert len(found) == 2
+
+
+def test_pictures_that_are_broken_later_in_a_file_are_named(tmp_path, capsys):
+    folder = fill(tmp_path / "pictures", 12)
+    write(folder / "many.png", film(1, 9))
+    content = bytearray((folder / "many.png").read_bytes())
+    places = [index for index in range(len(content)) if content[index : index + 4] == b"fdAT"]
+    for place in places[4:]:  # of the sixth picture, and of those after it
+        content[place + 20 : place + 80] = bytes(60)
+    (folder / "many.png").write_bytes(content)
+    write(folder / "pages.tif", film(2, 6))
+    whole = (folder / "pages.tif").read_bytes()
+    (folder / "pages.tif").write_bytes(whole[: len(whole) * 5 // 8])
+    assert count_of(data_of(tmp_path, folder, all_frames=True)) > 12
+    (told,) = told_lines(capsys)
+    assert f"{folder / 'many.png'}, picture 6: not a readable picture" in told
+    assert "3 more after it likewise" in told
+    assert f"{folder / 'pages.tif'}, picture " in told
+
+
+def gif_of(count: int) -> bytes:
+    """The smallest animation of so many frames."""
+    file = io.BytesIO()
+    Image.new("P", (1, 1)).save(file, "GIF")
+    whole = file.getvalue()
+    start = whole.index(b",\0\0\0\0")
+    return whole[:start] + count * whole[start:-1] + b";"
+
+
+def tiff_of(count: int) -> bytes:
+    """Pages of one pixel, each with the same strip, linked in a chain."""
+    entries = [(256, 1), (257, 1), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 1), (279, 1)]
+    size = 2 + 12 * len(entries) + 4
+    pages = [b"II*\0" + struct.pack("<I", 12) + bytes(4)]
+    for index in range(count):
+        after = 12 + (index + 1) * size if index + 1 < count else 0
+        body = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in entries)
+        pages.append(struct.pack("<H", len(entries)) + body + struct.pack("<I", after))
+    return b"".join(pages)
+
+
+def png_of(count: int) -> bytes:
+    """One frame that claims to be so many."""
+    file = io.BytesIO()
+    film(1, 1)[0].save(file, "PNG", save_all=True, append_images=film(2, 1))
+    content = file.getvalue()
+    start = content.index(b"acTL")
+    chunk = b"acTL" + struct.pack(">II", count, 0)
+    return content[:start] + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[start + 16 :]
+
+
+@pytest.mark.parametrize("make", [gif_of, tiff_of, png_of])
+def test_a_million_pictures_are_refused_in_time_and_the_first_is_still_taken(make, tmp_path, capsys, monkeypatch):
+    folder = fill(tmp_path / "pictures", 4)
+    (folder / "many").write_bytes(make(1_000_000 if make is not tiff_of else 200_000))
+    started = time.monotonic()
+    assert count_of(data_of(tmp_path, folder)) == 5
+    assert "1 file holds more than one" in told_lines(capsys)[0]
+    assert time.monotonic() - started < 10
+    monkeypatch.setattr(decoders, "SECONDS", 5.0)
+    assert count_of(data_of(tmp_path, folder, all_frames=True)) == 4
+    assert time.monotonic() - started < 30
+    (told,) = told_lines(capsys)
+    assert told.startswith("Skipped 1 of 5 pictures: ")
+    assert f"{folder / 'many'}: " in told
+    assert f"holds more than {MOST:,} pictures; split it" in told or "took longer than 5 s" in told
+
+
+def test_a_claim_of_frames_that_are_not_there_costs_one_name(tmp_path, capsys):
+    folder = fill(tmp_path / "pictures", 6)
+    (folder / "many.png").write_bytes(png_of(5_000))
+    assert count_of(data_of(tmp_path, folder, all_frames=True)) == 8
+    (told,) = told_lines(capsys)
+    assert "picture 3: " in told
+    assert "4,997 more after it likewise" in told
+
+
+def test_a_thousand_frames_are_decoded_once(tmp_path):
+    folder = fill(tmp_path / "pictures", 4)
+    frames = [Image.fromarray(np.random.default_rng(k).integers(0, 256, (32, 32), dtype=np.uint8)) for k in range(600)]
+    frames[0].save(folder / "long.gif", save_all=True, append_images=frames[1:])
+    started = time.monotonic()
+    data = data_of(tmp_path, folder, all_frames=True)
+    assert count_of(data) == 604
+    assert time.monotonic() - started < 20
+    images = data.train_set.images
+    assert images[4 + 599].float().mean() == pytest.approx(float(np.asarray(frames[599]).mean()), abs=2)
+
+
+def test_the_previews_in_a_photograph_are_not_pictures(tmp_path, capsys):
+    folder = fill(tmp_path / "pictures", 4)
+    scene(8).save(folder / "photo.jpg", "MPO", save_all=True, append_images=[scene(9).resize((8, 8))])
+    with Image.open(folder / "photo.jpg") as photo:
+        assert (photo.format, photo.n_frames) == ("MPO", 2)
+    assert count_of(data_of(tmp_path, folder)) == 5
+    assert count_of(data_of(tmp_path, folder, all_frames=True)) == 5
+    assert told_lines(capsys) == []
+
+
+def test_every_picture_of_a_heic_is_taken_once(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    heif.register_heif_opener()
+    frames = film(3, 4)
+    frames[0].save(tmp_path / "a.heic", save_all=True, append_images=frames[1:], primary_index=2, quality=95)
+    found = [read(tmp_path / "a.heic", 32, 3, frame=k).astype(int) for k in range(4)]
+    for frame, one in zip((2, 0, 1, 3), found, strict=True):
+        frames[frame].save(tmp_path / "alone.png")
+        assert abs(one - read(tmp_path / "alone.png", 32, 3)).mean() < 8
+
+
+def test_a_decoder_that_ends_within_a_file_goes_on_there(tmp_path):
+    write(tmp_path / "a.gif", film(1, 6))
+    parts = [decoders.Part(tmp_path / "a.gif", frame) for frame in range(6)]
+    decoder = Decoder(32, 3, "white")
+    try:
+        whole = decoder.read(parts)
+        decoder.read(parts[:3])
+        decoder.process.kill()
+        rest = decoder.read(parts[3:])
+    finally:
+        decoder.close()
+    assert all(np.array_equal(a, b) for a, b in zip(whole[3:], rest, strict=True))
+
+
+def test_a_training_takes_all_frames_and_goes_on_with_them(tmp_path, one_line_error, capsys):
+    folder = album(tmp_path)
+    words = [
+        "fit",
+        f"--trainer.default_root_dir={tmp_path}",
+        f"--data.cache_dir={tmp_path / 'cache'}",
+        *("--data.image_size=32", "--data.batch_size=8", "--model.latent_dim=4", "--model.width=8"),
+        *("--watch.every_n_epochs=0", "--health.pairs=1", "--health.pictures=4", "--trainer.enable_progress_bar=false"),
+    ]
+    train.main([*words, f"--data.source={folder}", "--trainer.max_epochs=1", "--data.all_frames=true"])
+    capsys.readouterr()
+    last = tmp_path / "checkpoints" / "pictures" / "version_0" / "last.ckpt"
+    kept = torch.load(last, weights_only=True)["datamodule_hyper_parameters"]
+    assert (kept["all_frames"], kept["white"]) == (True, None)
+    again = [*words, f"--ckpt_path={last}", "--trainer.max_epochs=2"]
+    for option in ("--data.all_frames=false", "--data.white=4095"):
+        line = one_line_error(train.main, *again, option)
+        assert f"{option.replace('=', ' ')}: contradicts".replace("false", "False").replace("4095", "4095.0") in line
+    content = torch.load(last, weights_only=True)
+    for name in ("all_frames", "white"):  # as of a run from before there were these
+        del content["datamodule_hyper_parameters"][name]
+    torch.save(content, tmp_path / "old.ckpt")
+    old = [*words, f"--ckpt_path={tmp_path / 'old.ckpt'}", "--trainer.max_epochs=2"]
+    for option in ("--data.all_frames=true", "--data.white=4095"):
+        assert "contradicts" in one_line_error(train.main, *old, option)
+    train.main(again)
+
+
+def test_all_frames_is_yes_or_no(one_line_error):
+    assert "--data.all_frames maybe" in one_line_error(train.main, "fit", "--data.all_frames=maybe")
+    assert ImageData().hparams["all_frames"] is False

@@ -1,0 +1,322 @@
+"""Laws of what happens to a run when pictures, their names or their folders are not what they should be."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import count_of, data_of, fill, heed, scene
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+import render
+import train
+from data.image_files import decode_pool as decoders
+from data.image_files import eight_bits
+from data.image_files.decode_pool import Part
+from data.image_files.listing import find_pictures
+from data.image_files.reader import read
+from data.sources import full_source
+from data.system.errors import UserError, printable
+from data.system.worker import Worker
+
+HERE = Path(train.__file__).parent
+HOSTILE = "a\nb\x1b[2J\udcff.png"
+
+
+def endless_picture(repeats: int = 20_000) -> bytes:
+    """A progressive JPEG whose last scan comes over and over again: small, and decoded for most of a minute."""
+    file = io.BytesIO()
+    Image.new("RGB", (2048, 2048), (200, 10, 30)).save(file, "JPEG", progressive=True)
+    whole = file.getvalue()
+    scan = whole[whole.rindex(b"\xff\xda") : -2]
+    return whole[:-2] + repeats * scan + whole[-2:]
+
+
+@pytest.fixture
+def decoder() -> Iterator[decoders.Decoder]:
+    decoder = decoders.Decoder(32, 3, "white")
+    yield decoder
+    decoder.close()
+
+
+def test_a_process_that_decodes_knows_nothing_of_torch():
+    code = "import sys, data.image_files.decode_worker; print({'PIL', 'torch'} & set(sys.modules))"
+    told = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    assert told.stdout == "{'PIL'}\n"
+
+
+def test_processes_read_what_this_one_reads_and_keep_the_order(tmp_path):
+    paths = sorted(fill(tmp_path, 40).iterdir())
+    found = list(decoders.decoded(list(map(Part, paths)), 32, 3, "white"))
+    assert all(np.array_equal(ours, read(path, 32, 3)) for path, ours in zip(paths, found, strict=True))
+
+
+def test_a_picture_that_takes_too_long_is_skipped(tmp_path, monkeypatch, capsys):
+    folder = fill(tmp_path / "pictures", 6)
+    (folder / "3a.jpg").write_bytes(endless_picture())
+    monkeypatch.setattr(decoders, "SECONDS", 0.5)
+    started = time.monotonic()
+    assert count_of(data_of(tmp_path, folder)) == 6
+    assert time.monotonic() - started < 10
+    told = capsys.readouterr().err.strip()
+    assert told.endswith(f"Skipped 1 of 7 pictures: {folder / '3a.jpg'}: took longer than 0.5 s to decode")
+
+
+def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, decoder, monkeypatch):
+    fill(tmp_path, 2)
+    (tmp_path / "hostile.jpg").write_bytes(endless_picture())
+    first, hostile, last = tmp_path / "0.png", tmp_path / "hostile.jpg", tmp_path / "1.png"
+    assert not isinstance(decoder.read([Part(first)])[0], str)
+    decoder.process.kill()
+    assert not isinstance(decoder.read([Part(first)])[0], str)
+    ended, ask = [], Worker.ask
+
+    def ask_and_kill(process, request):
+        ask(process, request)
+        if len(ended) < 2:  # while it decodes the hostile one
+            ended.append(process.pid)
+            threading.Timer(1, process.kill).start()
+
+    monkeypatch.setattr(Worker, "ask", ask_and_kill)
+    found = decoder.read([Part(first), Part(hostile), Part(last)])
+    assert [isinstance(one, str) for one in found] == [False, True, False]
+    assert found[1] == f"{hostile}: its decoder crashed"
+    assert len(set(ended)) == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no memory")
+def test_a_picture_that_wants_too_much_memory_is_skipped(tmp_path, decoder, monkeypatch):
+    fill(tmp_path, 1)
+    Image.new("RGB", (6_000, 6_000)).save(tmp_path / "eater.png")
+    monkeypatch.setattr(decoders, "MEMORY", 128 << 20)
+    eater, other = decoder.read([Part(tmp_path / "eater.png"), Part(tmp_path / "0.png")])
+    assert "more memory" in eater
+    assert not isinstance(other, str)
+
+
+def test_where_no_process_can_be_started_one_line_says_so(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "pictures", 2)
+    for program in ("/nowhere/python", "/bin/false"):
+        monkeypatch.setattr(sys, "executable", program)
+        with pytest.raises(UserError, match=program):
+            data_of(tmp_path, folder).prepare_data()
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+DECODE = """
+import sys
+from pathlib import Path
+from data.image_files import decode_pool as decoders
+from data.system.errors import told_in_one_line
+
+class Shown(decoders.Decoder):
+    def _start(self):
+        process = super()._start()
+        print(process.pid, flush=True)
+        return process
+
+decoders.Decoder, decoders.SECONDS = Shown, 2.0
+with told_in_one_line("decode"):
+    list(decoders.decoded([decoders.Part(path) for path in sorted(Path(sys.argv[1]).iterdir())], 32, 3, "white"))
+"""
+
+
+def gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    return "\nState:\tZ" in Path(f"/proc/{process}/status").read_text()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_who_is_interrupted_or_killed_leaves_no_process(tmp_path, number):
+    (tmp_path / "0.jpg").write_bytes(endless_picture())
+    words, pipe = [sys.executable, "-c", DECODE, str(tmp_path)], subprocess.PIPE
+    with subprocess.Popen(
+        words, cwd=HERE, stdout=pipe, stderr=pipe, text=True, start_new_session=True, preexec_fn=heed
+    ) as decoding:
+        worker = int(decoding.stdout.readline())
+        time.sleep(0.2)
+        if number == signal.SIGINT:
+            os.killpg(decoding.pid, number)  # as a terminal does
+        else:
+            decoding.kill()
+        told = decoding.communicate()[1]
+    if number == signal.SIGINT:
+        assert (decoding.returncode, told) == (130, "\ndecode: interrupted; nothing is half-written\n")
+        assert gone(worker)
+    deadline = time.monotonic() + 10
+    while not gone(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_what_cannot_be_looked_into_is_counted_and_named(tmp_path, monkeypatch, capsys):
+    folder = fill(tmp_path / "pictures", 12)
+    (folder / "nowhere.png").symlink_to(tmp_path / "gone.png")
+    (folder / "holiday").symlink_to(tmp_path / "unplugged")
+    (folder / "notes.txt").symlink_to(tmp_path / "gone.txt")
+    (folder / "here.png").symlink_to(folder / "there.png")
+    (folder / "there.png").symlink_to(folder / "here.png")
+    (folder / "up").symlink_to(folder)
+    os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as plug:
+        monkeypatch.chdir(folder)
+        plug.bind("socket.png")
+    fill(folder / "closed", 1)
+    scandir = os.scandir
+
+    def refuse(place):
+        if Path(place).name == "closed":  # as chmod would, if root obeyed it
+            raise PermissionError(13, "Permission denied")
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert count_of(data_of(tmp_path, folder)) == 12
+    told = capsys.readouterr().err
+    assert "Skipped 7 of 19" in told
+    for name in ("nowhere.png", "holiday", "here.png", "there.png", "pipe.png", "socket.png", "closed"):
+        assert f"{folder / name}:" in told
+    data = data_of(tmp_path, folder)
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert count_of(data) == 13
+
+
+def test_folders_may_be_nested_a_thousand_deep(tmp_path):
+    deepest = tmp_path
+    for _ in range(1200):
+        deepest /= "a"
+        deepest.mkdir()
+    scene(0).save(deepest / "b.png")
+    try:
+        assert [found.path for found in find_pictures(tmp_path).pictures] == [deepest / "b.png"]
+    finally:
+        (deepest / "b.png").unlink()
+        while deepest != tmp_path:  # what pytest would remove by recursion
+            deepest.rmdir()
+            deepest = deepest.parent
+
+
+def test_a_source_that_is_a_link_in_circles_ends_with_one_line(tmp_path):
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    with pytest.raises(UserError, match="no such folder"):
+        data_of(tmp_path, tmp_path / "loop").prepare_data()
+    with pytest.raises(UserError, match="no name"):
+        full_source("a\0b")
+
+
+@given(st.text(st.characters(codec=None)))
+def test_whatever_is_told_is_one_line_that_a_terminal_only_shows(text):
+    told = printable(text)
+    assert told.isprintable()
+    assert told.encode().decode() == told
+    if text.isprintable():
+        assert told == text
+
+
+def test_names_are_told_in_one_line_whatever_they_are(tmp_path, capsys):
+    folder = fill(tmp_path / "pictures", 4)
+    (folder / HOSTILE).write_text("no picture")
+    scene(5).save(folder / "fine\n\udcfe.png")
+    assert count_of(data_of(tmp_path, folder)) == 5
+    told = capsys.readouterr().err
+    assert r"Skipped 1 of 6" in told
+    assert r"a\nb\x1b[2J\xff.png: not a readable picture" in told.splitlines()[-1]
+
+
+def test_a_keyframe_and_an_output_of_any_name_are_told_in_one_line(tmp_path, one_line_error, capsys):
+    words = [
+        "slerp",
+        f"--checkpoint={HERE / 'checkpoints' / 'patterns.ckpt'}",
+        "--frames=2",
+        "--size=16",
+        "--keyframes",
+    ]
+    keyframe = str(tmp_path / HOSTILE)
+    assert r"a\nb\x1b[2J\xff.png: no such file" in one_line_error(render.main, *words, keyframe, "1")
+    scene(0).save(keyframe)
+    out = tmp_path / "out\n\udcff.gif"
+    render.main([*words, keyframe, "1", f"--out={out}"])
+    told = capsys.readouterr().out
+    assert len(told.splitlines()) == 3
+    assert r"out\n\xff.gif: 2 frames" in told
+    assert out.stat().st_size > 0
+
+
+def test_a_source_that_is_not_utf8_is_refused_before_anything_is_written(tmp_path, one_line_error):
+    cafe = fill(tmp_path / "caf\udce9", 4)
+    words = ["fit", f"--trainer.default_root_dir={tmp_path / 'root'}", f"--data.cache_dir={tmp_path / 'cache'}"]
+    assert r"caf\xe9: " in one_line_error(train.main, *words, f"--data.source={cafe}")
+    words[1] = f"--trainer.default_root_dir={cafe}"
+    assert r"caf\xe9: " in one_line_error(train.main, *words)
+    assert list(tmp_path.iterdir()) == [cafe]
+
+
+def in_mode(mode: str, path: Path) -> Image.Image:
+    """A smooth picture of that mode, in a file that keeps it."""
+    image = scene(3, 700, 500)
+    grey = np.asarray(image.convert("L"))
+    if mode in ("I;16", "I", "F"):
+        levels = {"I;16": grey.astype(np.uint16) * 257, "I": grey.astype(np.int32) * 200, "F": grey / np.float32(255)}
+        image = Image.fromarray(levels[mode])
+    elif mode in ("RGBA", "LA", "P;transparent"):
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        image = image.convert("LA") if mode == "LA" else image
+    if mode.startswith("P"):
+        image = image.quantize(64)
+    elif mode in ("L", "1", "CMYK"):
+        image = image.convert(mode)
+    image.save(path)
+    return image
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "P;transparent", "1", "I;16", "I", "F", "CMYK"])
+def test_large_pictures_are_read_as_small_ones_are(mode, turned, tmp_path, monkeypatch):
+    path = tmp_path / ("a.tiff" if mode in ("I", "F", "CMYK") else "a.png")
+    image = in_mode(mode, path)
+    if turned:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        image.save(path, exif=exif)
+    usual = read(path, 32, 3, "blue").astype(int)
+    monkeypatch.setattr(eight_bits, "_LARGE", 1000)
+    monkeypatch.setattr(eight_bits, "_STRIP", 20_000)
+    spared = read(path, 32, 3, "blue").astype(int)
+    assert abs(usual - spared).mean() < (4 if mode == "1" else 2.5)
+    assert usual.std() > 20
+
+
+def test_a_jpeg_of_300_megapixels_is_read_and_a_progressive_one_refused_by_its_size(tmp_path, monkeypatch):
+    Image.new("L", (20_000, 15_000), 99).save(tmp_path / "a.jpg")
+    limit = Image.MAX_IMAGE_PIXELS
+    assert np.unique(read(tmp_path / "a.jpg", 32, 1)).tolist() == [99]
+    monkeypatch.setattr(eight_bits, "LARGEST", 100_000)
+    for progressive, refused in ((False, False), (True, True)):
+        scene(0, 800, 600).save(tmp_path / "b.jpg", progressive=progressive)
+        if refused:
+            with pytest.raises(UserError, match="800×600 pixels are too many"):
+                read(tmp_path / "b.jpg", 32, 3)
+        else:
+            assert read(tmp_path / "b.jpg", 32, 3).shape == (32, 32, 3)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_a_picture_that_is_a_program_is_not_run(tmp_path):
+    file = io.BytesIO()
+    scene(0).save(file, "EPS")
+    (tmp_path / "a.png").write_bytes(file.getvalue())
+    with pytest.raises(UserError, match="no known format"):
+        read(tmp_path / "a.png", 32, 3)

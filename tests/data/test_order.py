@@ -1,0 +1,65 @@
+"""Laws of the orders in which pictures are served."""
+
+from itertools import chain
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data.samplers import InOrder, Share, Shuffled
+
+counts, sizes, worlds, seeds = st.integers(1, 200), st.integers(1, 40), st.integers(1, 6), st.integers(0, 10**9)
+
+
+def shuffled(count, size, seed, share=None, epoch=0, start=0):
+    return list(Shuffled(count, size, seed, share or Share(), lambda: (epoch, start)))
+
+
+@given(counts, sizes, worlds, seeds)
+def test_an_epoch_has_each_row_once_at_most_and_nearly_all_of_them(count, size, world, seed):
+    if count < world:
+        return
+    dealt = [shuffled(count, size, seed, Share(rank, world)) for rank in range(world)]
+    assert len({len(batches) for batches in dealt}) == 1
+    assert dealt[0]
+    rows = [row for batches in dealt for batch in batches for row in batch]
+    assert len(set(rows)) == len(rows)
+    assert set(rows) <= set(range(count))
+    assert count - len(rows) < world * min(size, count // world)
+    assert all(len(batch) == min(size, count // world) for batches in dealt for batch in batches)
+
+
+@given(st.integers(8, 200), st.integers(1, 8), st.integers(1, 4), seeds)
+def test_processes_share_the_batches_of_a_single_one(half, size, world, seed):
+    count = half * world
+    alone = shuffled(count, size * world, seed)
+    dealt = [shuffled(count, size, seed, Share(rank, world)) for rank in range(world)]
+    assert [list(chain(*parts)) for parts in zip(*dealt, strict=True)] == alone
+
+
+@given(counts, sizes, seeds, st.integers(0, 5), st.data())
+def test_any_batch_can_be_next(count, size, seed, epoch, data):
+    whole = shuffled(count, size, seed, epoch=epoch)
+    start = data.draw(st.integers(0, len(whole)))
+    assert shuffled(count, size, seed, epoch=epoch, start=start) == whole[start:]
+
+
+def test_every_epoch_and_every_seed_has_an_order_of_its_own():
+    orders = [shuffled(100, 10, seed, epoch=epoch) for seed in range(3) for epoch in range(3)]
+    assert len({str(order) for order in orders}) == 9
+
+
+@given(counts, sizes, worlds)
+def test_what_is_measured_on_is_each_row_once_in_like_batches(count, size, world):
+    dealt = [InOrder(count, size, Share(rank, world)) for rank in range(world)]
+    assert len({len(batches) for batches in dealt}) == 1
+    rows = sorted(row for batches in dealt for batch in batches for row in batch)
+    assert rows == list(range(count)) if count >= world else set(rows) == set(range(count))
+    lengths = [len(batch) for batches in dealt for batch in batches]
+    assert 1 <= min(lengths) <= max(lengths) <= size + 1
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_a_length_is_how_many_batches_there_are(world):
+    for order in (Shuffled(50, 4, 0, Share(0, world), lambda: (0, 0)), InOrder(50, 4, Share(0, world))):
+        assert len(order) == len(list(order))

@@ -1,0 +1,196 @@
+"""Laws of every easing, and of the frames' times."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch.testing import assert_close
+
+from data.system.errors import UserError
+from vae.latent.pace import even_pace
+from vae.latent.timing import EASINGS, cubic_bezier, easing, times
+
+CURVES = [  # every corner of what is allowed, and some that people use
+    (0.1, 0.9, 0.2, 1),
+    (0.85, 0, 0.15, 1),
+    (0, 1, 0, 1),
+    (1, 0, 1, 0),
+    (0, 1, 1, 0),
+    (1, 0, 0, 1),
+    (1, 1, 0, 0),
+    (0.5, 0, 0.5, 1),
+]
+NAMES = [*EASINGS, *(f"cubic-bezier({','.join(map(str, curve))})" for curve in CURVES)]
+CSS = {  # https://www.w3.org/TR/css-easing-1/#cubic-bezier-easing-functions
+    "ease": (0.25, 0.1, 0.25, 1),
+    "ease-in": (0.42, 0, 1, 1),
+    "ease-out": (0, 0, 0.58, 1),
+    "ease-in-out": (0.42, 0, 0.58, 1),
+}
+every_easing = pytest.mark.parametrize("name", NAMES)
+open_and_closed = pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+GRID = torch.linspace(0, 1, 10001, dtype=torch.float64)
+
+
+def sampled_curve(points, t):
+    """De Casteljau's construction at a million points of the curve, read off at abscissa t."""
+    s = np.linspace(0, 1, 1_000_001)
+    x, y = (
+        [np.zeros_like(s), np.full_like(s, p), np.full_like(s, q), np.ones_like(s)]
+        for p, q in (points[0::2], points[1::2])
+    )
+    while len(x) > 1:
+        x, y = ([a + s * (b - a) for a, b in pairwise(c)] for c in (x, y))
+    return torch.from_numpy(np.interp(t.numpy(), x[0], y[0]))
+
+
+@every_easing
+def test_an_easing_keeps_both_ends_exactly(name):
+    assert easing(name)(torch.tensor([0.0, 1.0])).tolist() == [0, 1]
+
+
+@every_easing
+def test_an_easing_never_falls_and_stays_between_0_and_1(name):
+    eased = easing(name)(GRID)
+    assert (eased.diff() >= 0).all()
+    assert ((eased >= 0) & (eased <= 1)).all()
+
+
+@every_easing
+def test_an_easing_has_no_leap(name):
+    assert easing(name)(GRID).diff().max() < 0.2  # the steepest, 1 − (1 − ∛t)³, climbs by 0.13 in its first step
+
+
+@pytest.mark.parametrize(("name", "points"), [*CSS.items(), *zip(NAMES[len(EASINGS) :], CURVES, strict=True)])
+def test_a_bezier_easing_is_its_densely_sampled_curve(name, points):
+    t = GRID[100:-100:100]
+    assert_close(easing(name)(t), sampled_curve(points, t), rtol=0, atol=1e-5)
+
+
+def test_ease_has_its_well_known_half():
+    assert float(easing("ease")(torch.tensor(0.5, dtype=torch.float64))) == pytest.approx(0.8024034, abs=1e-7)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0, 1), (0.3, 0.7), (0, 0), (1, 1), (0.9, 0.2), (1 / 3, 2 / 3)])
+def test_a_bezier_with_control_points_on_the_diagonal_is_linear(a, b):
+    assert_close(cubic_bezier(a, a, b, b)(GRID), GRID, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["linear", "ease-in-out", "cubic-in-out", "cubic-bezier(1,0,0,1)"])
+def test_a_symmetric_easing_ends_as_it_begins(name):
+    assert_close(easing(name)(1 - GRID), 1 - easing(name)(GRID), rtol=0, atol=1e-5)
+
+
+def test_ease_in_reversed_is_ease_out():
+    assert_close(easing("ease-in")(1 - GRID), 1 - easing("ease-out")(GRID), rtol=0, atol=1e-12)
+
+
+def test_spaces_in_a_bezier_do_not_matter():
+    assert torch.equal(easing(" cubic-bezier(0.42, 0, 0.58, 1) ")(GRID), easing("ease-in-out")(GRID))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "Ease",
+        "bounce",
+        "cubic-bezier",
+        "cubic-bezier()",
+        "cubic-bezier(0,0,1)",
+        "cubic-bezier(0,0,1,1,1)",
+        "cubic-bezier(a,b,c,d)",
+        "cubic-bezier(0,0,1,1",
+        "cubic-bezier(-0.1,0,1,1)",
+        "cubic-bezier(0,0,1.1,1)",
+        "cubic-bezier(0,-1,1,1)",
+        "cubic-bezier(0,0,1,2)",
+        "cubic-bezier(nan,0,1,1)",
+        "cubic-bezier(0,0,inf,1)",
+    ],
+)
+def test_a_bad_easing_is_refused_in_one_line(name):
+    with pytest.raises(UserError) as caught:
+        easing(name)
+    assert "\n" not in str(caught.value)
+
+
+@every_easing
+@pytest.mark.parametrize("segments", [1, 2, 5])
+@pytest.mark.parametrize("frames", [2, 3, 24])
+def test_open_times_share_keyframes_and_end_at_the_last_one_exactly(name, segments, frames):
+    t = times(segments, frames, easing(name))
+    assert t.dtype == torch.float64
+    assert len(t) == segments * (frames - 1) + 1
+    assert t[:: frames - 1].tolist() == list(range(segments + 1))
+
+
+@every_easing
+@pytest.mark.parametrize("segments", [1, 2, 5])
+@pytest.mark.parametrize("frames", [1, 2, 24])
+def test_closed_times_begin_a_segment_at_each_keyframe_and_never_reach_the_end(name, segments, frames):
+    t = times(segments, frames, easing(name), closed=True)
+    assert len(t) == segments * frames
+    assert t[::frames].tolist() == list(range(segments))
+    assert t.max() < segments
+
+
+@every_easing
+@open_and_closed
+@pytest.mark.parametrize("frames", [2, 7, 240])
+def test_times_ascend_without_standing_still(name, closed, frames):
+    assert (times(3, frames, easing(name), closed).diff() > 0).all()
+
+
+@every_easing
+@open_and_closed
+def test_every_segment_is_eased_alike(name, closed):
+    t = times(4, 12, easing(name), closed)
+    period = 12 if closed else 11
+    assert_close(t[period:], t[:-period] + 1, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(("segments", "frames"), [(1, 5), (3, 7), (4, 1)])
+def test_linear_closed_times_are_equal_steps_with_the_seam_included(segments, frames):
+    t = times(segments, frames, closed=True)
+    steps = torch.cat([t, torch.tensor([segments], dtype=t.dtype)]).diff()
+    assert_close(steps, torch.full_like(steps, 1 / frames))
+
+
+@pytest.mark.parametrize(
+    ("segments", "frames", "closed"),
+    [(1, 1, False), (1, 0, False), (1, 0, True), (1, -3, True), (0, 5, False), (0, 5, True), (-1, 5, False)],
+)
+def test_too_few_frames_or_segments_are_refused(segments, frames, closed):
+    with pytest.raises(UserError, match=r"(frames|segments) -?\d: must be at least"):
+        times(segments, frames, closed=closed)
+
+
+def random_change(seed, count=20):
+    return torch.rand(count, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_an_even_pace_shares_the_change_equally(seed):
+    t, change = torch.linspace(0, 3, 21, dtype=torch.float64), random_change(seed)
+    found = even_pace(t, change, torch.linspace(0, 1, 9))
+    passed = torch.cat([torch.zeros(1), change.cumsum(0)])
+    at = torch.from_numpy(np.interp(found.numpy(), t.numpy(), passed.numpy()))
+    assert_close(at.diff(), torch.full((8,), float(change.sum() / 8), dtype=torch.float64))
+    assert found[0] == 0
+    assert found[-1].item() == pytest.approx(3)
+
+
+@pytest.mark.parametrize("change", [torch.ones(10), torch.zeros(10)], ids=["constant", "none"])
+def test_an_even_pace_changes_nothing_where_the_change_is_even_or_none(change):
+    share = torch.linspace(0, 1, 7, dtype=torch.float64)
+    assert_close(even_pace(torch.linspace(0, 1, 11), change, share), share, atol=1e-6, rtol=0)
+
+
+def test_an_even_pace_rushes_through_what_stands_still():
+    change = torch.tensor([1.0, 0, 0, 1])
+    found = even_pace(torch.linspace(0, 1, 5), change, torch.tensor([0.25, 0.49, 0.51, 0.75]))
+    assert found[1] < 0.25
+    assert found[2] > 0.75
+    assert (found.diff() > 0).all()

@@ -1,0 +1,176 @@
+"""Laws of walks: every path, at every pace, with every easing."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from data.system.errors import UserError
+from vae.latent.pace import allotted, evenly_changing, in_step
+from vae.latent.timing import EASINGS, stepped
+from vae.latent.trajectory import PATH_NAMES, Walk, circle, noise, segment_changes, walk_along
+from vae.metrics.perceptual import changes
+from vae.render import animation as scenes
+from vae.render.report import report, seam
+from vae.render.takes import Take
+
+BASIS = torch.linalg.qr(torch.randn(3 * 32 * 32, 5, generator=torch.Generator().manual_seed(0)))[0]
+
+
+class Linear:
+    """Pictures that are sums of five others; the encoder undoes it."""
+
+    latent_dim = 5
+
+    def decode(self, z):
+        return (z.float() @ (20 * BASIS.T)).reshape(-1, 3, 32, 32)
+
+    def encode(self, x):
+        return x.flatten(1) @ BASIS / 20, None
+
+    def awake(self, z):
+        return z
+
+    def requires_grad_(self, flag):
+        return self
+
+
+def keyframes_of(seed, count):
+    return torch.randn(count, 5, generator=torch.Generator().manual_seed(seed))
+
+
+def times_of(walk, frames, easing, pace, hold=0):
+    options = SimpleNamespace(frames=frames, easing=easing, pace=pace, hold=hold)
+    return scenes.times([Take("", Linear(), walk)], options)[0]
+
+
+walks = st.builds(
+    lambda path, seed, count, closed: (
+        walk_along(path, Linear(), keyframes_of(seed, count), closed),
+        keyframes_of(seed, count),
+    ),
+    st.sampled_from(["linear", "slerp", "spline"]),
+    st.integers(0, 10**6),
+    st.integers(3, 5),
+    st.booleans(),
+)
+motions = st.tuples(st.integers(2, 30), st.sampled_from(list(EASINGS)), st.sampled_from(["latent", "image"]))
+
+
+@given(walks, motions, st.integers(0, 3))
+@settings(deadline=None, max_examples=60)
+def test_every_walk_visits_its_keyframes_in_order_and_never_turns_back(found, motion, hold):
+    (walk, keyframes), (frames, easing, pace) = found, motion
+    t = times_of(walk, frames, easing, pace, hold)
+    each = frames - (not walk.closed)
+    assert len(t) == walk.segments * each + (not walk.closed) + hold * (walk.segments + (not walk.closed))
+    assert (t.diff() >= 0).all()
+    assert t[0] == 0
+    assert t[-1] == walk.segments or walk.closed
+    for k in range(walk.segments + (not walk.closed)):
+        assert (t == k).sum() == 1 + hold
+    whole = walk.at(torch.unique(t[t == t.round()]))
+    assert_close(whole, keyframes[: len(whole)], rtol=0, atol=1e-5)
+
+
+@given(walks, st.integers(2, 30), st.sampled_from(list(EASINGS)), st.sampled_from(["latent", "image"]))
+@settings(deadline=None, max_examples=60)
+def test_no_frame_is_shown_twice(found, frames, easing, pace):
+    walk, _ = found
+    t = times_of(walk, frames, easing, pace)
+    z = walk.at(t)
+    assert len({row.numpy().tobytes() for row in z}) == len(z)
+
+
+@given(walks, st.integers(12, 40))
+@settings(deadline=None, max_examples=40)
+def test_by_image_all_steps_of_a_segment_are_equally_large_and_those_of_others_alike(found, frames):
+    walk, _ = found
+    t = times_of(walk, frames, "linear", "image")
+    whole = torch.cat([t, torch.tensor([float(walk.segments)])]) if walk.closed else t
+    dense = torch.cat(
+        [torch.lerp(whole[:-1, None], whole[1:, None], torch.arange(16).double() / 16).flatten(), whole[-1:]]
+    )
+    steps = changes(Linear(), walk.at(dense)).reshape(-1, 16).sum(1)  # along the path, which may turn between frames
+    for k in range(walk.segments):
+        mine = steps[(whole[:-1] >= k) & (whole[:-1] < k + 1)]
+        assert mine.max() <= 1.25 * mine.min()
+    assert steps.max() <= 1.5 * steps.min()
+
+
+@given(st.lists(st.floats(0, 100), min_size=1, max_size=8), st.integers(0, 200))
+def test_steps_are_shared_out_whole_and_fairly(change, more):
+    steps = allotted(torch.tensor(change, dtype=torch.float64), len(change) + more)
+    assert sum(steps) == len(change) + more
+    assert min(steps) >= 1
+    for a, b in zip(change, steps, strict=True):
+        for c, d in zip(change, steps, strict=True):
+            if b > 1:
+                assert c / d <= a / (b - 1) * (1 + 1e-6)
+
+
+def test_fewer_steps_than_segments_are_refused():
+    with pytest.raises(UserError, match="1 steps for 2 segments"):
+        allotted(torch.ones(2), 1)
+
+
+@given(st.integers(1, 4), st.integers(0, 10**6))
+def test_even_change_keeps_whole_times_and_order(segments, seed):
+    change = torch.rand(segments, 8, generator=torch.Generator().manual_seed(seed))
+    t = stepped([7] * segments)
+    paced = evenly_changing(t, change)
+    assert torch.equal(paced[::7], t[::7])
+    assert (paced.diff() > 0).all()
+
+
+@given(st.integers(0, 10**6), st.integers(2, 20), st.booleans())
+@settings(deadline=None, max_examples=30)
+def test_walks_in_step_are_at_their_keyframes_together(seed, frames, closed):
+    pair = [walk_along(path, Linear(), keyframes_of(seed, 4), closed) for path in ("linear", "spline")]
+    one, other = in_step([segment_changes(Linear(), walk) for walk in pair], frames, closed=closed)
+    assert torch.equal(one == one.round(), other == other.round())
+    assert len(one) == (4 * frames if closed else 3 * (frames - 1) + 1)
+
+
+@pytest.mark.parametrize("path", PATH_NAMES)
+def test_a_good_model_scores_well_on_every_path(path):
+    walk = walk_along(path, Linear(), keyframes_of(1, 3), False)
+    found = report(Linear(), walk, "image")
+    assert found.cycle < 1e-5
+    assert found.step < 1.05
+    assert found.detour >= 1 - 1e-6
+
+
+def test_segments_between_like_keyframes_do_not_count():
+    a, b = keyframes_of(1, 2)
+    alone = walk_along("slerp", Linear(), torch.stack([a, b]), False)
+    rested = walk_along("slerp", Linear(), torch.stack([a, a, b, b]), False)
+    assert_close(report(Linear(), rested, "image"), report(Linear(), alone, "image"))
+    still = walk_along("slerp", Linear(), torch.stack([a, a]), False)
+    assert all(number != number for number in report(Linear(), still, "image"))
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        *(walk_along(path, Linear(), keyframes_of(2, 4), True) for path in PATH_NAMES),
+        circle(keyframes_of(3, 2)),
+        noise(keyframes_of(4, 6)),
+    ],
+    ids=[*PATH_NAMES, "circle", "noise"],
+)
+@pytest.mark.parametrize("frames", [2, 15])
+def test_a_loop_closes_with_a_step_like_the_others(walk: Walk, frames):
+    found = seam(Linear(), walk, times_of(walk, frames, "linear", "image"))
+    assert found.repeated == 0
+    assert 0.5 < found.step < 2 if frames == 2 else 0.8 < found.step < 1.25
+
+
+def test_a_loop_that_repeats_itself_is_found_out():
+    back_and_forth = Walk(lambda t: (0.3 + torch.sin(torch.pi * t))[:, None] * keyframes_of(0, 1), 2, True)
+    assert seam(Linear(), back_and_forth, torch.tensor([0.0, 0.5, 1.0, 1.5])).repeated >= 1
+    jumping = Walk(lambda t: t[:, None].float() * keyframes_of(0, 1), 2, True)
+    assert seam(Linear(), jumping, torch.linspace(0, 1.9, 20, dtype=torch.float64)).step > 10

@@ -1,0 +1,262 @@
+"""Any network that draws pictures of latents walks beside our own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from onnx_files import LATENTS, PICTURES, SHAPE, model, weights
+from PIL import Image
+from torch import Tensor, nn
+
+import render
+from data.transforms import to_uint8
+from vae import checkpoint
+from vae.export import decoder_onnx
+from vae.onnx_generator import OnnxGenerator
+
+D, SIDE = 12, 32
+LINES = render._SHIPPED.with_name("lines.ckpt")
+WORDS = ["compare", f"--checkpoint={LINES}", "--frames=5", "--size=48"]
+
+
+class Dcgan(nn.Module):
+    """Random, and as large as it has to be: (N, D, 1, 1) → (N, 3, 32, 32) in [-1, 1]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ConvTranspose2d(D, 8, 8), nn.BatchNorm2d(8), nn.ReLU(), nn.ConvTranspose2d(8, 3, 4, 4), nn.Tanh()
+        )
+
+    def forward(self, z: Tensor) -> Tensor:
+        return self.layers(z)
+
+
+@pytest.fixture(scope="module")
+def dcgan() -> Dcgan:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Dcgan().eval()
+
+
+def export(module: nn.Module, z: Tensor, path: Path, free: bool = False) -> Path:
+    shapes = ({0: "N"},) if free else None
+    module.eval()
+    torch.onnx.export(module, (z,), path, verbose=False, dynamic_shapes=shapes, external_data=False)
+    return path
+
+
+class Shown(nn.Module):
+    """Its pictures as others lay them out; latents are (N, D)."""
+
+    def __init__(self, dcgan: Dcgan, how: str) -> None:
+        super().__init__()
+        self.dcgan, self.how = dcgan, how
+
+    def forward(self, z: Tensor) -> Tensor:
+        x = self.dcgan(z[:, :, None, None])
+        if self.how == "half":
+            return x.half()
+        if self.how == "grey":
+            return x.mean(1, keepdim=True)
+        if self.how == "nhwc":
+            return x.permute(0, 2, 3, 1)
+        share = (x + 1) / 2
+        return share if self.how == "share" else (255 * share).round().to(torch.uint8)
+
+
+@pytest.fixture(scope="module")
+def z() -> Tensor:
+    return torch.randn(5, D, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def gan(dcgan: Dcgan, z: Tensor, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(dcgan, z[:2, :, None, None], tmp_path_factory.mktemp("gan") / "gan.onnx", free=True)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_where_the_batch_is_fixed_latents_go_through_in_turn(batch, dcgan, gan, z, tmp_path):
+    fixed = OnnxGenerator(export(dcgan, z[:batch, :, None, None], tmp_path / "fixed.onnx"))
+    assert (fixed.latent_dim, fixed.image_size, fixed.channels) == (D, SIDE, 3)
+    torch.testing.assert_close(fixed.decode(z), dcgan(z[:, :, None, None]), rtol=0, atol=1e-5)
+    torch.testing.assert_close(fixed.decode(z), OnnxGenerator(gan).decode(z), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("how", "off"), [("nhwc", 1e-5), ("grey", 1e-5), ("share", 1e-5), ("half", 1e-3), ("bytes", 0.01)]
+)
+def test_pictures_are_understood_however_they_are_laid_out(how, off, dcgan, z, tmp_path):
+    found = OnnxGenerator(export(Shown(dcgan, how), z[:2], tmp_path / "shown.onnx", free=True)).decode(z)
+    expected = dcgan(z[:, :, None, None])
+    torch.testing.assert_close(found, expected.mean(1, keepdim=True) if how == "grey" else expected, rtol=0, atol=off)
+
+
+def test_what_the_file_says_of_its_range_counts(dcgan, z, tmp_path):
+    model = onnx.load(export(Shown(dcgan, "share"), z[:2], tmp_path / "share.onnx", free=True))
+    helper.set_model_props(model, {"range": "[-1, 1]"})
+    onnx.save(model, tmp_path / "said.onnx")
+    said, seen = (OnnxGenerator(tmp_path / name).decode(z) for name in ("said.onnx", "share.onnx"))
+    torch.testing.assert_close(2 * said - 1, seen)
+
+
+def test_our_own_decoder_has_the_numbers_of_its_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.onnx").write_bytes(decoder_onnx(checkpoint.load_vae(render._SHIPPED)))
+    words = [
+        f"--checkpoint={render._SHIPPED}",
+        "--frames=5",
+        "--size=48",
+        "--generator=own.onnx",
+        "--paths",
+        "linear",
+        "slerp",
+        "--report=r.json",
+        "--save-latents=walk.npz",
+    ]
+    render.main(["compare", *words, "--out=both.png"])
+    walks = json.loads(Path("r.json").read_text())["walks"]
+    assert len(walks) == 4
+    for path in ("linear", "slerp"):
+        ours, own = walks[f"patterns.ckpt, {path}"], walks[f"own.onnx, {path}"]
+        assert ours.pop("cycle") > 0
+        assert ours.pop("off_manifold") > 0
+        assert own.pop("cycle") is own.pop("off_manifold") is None
+        assert own == pytest.approx(ours, abs=1e-3)
+    latents = np.load("walk.npz")["latents"].reshape(2, 2, 5, -1)
+    np.testing.assert_allclose(latents[0][:, [0, -1]], latents[1][:, [0, -1]], atol=1e-6)
+    with Image.open("both.png") as shown:
+        above, below = (np.asarray(shown.convert("RGB"))[top : top + 48, :96].astype(int) for top in (0, 48 + 20))
+    assert abs(above - below).max() <= 1
+
+
+def test_a_gan_walks_beside_a_checkpoint(gan, dcgan, tmp_path, capsys):
+    out, words = tmp_path / "both.png", ["--seed=4", "--size=32"]
+    render.main([*WORDS, *words, f"--generator={gan}", f"--out={out}", f"--report={tmp_path / 'r.json'}"])
+    told = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if "  " in line}
+    assert told["gan.onnx"][:2] == ["–", "–"]
+    assert "–" not in told["lines.ckpt"]
+    assert all(float(number) > 0 for number in told["gan.onnx"][2:])
+    drawn = dcgan(torch.randn(D, generator=torch.Generator().manual_seed(4)).reshape(1, D, 1, 1))
+    first = to_uint8(drawn)[0].numpy()
+    with Image.open(out) as shown:
+        assert shown.n_frames == 5
+        frame = np.asarray(shown.convert("RGB")).astype(int)
+    assert frame.shape[1] == 2 * 32, "side by side"
+    assert abs(frame[:32, 32:] - first).max() <= 1
+
+
+def test_tiles_are_of_one_size(tmp_path, dcgan, z):
+    class Large(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dcgan, self.larger = dcgan, nn.Upsample(scale_factor=9)
+
+        def forward(self, z: Tensor) -> Tensor:
+            return self.larger(self.dcgan(z))
+
+    path = export(Large(), z[:2, :, None, None], tmp_path / "large.onnx", free=True)
+    render.main(
+        ["compare", f"--checkpoint={LINES}", "--frames=2", f"--generator={path}", f"--out={tmp_path / 'a.gif'}"]
+    )
+    with Image.open(tmp_path / "a.gif") as shown:
+        assert shown.width == 2 * 9 * SIDE
+
+
+def elsewhere() -> TensorProto:
+    tensor = weights()
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="secret.txt")
+    return tensor
+
+
+def linear(*constants: TensorProto, latents: dict = LATENTS, kind: str = "MatMul", domain: str = "") -> bytes:
+    nodes = [
+        helper.make_node(kind, ["z", "w"], ["h"], domain=domain),
+        helper.make_node("Reshape", ["h", "shape"], ["x"]),
+    ]
+    return model(nodes, latents, PICTURES, *constants, SHAPE)
+
+
+def within_a_branch() -> bytes:
+    constant = helper.make_node("Constant", [], ["w"], value=elsewhere())
+    branch = helper.make_graph([constant], "b", [], [helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 768])])
+    yes = numpy_helper.from_array(np.array(True), "yes")
+    return model(
+        [helper.make_node("If", ["yes"], ["x"], then_branch=branch, else_branch=branch)], LATENTS, PICTURES, yes
+    )
+
+
+def same(shape: list, kind: int = TensorProto.FLOAT) -> bytes:
+    """Hands its latents on as pictures."""
+    node = helper.make_node("Identity", ["z"], ["x"])
+    return model([node], {"z": (kind, shape)}, {"x": (kind, shape)})
+
+
+two = {"z": LATENTS["z"], "label": (TensorProto.INT64, ["N"])}
+HOSTILE: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "not an ONNX file"),
+    "text": (b"Dear reader, I am not a network.", "not an ONNX file"),
+    "cut short": (linear(weights())[:-500], "not an ONNX file"),
+    "two inputs": (linear(weights(), latents=two), "2 inputs"),
+    "another file's data": (linear(elsewhere()), "external_data=False"),
+    "another file's data in a branch": (within_a_branch(), "external_data=False"),
+    "unknown operation": (linear(weights(), kind="Steal", domain="elsewhere"), "Steal"),
+    "latents of any length": (linear(weights(), latents={"z": (TensorProto.FLOAT, ["N", "D"])}), "how many numbers"),
+    "whole numbers": (same(["N", 4], TensorProto.INT64), "int64"),
+    "a number": (same([]), "not latents"),
+    "numbers without end": (same(["N", 2**40]), "too many"),
+    "pictures in": (same(["N", 3, 16, 16]), "latents"),
+    "no pictures": (same(["N", 4]), "not square pictures"),
+    "not finite": (linear(weights(float("nan"))), "not finite"),
+    "far beyond": (linear(weights(5.0)), "numbers from"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "named"), HOSTILE.values(), ids=HOSTILE)
+def test_what_is_no_generator_gets_one_line(content, named, one_line_error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("secret.txt").write_bytes(bytes(4 * 4 * 3 * 16 * 16))
+    Path("odd.onnx").write_bytes(content)
+    line = one_line_error(render.main, *WORDS, "--generator=odd.onnx")
+    assert line.startswith("render.py: odd.onnx: ")
+    assert named in line
+    assert {path.name for path in tmp_path.iterdir()} == {"secret.txt", "odd.onnx"}
+
+
+def test_the_hostile_files_differ_by_one_fault_from_one_that_is_drawn(tmp_path):
+    (tmp_path / "good.onnx").write_bytes(linear(weights(0.1)))
+    assert OnnxGenerator(tmp_path / "good.onnx").image_size == 16
+
+
+@pytest.mark.parametrize(
+    "words", [["--paths", "route"], ["--keyframes", "cat.png", "3"], ["--save-latents=w.npz"]], ids=str
+)
+def test_what_needs_an_encoder_or_one_space_is_refused(words, gan, one_line_error, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 40)).save("cat.png")
+    assert one_line_error(render.main, *WORDS, f"--generator={gan}", *words)
+    assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
+
+
+def test_nothing_is_left_at_home(tmp_path):
+    (tmp_path / "text.onnx").write_text("hello")
+    words = [sys.executable, render.__file__, "compare", "--generator", "text.onnx"]
+    ended = subprocess.run(words, cwd=tmp_path, env=os.environ | {"HOME": str(tmp_path)}, capture_output=True)
+    assert ended.returncode == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["text.onnx"]
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_named_with_what_brings_it(package, gan, one_line_error, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    line = one_line_error(render.main, *WORDS, f"--generator={gan}")
+    assert line == f"render.py: {package}: is not installed; pip install -e '.[onnx]'"

@@ -1,0 +1,416 @@
+"""Animations are read back by other programs' means: Pillow for pictures, PyAV for video."""
+
+import io
+import os
+import struct
+import time
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from conftest import film
+from PIL import Image
+
+from data.system.errors import UserError
+from vae.render.formats.encoders import SUFFIXES, delays, encode, encode_into, frame_rate, that_fit
+from vae.render.formats.writers import write, write_still
+
+VIDEO = (".mp4", ".webm")
+LOSSLESS = (".png", "")
+TICK = {".gif": 0.01}  # seconds; all others are held to a millisecond
+STILLS = [".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif"]
+SIZES = {"even": (48, 48), "odd": (47, 33)}
+every_suffix = pytest.mark.parametrize("suffix", [*SUFFIXES, ""], ids=lambda suffix: suffix or "folder")
+every_file = pytest.mark.parametrize("suffix", SUFFIXES)
+every_size = pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+
+
+def movie(count=12, height=48, width=48):
+    y, x = np.mgrid[:height, :width] / 48
+    phases = 2 * np.pi * np.arange(count) / 12
+    colours = [np.stack([np.sin(3 * x + p), np.cos(3 * y + p), np.sin(2 * x + 2 * y - p)], -1) for p in phases]
+    return [(127.5 + 100 * colour).round().astype(np.uint8) for colour in colours]
+
+
+def read(path):
+    """The frames, the seconds that they are shown for, and how often they are (0: for ever)."""
+    if path.is_dir():
+        return [np.asarray(Image.open(file).convert("RGB")) for file in sorted(path.iterdir())], None, None
+    if path.suffix in VIDEO:
+        with av.open(path) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            return frames, container.duration / av.time_base, None
+    frames, milliseconds = [], 0
+    with Image.open(path) as image:
+        for index in range(getattr(image, "n_frames", 1)):
+            image.seek(index)
+            frames.append(np.asarray(image.convert("RGB")))
+            milliseconds += image.info.get("duration") or 0
+        return frames, milliseconds / 1000, image.info.get("loop")
+
+
+def everything_below(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def distance(a, b):
+    return np.abs(a.astype(int) - b).mean()
+
+
+@every_suffix
+@every_size
+def test_an_animation_comes_back_frame_by_frame(suffix, size, tmp_path):
+    path, frames = tmp_path / f"new folder/movie{suffix}", movie(12, *size)
+    write(iter(frames), path, 30)
+    found, _, _ = read(path)
+    assert len(found) == 12
+    padding = [side % 2 if suffix in VIDEO else 0 for side in size]
+    assert {frame.shape for frame in found} == {(size[0] + padding[0], size[1] + padding[1], 3)}
+    for index, frame in enumerate(found):
+        inside = frame[: size[0], : size[1]]
+        far = [distance(inside, other) for other in frames]
+        assert np.argmin(far) == index
+        assert far[index] <= (0 if suffix in LOSSLESS else 5)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@every_file
+@pytest.mark.parametrize("fps", [30, 24, 7, 50, 29.97, 23.976, 0.5, 12.5])
+def test_an_animation_lasts_its_frames_over_its_rate(suffix, fps, tmp_path):
+    write(movie(), tmp_path / f"a{suffix}", fps)
+    assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(12 / fps, abs=TICK.get(suffix, 0.001))
+
+
+@every_file
+def test_a_still_scene_lasts_as_long_as_a_moving_one(suffix, tmp_path):
+    a, b = movie(2)
+    write([a] * 5 + [b] * 10 + [a] * 9, tmp_path / f"a{suffix}", 24)
+    assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(1, abs=TICK.get(suffix, 0.001))
+
+
+@every_file
+@pytest.mark.parametrize("quality", [None, "draft"])
+@pytest.mark.parametrize("count", [2, 8])
+def test_frames_that_are_all_alike_last_as_long_as_others(suffix, quality, count, tmp_path):
+    for frame in (movie(1)[0], movie(1, 33, 47)[0], np.zeros((16, 16, 3), np.uint8)):
+        write([frame] * count, tmp_path / f"a{suffix}", 20, quality)
+        found, seconds, loop = read(tmp_path / f"a{suffix}")
+        assert seconds == pytest.approx(count / 20, abs=TICK.get(suffix, 0.001))
+        assert loop in (0, None)
+        assert len(found) > 1 or suffix == ".gif", "a still to a player"
+        for one in found:
+            assert distance(one[: frame.shape[0], : frame.shape[1]], frame) <= (0 if suffix in LOSSLESS else 8)
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_a_scene_without_motion_may_last_for_hours(suffix, tmp_path):
+    write([np.zeros((16, 16, 3), np.uint8)] * 400, tmp_path / f"a{suffix}", 0.01)
+    assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(40_000)
+
+
+def test_frames_that_are_alike_to_webp_last_as_long_as_others(tmp_path):
+    frame = movie(1)[0]
+    other = frame.copy()
+    other[0, 0] ^= 1
+    write([frame] * 7 + [other], tmp_path / "a.webp", 20)
+    assert read(tmp_path / "a.webp")[1] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+def test_an_animation_loops_for_ever(suffix, tmp_path):
+    write(movie(), tmp_path / f"a{suffix}", 30)
+    assert read(tmp_path / f"a{suffix}")[2] == 0
+
+
+@every_suffix
+@every_size
+def test_a_single_frame_is_an_animation_too(suffix, size, tmp_path):
+    path, (frame,) = tmp_path / f"a{suffix}", movie(1, *size)
+    write([frame], path, 30)
+    ((found,), _, _) = read(path)
+    assert distance(found[: size[0], : size[1]], frame) <= (0 if suffix in LOSSLESS else 5)
+
+
+@pytest.mark.parametrize("suffix", [suffix.upper() for suffix in SUFFIXES])
+def test_capital_suffixes_are_suffixes(suffix, tmp_path):
+    write(movie(3), tmp_path / f"A{suffix}", 30)
+    (tmp_path / f"A{suffix}").rename(tmp_path / f"a{suffix.lower()}")
+    assert len(read(tmp_path / f"a{suffix.lower()}")[0]) == 3
+
+
+@pytest.mark.parametrize("count", [1, 2, 11, 300])
+@pytest.mark.parametrize("fps", [0.3, 1, 7, 23.976, 24, 30, 50, 60, 144, 999.9])
+@pytest.mark.parametrize("ticks", [100, 1000])
+def test_delays_are_never_off_by_more_than_half_a_tick_altogether(count, fps, ticks):
+    whole = list(islice(delays(fps, ticks), count))
+    assert len(whole) == count
+    assert all(isinstance(delay, int) and delay >= 0 for delay in whole)
+    for shown in range(1, count + 1):
+        assert abs(sum(whole[:shown]) - Fraction(ticks) * shown / frame_rate(fps)) <= Fraction(1, 2)
+
+
+@pytest.mark.parametrize("fps", [*range(1, 51), 33.3, 49.9])
+def test_no_delay_of_an_allowed_gif_is_one_that_players_slow_down(fps):
+    assert min(islice(delays(fps, 100), 500)) >= 2
+
+
+BAD = {
+    "unknown suffix": ("a.mov", 30),
+    "no rate": ("a.gif", 0),
+    "negative rate": ("a.mp4", -1),
+    "rate not a number": ("a.webp", float("nan")),
+    "endless rate": ("a.png", float("inf")),
+    "rate above a tick": ("a.avif", 1001),
+    "no rate for a folder": ("a", 0),
+    "GIF that players slow down": ("a.gif", 50.1),
+    "file that is a folder": ("folder.gif", 30),
+    "folder that is a file": ("file", 30),
+    "folder of other things": ("foreign", 30),
+    "folder of other pictures": ("album", 30),
+    "below a file": ("file/a.gif", 30),
+    "folder below a file": ("file/a", 30),
+}
+
+
+@pytest.mark.parametrize(("name", "fps"), BAD.values(), ids=BAD)
+def test_a_bad_request_is_refused_in_one_line_and_changes_nothing(name, fps, tmp_path):
+    (tmp_path / "folder.gif").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "0000.png").write_text("mine")
+    (tmp_path / "foreign" / "notes.txt").write_text("mine")
+    (tmp_path / "album").mkdir()
+    (tmp_path / "album" / "holiday.png").write_text("mine")
+    before = everything_below(tmp_path)
+    with pytest.raises(UserError) as caught:
+        write(movie(2), tmp_path / name, fps)
+    assert "\n" not in str(caught.value)
+    assert everything_below(tmp_path) == before
+
+
+@every_file
+@pytest.mark.parametrize("fps", [0.001, 0.00001])
+def test_a_very_slow_animation_lasts_as_long_as_it_should_or_is_refused(suffix, fps, tmp_path):
+    try:
+        write(movie(3), tmp_path / f"a{suffix}", fps)
+    except UserError:
+        assert not list(tmp_path.iterdir())
+    else:
+        assert read(tmp_path / f"a{suffix}")[1] == pytest.approx(3 / fps)
+
+
+@every_suffix
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("before", [0, 3], ids=["at once", "midway"])
+def test_what_was_there_survives_frames_that_fail(suffix, error, before, tmp_path):
+    def failing():
+        yield from movie(before)
+        raise error
+
+    write(movie(4), tmp_path / f"a{suffix}", 30)
+    old = everything_below(tmp_path)
+    with pytest.raises(error):
+        write(failing(), tmp_path / f"a{suffix}", 30)
+    assert everything_below(tmp_path) == old
+
+
+@every_file
+def test_what_was_there_survives_a_full_disk(suffix, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    write(movie(4), tmp_path / f"a{suffix}", 30)
+    old = everything_below(tmp_path)
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(UserError, match="No space left"):
+        write(movie(3), tmp_path / f"a{suffix}", 30)
+    assert everything_below(tmp_path) == old
+
+
+def test_a_folder_survives_a_failing_move(tmp_path, monkeypatch):
+    write(movie(4), tmp_path / "frames", 30)
+    old, rename, refused = everything_below(tmp_path), Path.rename, []
+
+    def fail_once(self, target):
+        if Path(target) == tmp_path / "frames" and not refused:
+            refused.append(target)
+            raise OSError(5, "Input/output error")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fail_once)
+    with pytest.raises(UserError, match="Input/output error"):
+        write(movie(3), tmp_path / "frames", 30)
+    assert everything_below(tmp_path) == old
+
+
+@every_suffix
+def test_writing_again_leaves_the_new_frames_alone(suffix, tmp_path):
+    path = tmp_path / f"a{suffix}"
+    write(movie(12), path, 30)
+    write(movie(5), path, 30)
+    assert len(read(path)[0]) == 5
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folders_frames_sort_by_name(tmp_path):
+    write(movie(12, 2, 2), tmp_path / "frames", 30)
+    assert [file.name for file in sorted((tmp_path / "frames").iterdir())] == [f"{i:04d}.png" for i in range(12)]
+
+
+@every_suffix
+def test_what_is_written_may_be_read_as_the_umask_says(suffix, tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(movie(2), tmp_path / f"a{suffix}", 30)
+    finally:
+        os.umask(before)
+    assert (tmp_path / f"a{suffix}").stat().st_mode & 0o777 == (0o640 if suffix else 0o750)
+
+
+@pytest.mark.parametrize("suffix", [*STILLS, *map(str.upper, STILLS)])
+@every_size
+def test_a_still_comes_back(suffix, size, tmp_path):
+    path, (frame,) = tmp_path / f"new folder/still{suffix}", movie(1, *size)
+    write_still(frame, path)
+    ((found,), _, _) = read(path)
+    assert found.shape == frame.shape
+    assert distance(found, frame) <= (0 if suffix.lower() == ".png" else 5)
+    with Image.open(path) as image:
+        assert image.format in Image.registered_extensions()[suffix.lower()]
+
+
+@pytest.mark.parametrize("name", ["a", "a.mp4", "a.txt", "folder.png", "file/a.png"])
+def test_a_bad_place_for_a_still_is_refused_and_nothing_changes(name, tmp_path):
+    (tmp_path / "folder.png").mkdir()
+    (tmp_path / "file").write_text("mine")
+    before = everything_below(tmp_path)
+    with pytest.raises(UserError):
+        write_still(movie(1)[0], tmp_path / name)
+    assert everything_below(tmp_path) == before
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_frames_make_the_same_bytes_at_another_time(suffix):
+    film = [np.full((32, 32, 3), 40 * index, np.uint8) for index in range(3)]
+    first = encode(film, suffix, 10)
+    time.sleep(1.1)
+    assert encode(film, suffix, 10) == first
+
+
+@every_file
+def test_a_draft_has_the_same_frames_for_as_long_and_is_as_sure(suffix, tmp_path):
+    frames = movie()
+    for name in ("a", "b"):
+        write(frames, tmp_path / f"{name}{suffix}", 12, "draft")
+    assert (tmp_path / f"a{suffix}").read_bytes() == (tmp_path / f"b{suffix}").read_bytes()
+    found, seconds, _ = read(tmp_path / f"a{suffix}")
+    assert len(found) == len(frames)
+    assert seconds == pytest.approx(1, abs=TICK.get(suffix, 0.001))
+    assert max(distance(a, b) for a, b in zip(frames, found, strict=True)) < (1 if suffix in LOSSLESS else 8)
+
+
+@pytest.mark.parametrize("side", [64, 96, 192])
+def test_a_video_of_any_width_has_the_same_bytes_every_time(side):
+    frames = film(side=side)
+    assert len({encode(frames, ".mp4", 12) for _ in range(20)}) == 1
+
+
+@pytest.mark.parametrize("suffix", VIDEO)
+@pytest.mark.parametrize("side", [48, 720])
+def test_a_video_says_how_its_colours_are_meant(suffix, side, tmp_path):
+    bars = np.repeat([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [200, 120, 40]]], side // 4, 1).astype(np.uint8)
+    write([np.repeat(bars, side, 0)] * 3, tmp_path / f"a{suffix}", 24)
+    with av.open(tmp_path / f"a{suffix}") as container:
+        frame = next(container.decode(video=0))
+        context = container.streams.video[0].codec_context
+        told = frame.colorspace, context.color_primaries, context.color_trc, frame.color_range
+        assert told == (1, 1, 1, 1), "BT.709, limited range: ITU-T H.273"
+        centres = frame.to_ndarray(format="rgb24")[side // 2, side // 8 :: side // 4]
+    assert abs(centres.astype(int) - bars[0, side // 8 :: side // 4]).max() <= 2
+
+
+@pytest.mark.parametrize("suffix", ["", ".gif"])
+def test_a_name_may_be_as_long_as_the_system_allows(suffix, tmp_path):
+    write(movie(2), tmp_path / ("m" * (255 - len(suffix)) + suffix), 10)
+    write(movie(2), tmp_path / ("m" * (255 - len(suffix)) + suffix), 10)
+
+
+def test_a_gif_rests_as_long_as_its_frames_say(tmp_path):
+    still = np.zeros((16, 16, 3), np.uint8)
+    write([still] * 9 + [still + 200], tmp_path / "a.gif", 0.01)
+    frames, seconds, _ = read(tmp_path / "a.gif")
+    assert len(frames) == 3, "a delay has 16 bits of 1/100 s"
+    assert seconds == pytest.approx(1000)
+
+
+@pytest.mark.parametrize(("suffix", "longest"), [(".gif", 65_535), (".webp", 16_383), (".mp4", 16_384)])
+def test_sides_that_a_format_cannot_have_are_refused_before_any_is_encoded(suffix, longest):
+    assert next(that_fit(iter([np.zeros((1, longest, 3), np.uint8)]), suffix)).shape == (1, longest, 3)
+    with pytest.raises(UserError, match="too many"):
+        that_fit(iter([np.zeros((1, longest + 1, 3), np.uint8)]), suffix)
+
+
+NTSC = {23.976: 24, 23.98: 24, 29.97: 30, 47.952: 48, 59.94: 60, 119.88: 120, 30_000 / 1001: 30}
+
+
+@pytest.mark.parametrize(("fps", "whole"), NTSC.items())
+@pytest.mark.parametrize("suffix", VIDEO)
+def test_the_rates_of_television_are_exact(suffix, fps, whole, tmp_path):
+    assert frame_rate(fps) == Fraction(1000 * whole, 1001)
+    write(movie(3), tmp_path / f"a{suffix}", fps)
+    with av.open(tmp_path / f"a{suffix}") as container:
+        stream = container.streams.video[0]
+        assert float(stream.average_rate) == pytest.approx(1000 * whole / 1001, rel=1e-6)
+        if suffix == ".mp4":
+            at = [frame.pts * stream.time_base for frame in container.decode(video=0)]
+            assert at == [index * Fraction(1001, 1000 * whole) for index in range(3)]
+
+
+@pytest.mark.parametrize("fps", [24, 25, 23.9, 29.9, 30, 60, 12.5, 0.3, 14.985, 1000])
+def test_other_rates_are_what_they_say(fps):
+    assert float(frame_rate(fps)) == pytest.approx(fps, rel=1e-9)
+
+
+def boxes(content):
+    """The kinds and contents of the boxes of ISO 14496-12, in their order."""
+    place, found = 0, []
+    while place < len(content):
+        size, kind = struct.unpack_from(">I4s", content, place)
+        found.append((kind, content[place + 8 : place + size]))
+        place += size
+    return found
+
+
+@pytest.mark.parametrize("count", [1, 60])
+@pytest.mark.parametrize("quality", [None, "draft", 28])
+def test_an_mp4_can_be_played_while_it_is_still_coming(count, quality, tmp_path):
+    frames = film(count, side=64)
+    write(iter(frames), tmp_path / "a.mp4", 24, "draft" if quality == "draft" else None)
+    for content in ((tmp_path / "a.mp4").read_bytes(), encode(frames, ".mp4", 24, quality)):
+        found = boxes(content)
+        kinds = [kind for kind, _ in found]
+        assert kinds.index(b"moov") < kinds.index(b"mdat")
+        (chunks,) = (box.index(b"stco") + 4 for kind, box in found if kind == b"moov")
+        moov = dict(found)[b"moov"]
+        (first,) = struct.unpack_from(">I", moov, chunks + 8)
+        assert first == content.index(b"mdat") + 4, "where the samples are"
+        with av.open(io.BytesIO(content)) as container:
+            assert sum(1 for _ in container.decode(video=0)) == count
+
+
+def test_an_mp4_is_written_with_the_memory_of_its_index(tmp_path):
+    """What is moved to make room for the index is moved piece by piece."""
+    sizes = []
+
+    class Counting(io.FileIO):
+        def read(self, size=-1):
+            sizes.append(size)
+            return super().read(size)
+
+    noise = (np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8) for seed in range(60))
+    with Counting(tmp_path / "a.mp4", "x+") as file:
+        encode_into(file, that_fit(noise, ".mp4"), ".mp4", 24)
+    assert 0 < 4 * max(sizes) < (tmp_path / "a.mp4").stat().st_size

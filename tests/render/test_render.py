@@ -1,0 +1,433 @@
+import ast
+import gc
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from itertools import pairwise
+from pathlib import Path
+from typing import get_args
+
+import av
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from conftest import Run, heed, scene
+from PIL import Image
+
+import render
+from data.synthetic.patterns import patterns
+from data.transforms import to_tensor, to_uint8
+from vae import checkpoint
+from vae.generator import seeded_keyframes
+from vae.latent.keyframes import named_keyframe
+from vae.metrics.smoothness import decode, encode
+from vae.model.likelihoods import LikelihoodName
+from vae.model.vae import VAE
+
+SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
+
+
+@pytest.fixture
+def shot(run: Run, tmp_path: Path, monkeypatch):
+    """Renders from the trained checkpoint into an empty folder, and returns the file."""
+    monkeypatch.chdir(tmp_path)
+
+    def take(command: str, out: str, *words: str) -> Path:
+        source = str(run.checkpoints / "last.ckpt")
+        render.main([command, "--checkpoint", source, "--size=32", "--out", out, *words])
+        return tmp_path / out
+
+    return take
+
+
+def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
+    """The frames of an animation and its duration in seconds."""
+    if path.is_dir():
+        files = sorted(path.iterdir())
+        return [iio.imread(file) for file in files], float("nan")
+    if path.suffix in (".mp4", ".webm"):
+        with av.open(str(path)) as container:
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            return frames, len(frames) / float(container.streams.video[0].average_rate)
+    with Image.open(path) as image:
+        frames, duration = [], 0.0
+        for index in range(image.n_frames):
+            image.seek(index)
+            image.load()
+            frames.append(np.asarray(image.convert("RGB")))
+            duration += image.info["duration"] / 1000
+    return frames, duration
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    ("command", "words", "count"),
+    [
+        ("linear", ["--frames=9"], 9),
+        ("slerp", ["--frames=5", "--count=3"], 9),
+        ("loop", ["--frames=3", "--count=4"], 12),
+        ("compare", ["--frames=9"], 9),
+    ],
+)
+def test_every_command_writes_every_format(shot, command, words, count, suffix):
+    frames, duration = frames_of(shot(command, f"morph{suffix}", "--fps=12", "--easing=linear", *words))
+    assert len(frames) == count
+    assert suffix == "" or duration == pytest.approx(count / 12, abs=0.011)
+    height, width, _ = frames[0].shape
+    assert width == (32 if command != "compare" else 64)
+    assert height == 32 if command != "compare" else height > 64
+    assert not np.array_equal(frames[0], frames[-1])
+
+
+def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    keyframes = seeded_keyframes(5, 2, vae.latent_dim)
+    with torch.inference_mode():
+        expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    for command in ("linear", "slerp"):
+        frames, _ = frames_of(shot(command, command, "--seed=5", "--frames=6"))
+        assert abs(frames[0].astype(int) - expected[0]).max() <= 1
+        assert abs(frames[-1].astype(int) - expected[1]).max() <= 1
+
+
+@pytest.mark.parametrize("easing", ["linear", "ease-in-out", "cubic-bezier(0.1,0.2,0.3,0.4)"])
+def test_a_loop_has_no_duplicate_frame_and_no_seam(run: Run, shot, easing):
+    folder = shot("loop", "frames", "--count=4", "--frames=15", f"--easing={easing}", "--size=256")
+    frames, _ = frames_of(folder)
+    assert len(frames) == 60
+    assert len({frame.tobytes() for frame in frames}) == 60
+    if easing == "linear":
+        cyclic = [*frames, frames[0]]
+        steps = [np.abs(b.astype(float) - a).mean() for a, b in pairwise(cyclic)]
+        assert steps[-1] < 3 * np.median(steps)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_the_same_seed_gives_the_same_bytes(shot, suffix):
+    def content(out: str, seed: int) -> bytes:
+        path = shot("slerp", out + suffix, "--frames=4", f"--seed={seed}")
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return b"".join(file.read_bytes() for file in files)
+
+    assert content("a", 1) == content("b", 1)
+    assert content("c", 2) != content("d", 1)
+
+
+def test_a_frame_does_not_depend_on_how_many_there_are(shot):
+    few, _ = frames_of(shot("linear", "few", "--frames=5", "--easing=linear"))
+    many, _ = frames_of(shot("linear", "many", "--frames=41", "--easing=linear"))
+    for index, frame in enumerate(few):
+        assert np.array_equal(frame, many[10 * index])
+
+
+def test_more_keyframes_do_not_change_the_first():
+    assert torch.equal(seeded_keyframes(3, 5, 16)[:2], seeded_keyframes(3, 2, 16))
+
+
+def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
+    scene(1).save(tmp_path / "cat.png")
+    scene(2).convert("CMYK").save(tmp_path / "dog.jpg")
+    frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    with torch.inference_mode():
+        z = torch.stack([named_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_keyframes(7, 1, 4)[0]])
+        expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+    assert abs(frames[0].astype(int) - expected[0]).max() <= 1
+    assert abs(frames[3].astype(int) - expected[1]).max() <= 1
+    assert len(frames) == 7
+
+
+def test_latents_far_beyond_the_prior_are_refused(shot, tmp_path):
+    np.savez(tmp_path / "far.npz", latents=np.full((2, 4), 1e30, np.float32))
+    with pytest.raises(SystemExit):
+        shot("slerp", "far.gif", "--keyframes", "far.npz:0", "3")
+    assert not (tmp_path / "far.gif").exists()
+
+
+def npy(header: str) -> bytes:
+    """An array of numpy's format that says of itself what it likes."""
+    padded = header.ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode()
+
+
+HEADERS = {
+    "huge": "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 16)}",
+    "open": "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4",
+    "deep": "(" * 100,
+    "large": "{'descr': '<f4', 'fortran_order': False, 'shape': (10**40, 4)}".replace("10**40", "1" + "0" * 40),
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
+def test_latents_of_hostile_files_are_refused(header, tmp_path, one_line_error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile("odd.npz", "w") as file:
+        file.writestr("latents.npy", npy(header))
+    assert "odd.npz" in one_line_error(render.main, "slerp", "--keyframes", "odd.npz:0", "3")
+    gc.collect()  # a file left open would warn
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes among its files")
+@pytest.mark.parametrize("name", ["pipe.png", "pipe.npz"])
+def test_keyframes_that_could_wait_for_ever_are_not_opened(name, tmp_path, one_line_error, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo(name)
+    assert name in one_line_error(render.main, "slerp", "--keyframes", name, "3")
+
+
+@pytest.mark.parametrize("path", ["slerp", "route"])
+def test_flat_pictures_have_no_sharpness_to_lose(shot, tmp_path, path):
+    for name, colour in (("red", "#c01010"), ("blue", "#1010c0")):
+        Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
+    words = ["--keyframes", "red.png", "blue.png", "--frames=5", "--report=r.json"]
+    shot(path, "flat.gif", *words)
+    (found,) = json.loads((tmp_path / "r.json").read_text())["walks"].values()
+    assert found["sharp_mid"] is None
+    assert found["cycle"] < 1000
+
+
+def test_nearest_keeps_hard_pixels_and_odd_sizes_work(shot):
+    (frame, *_), _ = frames_of(shot("linear", "big", "--size=96", "--resample=nearest", "--frames=2"))
+    assert np.array_equal(frame, frame[::3, ::3].repeat(3, 0).repeat(3, 1))
+    (frame, *_), _ = frames_of(shot("linear", "odd.mp4", "--size=45", "--frames=3"))
+    assert frame.shape == (46, 46, 3)
+
+
+@pytest.mark.parametrize("pace", ["latent", "image"])
+def test_compare_shows_its_paths_in_step_with_a_mark_that_moves(shot, pace, capsys):
+    words = ["--frames=5", "--seed=3", f"--pace={pace}"]
+    both, _ = frames_of(shot("compare", "both", *words, "--paths", "slerp", "linear"))
+    above, _ = frames_of(shot("slerp", "above", *words))
+    below, _ = frames_of(shot("linear", "below", *words))
+    tile = 32 + 20
+    charts = [frame[2 * tile :] for frame in both]
+    assert len({chart.tobytes() for chart in charts}) == 5
+    for k in (0, -1):
+        assert np.array_equal(both[k][:32], above[k])
+        assert np.array_equal(both[k][tile : tile + 32], below[k])
+    if pace == "latent":
+        assert all(np.array_equal(frame[:32], alone) for frame, alone in zip(both, above, strict=True))
+    told = capsys.readouterr().out
+    assert re.search(r"^slerp +\d", told, re.MULTILINE)
+    assert "sharp_mid" in told
+
+
+def test_compare_takes_several_checkpoints(run: Run, shot, capsys):
+    best = str(run.checkpoints / "best.ckpt")
+    last = str(run.checkpoints / "last.ckpt")
+    words = ["--frames=3", "--checkpoint", best, last, "--paths", "linear", "slerp", "spline"]
+    frames, _ = frames_of(shot("compare", "rows", *words))
+    assert frames[0].shape[1] == 3 * 32, "a row for each checkpoint"
+    capsys.readouterr()
+    frames, _ = frames_of(shot("compare", "two", "--frames=3", "--checkpoint", best, last))
+    assert len(frames) == 3
+    assert {"best.ckpt", "last.ckpt"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
+
+
+def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp_path, capsys):
+    frames, _ = frames_of(shot("route", "way", "--frames=5", "--count=3", "--report=numbers.json"))
+    assert len(frames) == 9
+    assert re.search(r"bent \d of 2 stretches", capsys.readouterr().out)
+    content = json.loads((tmp_path / "numbers.json").read_text())
+    assert content["walks"]["route"].keys() == {"cycle", "off_manifold", "sharp_mid", "jump", "step", "detour"}
+    assert len(content["bent"]["route"]) == 2
+    assert content["frames"] == 9
+    assert content["seams"] == []
+    assert content["easing"] == "ease-in-out"
+    assert content["options"]["size"] == 32
+    assert Path(content["options"]["checkpoint"][0]).name == "last.ckpt"
+
+
+@pytest.mark.parametrize("words", [[], ["--style=circle"], ["--style=noise", "--count=6"], ["--path=route"]], ids=str)
+def test_a_loop_proves_that_it_closes(shot, capsys, words):
+    frames, _ = frames_of(shot("loop", "round", "--frames=6", "--size=256", *words))
+    told = re.search(r"is (\d+\.\d+) of the median step; (\d+) frames shown twice", capsys.readouterr().out)
+    assert told
+    assert 0.5 < float(told[1]) < 2
+    assert int(told[2]) == 0
+    steps = [np.abs(b.astype(float) - a).mean() for a, b in pairwise([*frames, frames[0]])]
+    assert steps[-1] < 2.5 * np.median(steps)
+
+
+def test_frames_rest_on_keyframes(shot):
+    _, duration = frames_of(shot("linear", "rest.gif", "--frames=4", "--count=3", "--hold=5", "--fps=10"))
+    assert duration == pytest.approx((7 + 3 * 5) / 10)
+    folder, _ = frames_of(shot("linear", "rest", "--frames=4", "--count=3", "--hold=5"))
+    assert len(folder) == 22
+    assert all(np.array_equal(folder[0], frame) for frame in folder[:6])
+    assert not np.array_equal(folder[5], folder[6])
+
+
+def test_saved_latents_come_back_as_keyframes(shot):
+    way, _ = frames_of(shot("slerp", "way", "--frames=5", "--seed=4", "--save-latents=walk.npz"))
+    again, _ = frames_of(shot("slerp", "again", "--frames=2", "--keyframes", "walk.npz:2", "walk.npz:-1"))
+    assert np.array_equal(again[0], way[2])
+    assert np.array_equal(again[1], way[4])
+
+
+def test_a_grid_shows_walks_of_their_own_in_step(shot):
+    frames, _ = frames_of(shot("slerp", "tiles", "--grid=3x2", "--frames=4", "--pace=latent"))
+    assert frames[0].shape == (64, 96, 3)
+    tiles = [frames[0][y : y + 32, x : x + 32].tobytes() for y in (0, 32) for x in (0, 32, 64)]
+    assert len(set(tiles)) == 6
+    alone, _ = frames_of(shot("slerp", "alone", "--frames=4", "--pace=latent"))
+    assert all(np.array_equal(frame[:32, :32], one) for frame, one in zip(frames, alone, strict=True))
+
+
+def test_truncation_moves_seeds_towards_the_mean(shot, run: Run):
+    mean = checkpoint.load_vae(run.checkpoints / "last.ckpt").decode(torch.zeros(1, 4))
+    expected = to_uint8(mean)[0].numpy()
+    (frame, *_), _ = frames_of(shot("slerp", "mean", "--truncation=0", "--frames=2"))
+    assert abs(frame.astype(int) - expected).max() <= 1
+
+
+def test_stills_of_latents_and_of_the_prior(shot, capsys):
+    sheet = iio.imread(shot("traverse", "traverse.png", "--steps=5", "--rows=3"))
+    assert sheet.shape[1] == 5 * 32
+    assert sheet.shape[0] == 3 * (32 + 20)
+    assert "3 latents" in capsys.readouterr().out
+    assert iio.imread(shot("samples", "samples.png", "--grid=4x3")).shape == (96, 128, 3)
+
+
+def test_a_strip_shows_several_paths_below_each_other(shot):
+    sheet = iio.imread(shot("strip", "paths.png", "--steps=5", "--paths", "slerp", "linear"))
+    slerp, linear = sheet[:32], sheet[len(sheet) // 2 :][:32]
+    assert np.array_equal(slerp[:, :32], linear[:, :32])
+    assert not np.array_equal(slerp[:, 64:96], linear[:, 64:96])
+    assert np.array_equal(slerp, iio.imread(shot("strip", "slerp.png", "--steps=5"))[:32])
+
+
+def test_latents_that_sleep_are_not_swept(tmp_path, capsys):
+    lines, out = render._SHIPPED.with_name("lines.ckpt"), tmp_path / "lines.png"
+    render.main(["traverse", f"--checkpoint={lines}", "--size=32", "--steps=2", "--rows=8", f"--out={out}"])
+    assert iio.imread(out).shape[0] < 4 * (32 + 20)
+    assert "z" in capsys.readouterr().out
+
+
+def test_a_frame_that_rests_is_drawn_once_and_shown_long(shot):
+    frames, duration = frames_of(shot("slerp", "rest.gif", "--frames=3", "--hold=20", "--fps=10", "--pace=latent"))
+    assert len(frames) == 3
+    assert duration == pytest.approx(4.3)
+
+
+@pytest.mark.parametrize("steps", [2, 8])
+def test_a_strip_has_as_many_captioned_pictures_as_steps(shot, steps):
+    strip = iio.imread(shot("strip", "strip.png", f"--steps={steps}"))
+    assert strip.shape[1] == 32 * steps
+    assert strip.shape[0] > 32
+    captions = strip[34:]
+    assert captions.max() == 255
+    for step in range(steps):
+        assert captions[:, 32 * step : 32 * (step + 1)].min() < 120
+
+
+def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, monkeypatch, capsys):
+    monkeypatch.chdir(run.root)
+    render.main([])
+    told = capsys.readouterr().out.splitlines()
+    assert "checkpoints/pictures/version_0/last.ckpt" in told[0]
+    assert "renders" in told[-1]
+    for name in ("linear", "slerp", "loop", "compare"):
+        frames, duration = frames_of(run.root / "renders" / f"{name}.gif")
+        assert len(frames) >= 20
+        assert duration >= 1
+        assert frames[0].shape[1] == (512 if name == "compare" else 256)
+
+
+def test_without_any_training_the_shipped_checkpoint_is_used(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    render.main(["linear", "--frames=2", "--out=two.gif"])
+    assert str(render._SHIPPED) in capsys.readouterr().out.splitlines()[0]
+
+
+def test_the_shipped_checkpoint_is_small_and_plain():
+    assert render._SHIPPED.stat().st_size < 10_000_000
+    content = torch.load(render._SHIPPED, weights_only=True)
+    assert content.keys() <= {
+        "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version",
+    }  # fmt: skip
+    assert (checkpoint.load_vae(render._SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
+
+
+def test_the_shipped_checkpoint_draws_fresh_patterns_again():
+    x = to_tensor(patterns(123, torch.arange(512), 64))
+    vae = checkpoint.load_vae(render._SHIPPED)
+    assert (decode(vae, encode(vae, x)) - x).square().mean().sqrt() < 0.08
+
+
+@pytest.fixture
+def program(run: Run, tmp_path):
+    """Starts the renderer as a program of its own, with an animation that takes long."""
+    words = ["linear", "--checkpoint", str(run.checkpoints / "last.ckpt"), "--frames=60000", "--pace=latent"]
+    started = subprocess.Popen(
+        [sys.executable, render.__file__, *words, "--out=long.gif"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed,
+    )
+    yield started
+    started.kill()
+    started.communicate()
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+def test_who_is_told_to_stop_leaves_nothing_behind(program, tmp_path, sent, code):
+    while not list(tmp_path.iterdir()):
+        time.sleep(0.05)
+        assert program.poll() is None
+    program.send_signal(sent)
+    _, told = program.communicate(timeout=60)
+    assert program.returncode == code
+    assert "Traceback" not in told
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reader_who_leaves_early_is_no_fault(program):
+    program.stdout.close()
+    assert program.stderr.read() == ""
+    assert program.wait() == 1
+
+
+def imported_by(statement: str) -> set[str]:
+    script = f"import sys\n{statement}\nprint(sorted(sys.modules))"
+    here = Path(render.__file__).parent
+    done = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=True)
+    return set(ast.literal_eval(done.stdout))
+
+
+def test_the_renderer_loads_only_what_every_command_needs():
+    spared = {"lightning", "pytorch_lightning", "torchvision", "tensorboard"}
+    assert not imported_by("import render") & (spared | {"onnx", "onnxscript", "onnxruntime", "safetensors", "IPython"})
+
+
+@pytest.mark.parametrize("likelihood", get_args(LikelihoodName))
+def test_a_checkpoint_is_loaded_without_the_compiler(likelihood, tmp_path):
+    """Importing that takes longer than all the rest, and Ctrl-C within it is an abort."""
+    path = tmp_path / "small.ckpt"
+    options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
+    weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": options}, path)
+    found = imported_by(f"from vae.checkpoint import load_vae; load_vae({str(path)!r})")
+    assert "vae.model.vae" in found
+    assert not found & {"torch._dynamo", "torch._inductor", "sympy", "triton"}
+
+
+def test_the_check_of_imports_can_fail():
+    found = imported_by("import render; import vae.training.health_logger; import torch._dynamo")
+    assert {"lightning", "torchvision", "torch._dynamo", "sympy"} <= found
+
+
+def test_help_texts_are_the_docstrings(capsys):
+    with pytest.raises(SystemExit):
+        render.main(["linear", "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    assert "the suffix picks the format" in told
+    assert "frames from one keyframe to the next" in told

@@ -1,0 +1,160 @@
+"""A training that goes astray ends, or leaves the step out, and what was good before it stays."""
+
+import copy as copies
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import EPOCHS, Run, copy
+
+import train
+from data.rng import mixed
+from vae import checkpoint
+from vae.training.module import VAETraining
+
+SKIP = ["--model.on_nonfinite=skip", "--model.skip_at_most=3", "--watch.every_n_epochs=0"]
+
+
+def poison_pictures(patch: pytest.MonkeyPatch, batches: set[int]) -> None:
+    """Everything that is worked out from the batch is not finite then."""
+    honest = VAETraining.training_step
+    patch.setattr(
+        VAETraining, "training_step", lambda self, x, batch_idx: honest(self, x / (batch_idx not in batches), batch_idx)
+    )
+
+
+def poison_losses(patch: pytest.MonkeyPatch, batches: set[int]) -> None:
+    honest = VAETraining.training_step
+    patch.setattr(
+        VAETraining,
+        "training_step",
+        lambda self, x, batch_idx: honest(self, x, batch_idx) * (float("nan") if batch_idx in batches else 1),
+    )
+
+
+def poison_gradients(patch: pytest.MonkeyPatch, batches: set[int]) -> None:
+    def poison(self):
+        if self.trainer.fit_loop.epoch_loop.batch_idx in batches:
+            next(self.vae.decoder.parameters()).grad[0] = float("inf")
+
+    patch.setattr(VAETraining, "on_after_backward", poison)
+
+
+POISONS = {"pictures": poison_pictures, "losses": poison_losses, "gradients": poison_gradients}
+every_poison = pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
+
+
+@every_poison
+def test_what_is_not_finite_ends_the_training_with_its_step_and_seed(
+    poison, run: Run, tmp_path: Path, one_line_error, monkeypatch
+):
+    again = copy(run, tmp_path)
+    kept = (again.checkpoints / "last.ckpt").read_bytes()
+    before = checkpoint.read(again.checkpoints / "last.ckpt")
+    steps = before["global_step"]
+    poison(monkeypatch, {2})
+    words = again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}")
+    line = one_line_error(train.main, *words, code=1)
+    seed = mixed(before["plan"]["seed"], steps + 2, 2)
+    assert f"step {steps + 3} (batch 2 of epoch {EPOCHS}, seed {seed})" in line
+    assert (again.checkpoints / "last.ckpt").read_bytes() == kept
+
+
+def everything_learnt(module: VAETraining) -> dict[str, torch.Tensor]:
+    state = dict(module.state_dict())
+    for number, moments in module.optimizers().state_dict()["state"].items():
+        state |= {f"{number}.{name}": value for name, value in moments.items()}
+    return copies.deepcopy(state | module.train_posterior.metric_state)
+
+
+@every_poison
+def test_a_step_that_is_skipped_leaves_no_trace(poison, run: Run, tmp_path: Path, monkeypatch, caplog):
+    poison(monkeypatch, {1, 3})
+    changed: dict[int, list[str]] = {}
+    before: dict[str, torch.Tensor] = {}
+
+    def remember(self, batch, batch_idx):
+        before.update(everything_learnt(self))
+
+    def compare(self, outputs, batch, batch_idx):
+        after = everything_learnt(self)
+        changed[batch_idx] = [name for name in before if not torch.equal(before[name], after[name])]
+
+    monkeypatch.setattr(VAETraining, "on_train_batch_start", remember, raising=False)
+    monkeypatch.setattr(VAETraining, "on_train_batch_end", compare, raising=False)
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments(*SKIP, "--trainer.max_epochs=1"))
+    assert [batch for batch, names in changed.items() if not names] == [1, 3]
+    assert re.findall(r"number (\d) of at most 3", caplog.text) == ["1", "2"]
+    assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+def test_no_more_steps_are_skipped_than_stated_even_after_a_resume(
+    run: Run, tmp_path: Path, one_line_error, monkeypatch
+):
+    poison_gradients(monkeypatch, {1, 3})
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(small.arguments(*SKIP, "--trainer.max_epochs=1"))
+    more = ["--ckpt_path=last", "--trainer.max_epochs=2"]
+    line = one_line_error(train.main, *small.arguments(*SKIP, *more), code=1)
+    assert "3 steps were skipped" in line
+    assert "batch 3 of epoch 1" in line
+    train.main(small.arguments(*SKIP, *more, "--model.skip_at_most=4"))
+    assert checkpoint.read(small.checkpoints / "last.ckpt")["epoch"] == 1
+
+
+def test_a_resumed_training_may_begin_to_skip(run: Run, tmp_path: Path, monkeypatch):
+    again = copy(run, tmp_path)
+    poison_losses(monkeypatch, {1})
+    train.main(again.arguments(*SKIP, "--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}"))
+    assert checkpoint.read(again.checkpoints / "last.ckpt")["epoch"] == EPOCHS
+
+
+def test_weights_that_are_not_finite_are_not_kept_within_an_epoch_either(
+    run: Run, tmp_path: Path, one_line_error, monkeypatch
+):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+
+    def poison(self, optimizer, **options):
+        if self.trainer.global_step == 2:
+            next(self.vae.decoder.parameters()).grad.fill_(float("inf"))
+
+    monkeypatch.setattr(VAETraining, "configure_gradient_clipping", poison)
+    every = ["--checkpoint_every_n_steps=1", "--trainer.log_every_n_steps=50"]
+    assert "not finite" in one_line_error(train.main, *small.arguments(*every), code=1)
+    assert checkpoint.read(small.checkpoints / "last.ckpt")["global_step"] == 2
+    assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
+
+
+def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, one_line_error, monkeypatch):
+    again = copy(run, tmp_path)
+    kept = (again.checkpoints / "last.ckpt").read_bytes()
+
+    def poison(self, optimizer, **options):
+        next(self.vae.decoder.parameters()).grad.fill_(float("inf"))
+
+    monkeypatch.setattr(VAETraining, "configure_gradient_clipping", poison)
+    more = f"--trainer.max_epochs={EPOCHS + 1}"
+    words = again.arguments("--ckpt_path=last", more, "--trainer.limit_train_batches=1")
+    assert "not finite" in one_line_error(train.main, *words, code=1)
+    assert (again.checkpoints / "last.ckpt").read_bytes() == kept
+
+
+def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog):
+    small = Run(tmp_path, run.pictures, run.cache, "", "")
+    train.main(
+        small.arguments(
+            "--model.beta=1e5",
+            "--model.beta_start=1e5",
+            "--model.anchor_share=0",
+            "--model.moments=0",
+            "--model.decoder_share=0",
+            "--model.warmup_steps=1",
+            "--model.ema_decay=0.5",
+            "--trainer.max_epochs=20",
+        )
+    )
+    assert "0 of 4 latent dimensions are active" in caplog.text
+    assert "--model.beta" in caplog.text

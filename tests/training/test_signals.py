@@ -1,0 +1,160 @@
+"""SIGTERM and SIGHUP before a training's first step and after its last: nothing half-made, one line at most."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import fill, heed
+from readme import ROOT, SHIPPED
+from test_config import LITTLE
+
+import train
+from data.system import signals
+
+WORDS = ["fit", *LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0", "--data.cache_dir=cache"]
+CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
+
+# a program that is sent a signal as soon as it has, or before it has, called a function
+PROGRAM = """
+import atexit, importlib, os, runpy, sys
+script, name, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
+sys.argv = [script, *sys.argv[5:]]
+send = lambda: os.kill(os.getpid(), number)
+if name == "exit":
+    atexit.register(send)
+else:
+    module, _, path = name.partition(":")
+    holder = importlib.import_module(module)
+    *outer, last = path.split(".")
+    for part in outer:
+        holder = getattr(holder, part)
+    usual = getattr(holder, last)
+    def watched(*args, **kwargs):
+        if when == "before":
+            send()
+        result = usual(*args, **kwargs)
+        if when == "after":
+            send()
+        return result
+    setattr(holder, last, watched)
+sys.path.insert(0, os.path.dirname(script))
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+def sent_at(
+    moment: str, when: str, number: int, place: Path, words: list[str], script: str = "train.py"
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", PROGRAM, str(ROOT / script), moment, when, str(int(number)), *words]
+    return subprocess.run(
+        command,
+        cwd=place,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=heed,
+    )
+
+
+def half_made(place: Path) -> list[Path]:
+    """Runs and caches that were begun; a cache that is whole may stay."""
+    return [*place.rglob("version_*"), *place.rglob(".*")]
+
+
+# the moments in their order
+MOMENTS = [
+    ("data.system.errors:told_in_one_line", "before"),
+    ("vae.training.cli.cli:LoomCLI.before_instantiate_classes", "before"),
+    ("vae.training.cli.cli:claim", "after"),
+    ("vae.training.cli.cli:LoomCLI.instantiate_trainer", "after"),
+    ("lightning.pytorch:Trainer.fit", "before"),
+    ("data.cache:_sweep", "after"),
+    ("pathlib:Path.mkdir", "after"),
+    ("data.cache:_write", "after"),
+    ("data.cache:_place", "after"),
+    ("data.datamodule:ImageData.setup", "after"),
+    ("vae.training.runs.checkpointing:KeepConfig.save_config", "after"),
+    ("vae.training.tensorboard.logger:Logs.log_hyperparams", "after"),
+    ("vae.training.module:VAETraining.configure_optimizers", "after"),
+    ("vae.training.progress:Planned.on_train_start", "before"),
+]
+USUAL = {("data.cache:_write", signal.SIGTERM), ("vae.training.tensorboard.logger:Logs.log_hyperparams", signal.SIGHUP)}
+CASES = [(moment, when, number) for moment, when in MOMENTS for number in CODES]
+
+
+@pytest.mark.parametrize(
+    ("moment", "when", "number"),
+    [pytest.param(*case, marks=[] if case[::2] in USUAL else pytest.mark.slow) for case in CASES],
+)
+def test_before_the_first_step_nothing_is_left(moment: str, when: str, number: int, tmp_path: Path):
+    done = sent_at(moment, when, number, tmp_path, WORDS)
+    assert done.returncode == CODES[number], done.stderr
+    assert len([line for line in done.stderr.splitlines() if line.strip()]) <= 1, done.stderr
+    assert half_made(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.05 * step for step in range(1, 100, 4)])
+def test_whenever_it_comes_a_training_leaves_nothing_or_what_can_go_on(delay: float, tmp_path: Path):
+    fill(tmp_path / "pictures", 40)
+    command = [sys.executable, train.__file__, *WORDS, "--data.source=pictures", "--data.limit=40"]
+    program = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    time.sleep(delay)
+    program.send_signal(signal.SIGTERM)
+    _, errors = program.communicate(timeout=60)
+    assert "Traceback" not in errors
+    assert program.returncode in (0, 143, -signal.SIGTERM), errors  # the last: before Python has run a line of it
+    for run in tmp_path.glob("checkpoints/pictures/version_*"):
+        assert (run / "last.ckpt").is_file()
+    assert not list((tmp_path / "cache").glob(".*"))
+
+
+@pytest.mark.parametrize("script", ["render.py", pytest.param("train.py", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", CODES, ids=["SIGTERM", "SIGHUP"])
+def test_when_all_is_done_nothing_is_said_and_the_exit_code_stays(script: str, number: int, tmp_path: Path):
+    words = {
+        "train.py": ["fit", "--print_config"],
+        "render.py": ["samples", "--grid=1x1", f"--checkpoint={ROOT / SHIPPED}", "--out=a.png"],
+    }
+    done = sent_at("exit", "", number, tmp_path, words[script], script)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_is_wrong_stays_wrong_when_it_comes_at_the_end(tmp_path: Path):
+    done = sent_at("exit", "", signal.SIGTERM, tmp_path, ["fti"])
+    assert done.returncode == 2
+    assert done.stderr.startswith("train.py: fti")
+
+
+def test_nohup_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        signals.run(lambda: signal.raise_signal(signal.SIGHUP))
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_second_one_does_not_stop_the_tidying_up(tmp_path: Path):
+    code = (
+        "import os, signal, sys\n"
+        "from data.system import signals\n"
+        "def main():\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGHUP)\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        print('tidy')\n"
+        "signals.run(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, preexec_fn=heed)
+    assert (done.returncode, done.stdout, done.stderr) == (143, "tidy\n", "")

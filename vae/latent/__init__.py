@@ -1,0 +1,1 @@
+"""Keyframes → path (where) → timing (when) → latents: pure functions."""

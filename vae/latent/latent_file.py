@@ -1,0 +1,94 @@
+"""Files of latents: numpy's `.npz` with an array `latents`, (N, D) float32. What one says of itself is not believed."""
+
+import io
+import math
+import warnings
+import zipfile
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from numpy.lib import format
+from numpy.typing import NDArray
+
+from data.system.errors import UserError
+from data.system.files import check_plain, save
+from data.system.spelling import neighbour
+
+_MOST = 2**26  # numbers: 256 MiB
+_FARTHEST = 1000
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes
+_LONGEST = 2**16  # bytes of a directory
+
+
+def write_latents(path: Path, latents: NDArray[np.float32]) -> None:
+    """Writes latents (N, D), whole or not at all.
+
+    Raises:
+        UserError: not an .npz file, more than one may hold, or a place that cannot be written to.
+    """
+    check_name(path)
+    if latents.size > _MOST:
+        raise _too_many(path)
+    file = io.BytesIO()
+    np.savez(file, latents=latents)
+    save(file.getvalue(), path)
+
+
+def check_name(path: Path) -> None:
+    """Raises `UserError` unless it is a name for a file of latents."""
+    if path.suffix != ".npz":
+        raise UserError(f"{path}: latents are kept in an .npz file; name it like walk.npz")
+
+
+def read_latents(path: Path) -> NDArray[np.float32]:
+    """The latents (N, D) of a file, N and D at least 1, each number finite and from -1000 to 1000.
+
+    Raises:
+        UserError: it is missing, or holds anything else.
+    """
+    check_plain(path)
+    try:
+        with path.open("rb") as file, warnings.catch_warnings(action="error"):  # of headers that numpy no longer writes
+            latents = _read(file, path)
+        low, high = float(latents.min()), float(latents.max())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; {neighbour(path, f'--save_latents {path} writes one')}") from None
+    except UserError:
+        raise
+    except Exception:  # zipfile and numpy raise nearly anything on hostile bytes
+        raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote") from None
+    if not math.isfinite(low + high):
+        raise UserError(f"{path}: holds latents that are not finite; save others")
+    if max(-low, high) > _FARTHEST:
+        raise UserError(f"{path}: holds latents far beyond the prior, up to {max(-low, high):g}; save others")
+    return latents
+
+
+def _read(file: IO[bytes], path: Path) -> NDArray[np.float32]:
+    """The array of an open file, for which memory is taken when its size is known to be right."""
+    _check_directory(file)
+    with zipfile.ZipFile(file) as parts:
+        part = parts.getinfo("latents.npy")
+        with parts.open(part) as member:
+            if part.compress_type not in _PACKED or format.read_magic(member) != (1, 0):
+                raise ValueError
+            shape, columns_first, dtype = format.read_array_header_1_0(member)
+            if math.prod(shape) > _MOST:
+                raise _too_many(path)
+            if len(shape) != 2 or dtype != np.float32 or part.file_size != member.tell() + 4 * math.prod(shape):
+                raise ValueError
+            numbers = np.frombuffer(member.read(part.file_size), np.float32)
+    return numbers.reshape(shape, order="F" if columns_first else "C")
+
+
+def _check_directory(file: IO[bytes]) -> None:
+    """Raises `ValueError` unless the list of members is short and stands where numpy puts it: all of it is read."""
+    file.seek(-42, io.SEEK_END)
+    far, end = file.read(20), file.read(22)
+    if far[:4] == b"PK\6\7" or end[:4] != b"PK\5\6" or int.from_bytes(end[12:16], "little") > _LONGEST:
+        raise ValueError
+
+
+def _too_many(path: Path) -> UserError:
+    return UserError(f"{path}: holds more than {_MOST:,} numbers; save fewer latents")

@@ -1,0 +1,1 @@
+"""The mathematics: networks, likelihoods, the VAE and its evidence lower bound."""

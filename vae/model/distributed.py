@@ -1,0 +1,50 @@
+"""What processes that train together have in common, so that they learn what one alone would of all their pictures.
+
+Of W processes, number r holds the r-th part of a batch (`data.samplers`). DDP takes the mean of their gradients, which
+is that of the whole batch as long as all that is worked out from the whole batch (a calibrated σ, running means, draws
+of noise, pairs of codes) is the same everywhere. Alone, everything here returns what it is given.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def world() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+class _Mean(torch.autograd.Function):
+    """Over the processes; linear and symmetric, and so its own gradient."""
+
+    @staticmethod
+    def forward(_: Any, own: Tensor) -> Tensor:
+        everyones = own.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(everyones)
+        return everyones / world()
+
+    @staticmethod
+    def backward(_: Any, gradient: Tensor) -> Tensor:
+        return _Mean.apply(gradient)
+
+
+def mean_of_all(statistic: Tensor) -> Tensor:
+    """The mean of a process's own statistic over all of them, differentiable; any shape."""
+    return statistic if world() == 1 else _Mean.apply(statistic)
+
+
+@torch.no_grad()
+def gathered(part: Tensor) -> Tensor:
+    """The whole batch (W·N, …) of which each process holds a part (N, …)."""
+    if world() == 1:
+        return part
+    parts = [torch.empty_like(part) for _ in range(world())]
+    distributed.all_gather(parts, part.contiguous())
+    return torch.cat(parts)
+
+
+def own_part(whole: Tensor) -> Tensor:
+    """The part (N, …) that this process holds of a whole batch (W·N, …)."""
+    return whole if world() == 1 else whole.chunk(world())[distributed.get_rank()]

@@ -1,0 +1,96 @@
+"""The evidence lower bound and what training makes of it.
+
+    ELBO(x) = E_q(z|x)[log p(x|z)] − KL(q(z|x) ‖ p(z)) ≤ log p(x)          (Kingma and Welling 2014, eq. 3)
+
+in nats per image, with q(z|x) = Normal(mu, exp(logvar)) and the prior p(z) = Normal(0, I). Training may weigh the two
+terms otherwise; what is logged is always the bound itself.
+"""
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from vae.model.distributed import mean_of_all
+
+
+def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
+    """KL(Normal(mu, exp(logvar)) ‖ Normal(0, 1)) for each dimension, in nats (Kingma and Welling 2014, appendix B).
+
+    Args:
+        mu: (N, D).
+        logvar: (N, D).
+
+    Returns:
+        (N, D), each at least 0.
+    """
+    return 0.5 * (mu.square() + logvar.exp() - 1 - logvar)
+
+
+class Elbo(NamedTuple):
+    """The bound's two terms, in nats per image.
+
+    Attributes:
+        reconstruction: (N,) log p(x|z).
+        kl: (N, D) the divergence of each latent dimension.
+    """
+
+    reconstruction: Tensor
+    kl: Tensor
+
+    @property
+    def value(self) -> Tensor:
+        """(N,) reconstruction − KL."""
+        return self.reconstruction - self.kl.sum(1)
+
+
+def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
+    """What training maximises: E[log p(x|z)] − β · Σ_k max(KL_k, λ), the mean over the batch, in nats per image.
+
+    Args:
+        elbo: the batch's terms.
+        beta: the KL's weight (Higgins 2017, eq. 4).
+        free_bits: λ, nats a dimension may use at no cost (Kingma 2016, appendix C.8).
+
+    Returns:
+        () nats per image.
+    """
+    kl = elbo.kl.mean(0)
+    if free_bits:
+        kl = mean_of_all(kl).clamp_min(free_bits)
+    return elbo.reconstruction.mean() - beta * kl.sum()
+
+
+def anneal(start: float, end: float, progress: float) -> float:
+    """β on its way from `start` to `end`: linear from zero (KL warm-up, Bowman 2016), else geometric.
+
+    Args:
+        start: β at progress 0.
+        end: β from progress 1 on.
+        progress: may exceed 1.
+
+    >>> [anneal(0, 2, p) for p in (0, 0.5, 1, 3)]
+    [0.0, 1.0, 2.0, 2.0]
+    >>> round(anneal(100, 1, 0.5), 6)
+    10.0
+    """
+    progress = min(max(progress, 0.0), 1.0)
+    if start <= 0 or end <= 0:
+        return float(start + (end - start) * progress)
+    return float(start * (end / start) ** progress)
+
+
+def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
+    """Bits a pixel value costs: −log₂ p(x) / dims for 8-bit pixels.
+
+    The density of pixels in [-1, 1] becomes one of 8-bit values by the change of variables x = level/127.5 − 1.
+
+    Args:
+        nats: log density (or a bound on it) of images in [-1, 1], any shape.
+        dims: C · H · W.
+
+    >>> import torch
+    >>> round(float(bits_per_dim(torch.tensor(-10 * math.log(2)), 10)), 2)  # the uniform density on [-1, 1]
+    7.99
+    """
+    return (dims * math.log(127.5) - nats) / (dims * math.log(2))

@@ -1,0 +1,1 @@
+"""Latents → frames → animations, stills and pages: what render.py runs."""

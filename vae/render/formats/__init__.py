@@ -1,0 +1,1 @@
+"""Frames → files, one format each."""

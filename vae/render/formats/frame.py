@@ -1,0 +1,21 @@
+"""A frame: uint8 (H, W, 3)."""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Frame = NDArray[np.uint8]
+
+
+def resize(frame: Frame, height: int, resample: str) -> Frame:
+    """A frame of another height and of the same shape.
+
+    Args:
+        frame: (H, W, 3) uint8.
+        height: the new one in pixels.
+        resample: `nearest` keeps pixels as hard squares, `lanczos` is smooth.
+    """
+    if frame.shape[0] == height:
+        return frame
+    width = max(1, round(frame.shape[1] * height / frame.shape[0]))
+    return np.asarray(Image.fromarray(frame).resize((width, height), Image.Resampling[resample.upper()]))

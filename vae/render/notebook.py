@@ -1,0 +1,82 @@
+"""In a notebook: a path's frames, and an animation below the cell.
+
+>>> import torch
+>>> from vae.generator import seeded_keyframes
+>>> from vae.model.vae import VAE
+>>> vae = VAE(32, latent_dim=4, width=8).eval()  # or load_vae("checkpoints/patterns.ckpt")
+>>> frames = morph(vae, seeded_keyframes(3, 4, vae.latent_dim), "spline", frames=2, closed=True)
+>>> inline(frames, fps=20)
+<IPython.core.display.Image object>
+
+Paths and timelines ask for no model: latents of any are walked by `vae.latent.paths` at the times of
+`vae.latent.timing`.
+
+>>> from data.transforms import to_uint8
+>>> from vae.latent.paths import slerp
+>>> from vae.latent.timing import times
+>>> gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 32), torch.nn.Tanh())
+>>> z = slerp(torch.randn(2, 100), times(1, frames=5))
+>>> inline(to_uint8(gan(z[:, :, None, None])).numpy(), fps=20)
+<IPython.core.display.Image object>
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from torch import Tensor
+
+from data.system.errors import UserError
+from vae.generator import Generator
+from vae.latent.trajectory import walk_along
+from vae.optional import needed
+from vae.render.animation import times
+from vae.render.formats.encoders import encode
+from vae.render.formats.frame import Frame
+from vae.render.formats.writers import check_rate
+from vae.render.frames import decode
+from vae.render.options import Motion
+from vae.render.takes import Take, named_paths
+
+
+def morph(
+    vae: Generator, keyframes: Tensor, path: str = "slerp", frames: int = Motion.frames, closed: bool = False
+) -> Iterator[Frame]:
+    """The frames that `render.py` shows, at the model's own size.
+
+    Args:
+        vae: in eval mode.
+        keyframes: (K, D), two or more.
+        path: one of `vae.latent.trajectory.PATH_NAMES`.
+        frames: from one keyframe to the next.
+        closed: return to keyframe 0.
+
+    Yields:
+        (H, W, 3) uint8.
+
+    Raises:
+        UserError: too few keyframes or frames, keyframes of another model, or a path that is not known.
+    """
+    named_paths([path])
+    if keyframes.ndim != 2 or keyframes.shape[1] != vae.latent_dim:
+        raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {vae.latent_dim}), latents of the model")
+    walk = walk_along(path, vae, keyframes, closed)
+    (t,) = times([Take(path, vae, walk)], Motion(frames=frames))
+    return decode(vae, walk.at(t))
+
+
+def inline(frames: Iterable[Frame], fps: float = Motion.fps) -> Any:
+    """An animation that a notebook shows, when it is the last thing in a cell.
+
+    Args:
+        frames: (H, W, 3) uint8, all of one size, at least one.
+        fps: frames a second, at most 50.
+
+    Returns:
+        `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
+
+    Raises:
+        UserError: another frame rate, no frames, or no IPython.
+    """
+    check_rate(".gif", fps)
+    display = needed("IPython.display", "notebook")
+    return display.Image(encode(frames, ".gif", fps), format="gif")

@@ -1,0 +1,1 @@
+"""How the model learns: what train.py runs, on Lightning."""

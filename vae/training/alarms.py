@@ -1,0 +1,139 @@
+"""What ends a training, or warns in it: numbers that are not finite, latents that fall silent."""
+
+import logging
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from data.system.errors import DivergedError
+
+_log = logging.getLogger(__name__)
+_EVERY = 50
+_NEVER = torch.iinfo(torch.int64).max
+_BATCHES = 1 << 31  # more than an epoch has
+
+
+class FiniteAlarm(pl.Callback):
+    """Sees to it that what is not finite is neither learnt nor kept.
+
+    Loss and gradient are looked at on the device; the host asks only now and then, and before each checkpoint. Where
+    steps may be skipped it asks in each: one whose gradient is not finite leaves weights, moments and running means as
+    they were.
+
+    Args:
+        skips: how many steps may be; None stops the training at the first.
+    """
+
+    def __init__(self, skips: int | None) -> None:
+        self.skips, self.skipped = skips, 0
+        self._first_bad: Tensor | None = None
+        self._before: list[Tensor] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many steps were skipped."""
+        return {"skipped": self.skipped}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on counting."""
+        self.skipped = int(state_dict["skipped"])
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Remembers what a step changes beside the weights."""
+        if self.skips is not None and not self._before:
+            self._before = [value.clone() for value in _running(pl_module)]
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
+        """Notes the step of the first bad loss."""
+        if self.skips is None:
+            self._note(trainer, loss.detach())
+
+    @torch.no_grad()
+    def judge(self, pl_module: pl.LightningModule, norm: Tensor) -> None:
+        """Notes the step of the first bad gradient, or sees to it that the step does nothing.
+
+        Args:
+            pl_module: whose gradients are about to be applied.
+            norm: () theirs; the same on every process.
+
+        Raises:
+            DivergedError: more steps than allowed were to be skipped.
+        """
+        if self.skips is None:
+            self._note(pl_module.trainer, norm)
+        elif not norm.isfinite():
+            self.skipped += 1
+            fault = _fault(
+                "gradient", pl_module, pl_module.global_step, pl_module.trainer.fit_loop.epoch_loop.batch_idx
+            )
+            if self.skipped > self.skips:
+                raise DivergedError(f"{fault}; {self.skips} steps were skipped before it")
+            _log.warning("%s; it is skipped, number %d of at most %d.", fault, self.skipped, self.skips)
+            torch._foreach_copy_(_running(pl_module), self._before)
+            for weight in pl_module.parameters():
+                weight.grad = None
+        self._before = []
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
+    ) -> None:
+        """Asks now and then."""
+        if (batch_idx + 1) % (trainer.log_every_n_steps or _EVERY) == 0:  # type: ignore[attr-defined]
+            self._check(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before `best.ckpt` could be written."""
+        self._check(trainer, pl_module, weights=True)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before `last.ckpt` is written."""
+        self._check(trainer, pl_module, weights=True)
+
+    def _note(self, trainer: pl.Trainer, number: Tensor) -> None:
+        place = trainer.global_step * _BATCHES + trainer.fit_loop.epoch_loop.batch_idx
+        bad = torch.where(number.isfinite(), _NEVER, place)
+        self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
+
+    def _check(self, trainer: pl.Trainer, pl_module: pl.LightningModule, weights: bool = False) -> None:
+        """Raises `DivergedError` if a loss, a gradient or, where they are asked for, the weights were not finite."""
+        if trainer.state.fn != "fit":
+            return
+        if self._first_bad is not None:
+            first = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
+            if first < _NEVER:
+                raise DivergedError(_fault("loss or gradient", pl_module, *divmod(first, _BATCHES)))
+        if weights and not are_finite(pl_module):
+            raise DivergedError(f"the weights are not finite after step {trainer.global_step}")
+
+
+def _fault(what: str, module: Any, step: int, batch: int) -> str:
+    seed, epoch = module.noise_seed(step, batch), module.current_epoch
+    return f"the {what} is not finite in step {step + 1} (batch {batch} of epoch {epoch}, seed {seed})"
+
+
+def _running(module: Any) -> list[Tensor]:
+    return [*module.buffers(), *module.train_posterior.metric_state.values()]
+
+
+def are_finite(module: nn.Module) -> bool:
+    """Whether all weights are; the device is asked once."""
+    return bool(torch.stack([weight.isfinite().all() for weight in module.parameters()]).all())
+
+
+class CollapseAlarm(pl.Callback):
+    """Warns when most latent dimensions have fallen silent."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Warns of posterior collapse."""
+        active = trainer.callback_metrics.get("val/active_units")
+        latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
+        if active is not None and trainer.is_global_zero and not trainer.sanity_checking and 10 * active <= latent_dim:
+            _log.warning(
+                "Only %d of %d latent dimensions are active: the posterior is collapsing onto the prior. "
+                "Lower --model.beta and --model.beta_start, or set --model.free_bits 0.1.",
+                int(active),
+                latent_dim,
+            )

@@ -1,0 +1,44 @@
+"""Recipes: configurations that come along, which `--config` takes by name."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
+
+from data.system.errors import UserError
+from data.system.files import user_path
+from data.system.spelling import suggestion
+
+_RECIPES = Path(__file__).parents[1] / "recipes"
+
+
+def recipes() -> list[str]:
+    """The names of the recipes."""
+    return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
+
+
+def found(config: str) -> str:
+    """The file that `--config` means: one that is there, else the recipe of that name.
+
+    Args:
+        config: a path, a name, or YAML itself, which is returned as it is.
+
+    Raises:
+        UserError: a bare name, and neither; or the folder of a user who is not there.
+    """
+    if config.startswith("~"):
+        return str(user_path(config))
+    if config in recipes() and not Path(config).is_file():
+        return str(_RECIPES / f"{config}.yaml")
+    if not re.fullmatch(r"[\w-]{1,255}", config) or Path(config).exists():
+        return config
+    raise UserError(f"--config {config}: neither a file nor a recipe; {suggestion(config, recipes())}")
+
+
+class ConfigFile(ActionConfigFile):
+    """The option `--config`, which takes recipes too."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
+        """Adds what the file says to the options."""
+        super().__call__(parser, cfg, found(values), option_string)  # type: ignore[no-untyped-call]

@@ -1,0 +1,108 @@
+"""The training's command line: the options beside those of model, data and trainer, and what is refused of them all."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar
+
+from lightning.pytorch.cli import LightningArgumentParser
+
+from data.system.errors import UserError, at_least
+from vae.command_line import Telling
+from vae.safe_yaml import guard_configs
+from vae.training.cli.comments import commented
+from vae.training.cli.config import recipes
+from vae.training.health_logger import HealthLogger
+from vae.training.runs.resume import LINKED
+from vae.training.tensorboard.morph_logger import MorphLogger
+
+guard_configs()
+_LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
+
+
+class Parser(Telling, LightningArgumentParser):
+    """Tells what is wrong with an argument in one line."""
+
+    program, usual = "train.py", "--data.source"
+    likely: ClassVar = {
+        **dict.fromkeys((".yaml", ".yml", *recipes()), "--config"),
+        **dict.fromkeys((".ckpt", "last"), "--ckpt_path"),
+    }
+    called: ClassVar = {
+        "--epochs": "--trainer.max_epochs",
+        "--steps": "--trainer.max_steps",
+        "--gpus": "--trainer.devices",
+        "--dataset": "--data.source",
+        "--checkpoint": "--ckpt_path",
+        "--resume": "--ckpt_path last",
+    }
+
+    def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
+        """As YAML each key is explained."""
+        text = super().dump(namespace, format=format, **options)
+        if format not in ("parser_mode", "yaml"):
+            return text
+        meanings = {action.dest: action.help for action in self._actions}
+        return commented(text, meanings | {name: group.title for name, group in (self.groups or {}).items()})
+
+
+def add_options(parser: LightningArgumentParser) -> None:
+    """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
+    for name in LINKED:
+        parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+    parser.add_lightning_class_args(MorphLogger, "watch")
+    parser.add_lightning_class_args(HealthLogger, "health")
+    parser.add_argument(
+        "--checkpoint_metric",
+        type=str,
+        default="val/elbo",
+        help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, latent/aggregate_variance, …",
+    )
+    parser.add_argument(
+        "--checkpoint_every_n_steps",
+        type=int | None,
+        default=None,
+        help="how often last.ckpt is kept within an epoch; null is every two minutes",
+    )
+
+
+def check_plan(options: Any) -> None:
+    """Raises `UserError` unless the options of `fit` say how to train, and until when, in epochs or steps."""
+    at_least(1, "--checkpoint_every_n_steps", options.checkpoint_every_n_steps)
+    trainer = options.trainer
+    for name, least in _LEAST.items():
+        at_least(least, f"--trainer.{name}", trainer[name])
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if trainer[name] == 0:
+            raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")
+    if trainer.barebones:
+        raise UserError("--trainer.barebones: would keep no checkpoint and log nothing; leave it out")
+    if trainer.max_time:
+        raise UserError(
+            "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "
+            "as timeout 2h python train.py … does, and go on with --ckpt_path last"
+        )
+    if trainer.max_epochs == -1 and trainer.max_steps == -1:
+        raise UserError(
+            "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
+            "name it with --trainer.max_epochs or --trainer.max_steps"
+        )
+
+
+def check_seed(seed: bool | int) -> None:
+    """Raises `UserError` unless numpy can be seeded with it."""
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed_everything {seed}: must be from 0 to {2**32 - 1}")
+
+
+@contextmanager
+def blaming_the_trainer(look_up: Callable[[], dict[str, Any]]) -> Iterator[None]:
+    """What Lightning refuses is told by the options that it names, or else by all that the trainer was given."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, (UserError, MemoryError)) or not (given := look_up()):
+            raise
+        reason = " ".join(str(error).split()).rstrip(".!")
+        named = [name for name in given if name in reason] or list(given)
+        options = " ".join(f"--trainer.{name} {given[name]}" for name in named)
+        raise UserError(f"{options}: {reason}; give another value, or leave it out") from None

@@ -1,0 +1,117 @@
+"""What is measured while training."""
+
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+
+from data.system.errors import UserError, at_least
+from data.system.spelling import suggestion
+from data.transforms import to_tensor
+from vae.latent.paths import BETWEEN_TWO
+from vae.latent.timing import times
+from vae.metrics.posterior import picture_health
+from vae.metrics.smoothness import Smoothness, encode, smoothness
+from vae.model.vae import VAE
+
+_NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
+_OFF_ONE = "off_one/"
+_MODES = dict.fromkeys(("val/elbo", "val/reconstruction", "val/active_units"), "max")
+_MODES |= dict.fromkeys(("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean"), "min")
+_MODES |= {
+    f"smoothness/{number}/{path}": "max" if number == "sharp_mid" else "min"
+    for number in Smoothness._fields
+    for path in BETWEEN_TWO
+}
+METRICS = (*_MODES, *_NEAR_ONE, *(_OFF_ONE + name for name in _NEAR_ONE))
+
+
+def monitored(metric: str) -> tuple[str, str]:
+    """What `ModelCheckpoint` must watch so that `best` is the best by a metric: its name, and `min` or `max`.
+
+    Raises:
+        UserError: not a metric that is logged.
+
+    >>> monitored("val/elbo"), monitored("latent/aggregate_variance")
+    (('val/elbo', 'max'), ('off_one/latent/aggregate_variance', 'min'))
+    """
+    if metric in _NEAR_ONE:
+        return _OFF_ONE + metric, "min"
+    if metric in _MODES:
+        return metric, _MODES[metric]
+    raise UserError(f"--checkpoint_metric {metric}: no such metric; {suggestion(metric, (*_MODES, *_NEAR_ONE))}")
+
+
+def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:
+    """Logs numbers by their names, and for `monitored` how far those are from 1 that should be 1."""
+    off_one = {_OFF_ONE + name: (value - 1).abs() for name, value in numbers.items() if name in _NEAR_ONE}
+    module.log_dict(numbers, sync_dist=True)
+    module.log_dict(off_one, sync_dist=True, logger=False)
+
+
+class HealthLogger(pl.Callback):
+    """Measures after each validation how healthy the latent space is, and how smooth morphs through it are.
+
+    `smoothness/…` says it of morphs between held-out pictures, `reconstruction/…` of the pictures and `samples/…` of
+    draws from the prior, all with the first held-out pictures and the same draws. Every process measures the same.
+
+    Args:
+        pictures: held-out pictures to reconstruct, and samples from the prior.
+        pairs: pairs of them whose morphs are measured.
+        frames: frames of such a morph.
+    """
+
+    def __init__(self, pictures: int = 128, pairs: int = 12, frames: int = 16) -> None:
+        for least, name, value in ((2, "pictures", pictures), (1, "pairs", pairs), (3, "frames", frames)):
+            at_least(least, f"health.{name}", value)
+        self.pictures, self.pairs, self.frames = max(pictures, 2 * pairs), pairs, frames
+        self._pictures: Tensor | None = None
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Logs the numbers, in float32 whatever the training's precision."""
+        if trainer.sanity_checking:
+            return
+        if self._pictures is None:
+            self._pictures = held_out(trainer, self.pictures)
+        vae: VAE = pl_module.vae  # type: ignore[assignment]
+        log_health(pl_module, self.measure(vae, self._pictures.to(pl_module.device)))
+
+    @torch.no_grad()
+    def measure(self, vae: VAE, pictures: Tensor) -> dict[str, Tensor]:
+        """The numbers of a model and pictures (N, C, H, W), by their names in the log."""
+        latents = torch.randn(self.pictures, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+        found = picture_health(vae, pictures, latents.to(pictures))
+        numbers = {"reconstruction/sharpness": found.reconstruction_sharpness}
+        numbers |= {"samples/sharpness": found.sample_sharpness, "samples/saturation": found.sample_saturation}
+        ends = pictures[: min(2 * self.pairs, len(pictures) // 2 * 2)].reshape(-1, 2, *pictures.shape[1:])
+        ends = ends[(ends[:, 0] != ends[:, 1]).flatten(1).any(1)]
+        if len(ends):
+            keyframes = encode(vae, ends.flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
+            for name, path in BETWEEN_TWO.items():
+                walks = torch.stack([path(pair, times(1, self.frames), False) for pair in keyframes]).to(pictures)
+                for field, value in smoothness(vae, walks, ends)._asdict().items():
+                    numbers[f"smoothness/{field}/{name}"] = value
+        return {name: value for name, value in numbers.items() if value.isfinite()}
+
+
+def held_out(trainer: pl.Trainer, count: int) -> Tensor:
+    """At most `count` held-out pictures (N, C, H, W) in [-1, 1], the same on every process."""
+    assert trainer.val_dataloaders is not None
+    pictures = trainer.val_dataloaders.dataset
+    return pictures_at(pictures, spread(len(pictures), count))
+
+
+def spread(length: int, count: int) -> Tensor:
+    """At most `count` row numbers, evenly from all over: neighbours in a folder are alike.
+
+    >>> spread(10, 4), spread(3, 4)
+    (tensor([0, 2, 5, 7]), tensor([0, 1, 2]))
+    """
+    return torch.arange(min(count, length)) * length // min(count, length)
+
+
+def pictures_at(dataset: Any, rows: Tensor) -> Tensor:
+    """The pictures of a data set in some rows, (N, C, H, W) in [-1, 1]."""
+    pictures = torch.stack([dataset[row] for row in rows.tolist()])
+    return pictures if pictures.is_floating_point() else to_tensor(pictures)

@@ -1,0 +1,1 @@
+"""The folders of runs, their checkpoints, and how a training is resumed."""

@@ -1,0 +1,117 @@
+"""What is shown while training: morphs, reconstructions and samples in TensorBoard's Images tab."""
+
+import logging
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.utils import make_grid
+
+from data.system.errors import at_least
+from data.transforms import to_uint8
+from vae.latent.paths import BETWEEN_TWO, slerp
+from vae.latent.timing import times
+from vae.model.vae import VAE
+from vae.render.formats.encoders import encode
+from vae.render.formats.frame import Frame
+from vae.training.health_logger import held_out
+from vae.training.tensorboard.logger import Logs
+
+_log = logging.getLogger(__name__)
+_SAMPLES, _RECONSTRUCTIONS = 32, 8
+_SMALLEST_TILE = 64  # pixels; smaller pictures are enlarged for the eye
+_FPS = 12
+
+
+class MorphLogger(pl.Callback):
+    """Shows each epoch how morphs look.
+
+    The keyframes are the same in every epoch: two pairs of latents from the prior and two pairs of held-out pictures.
+    TensorBoard gets the GIFs `morph/linear`, `morph/slerp` and `morph/loop`, the pictures `images/reconstruction` and
+    `images/samples`.
+
+    Args:
+        every_n_epochs: how often; 0 is never.
+        frames: frames from one keyframe to the next, half as many in a loop.
+    """
+
+    def __init__(self, every_n_epochs: int = 1, frames: int = 16) -> None:
+        at_least(0, "watch.every_n_epochs", every_n_epochs)
+        at_least(3, "watch.frames", frames)
+        self.every_n_epochs, self.frames = every_n_epochs, frames
+        self._pictures: Tensor | None = None
+        self._failed = False
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Renders on the first process alone; nothing here waits for the others, and no fault here stops them."""
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if not due or trainer.sanity_checking or not trainer.is_global_zero or not _tensorboards(trainer):
+            return
+        if trainer.state.fn != "fit":
+            return
+        try:
+            self._show(trainer, pl_module)
+        except Exception as error:
+            if not self._failed:
+                _log.warning("No morphs can be shown (%s); the training goes on.", error)
+            self._failed = True
+
+    @torch.inference_mode()
+    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        vae: VAE = pl_module.vae  # type: ignore[assignment]
+        if self._pictures is None:
+            self._pictures = held_out(trainer, _RECONSTRUCTIONS)
+            self._pictures = self._pictures[torch.arange(_RECONSTRUCTIONS) % len(self._pictures)]
+        pictures = self._pictures.to(pl_module.device)
+        mu = vae.encode(pictures)[0]
+        prior = vae.awake(torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu))
+
+        for logger in _tensorboards(trainer):
+            step = trainer.global_step - 1  # where Lightning writes the validation's numbers
+            for tag, movie in self._movies(vae, prior[:4], mu[:4]).items():
+                _add_encoded(logger, tag, encode(movie, ".gif", _FPS), step)
+            pair = torch.cat([pictures, vae.decode(mu)])
+            logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
+            logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
+            if isinstance(logger, Logs) and (fault := logger.forgive()):
+                raise fault
+
+    def _movies(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
+        """Four open morphs in a square for each path, and two loops side by side."""
+        keyframes = torch.cat([prior, encoded]).cpu()
+        movies = {}
+        for name, path in BETWEEN_TWO.items():
+            walks = [path(pair, times(1, self.frames), False) for pair in keyframes.reshape(4, 2, -1)]
+            movies[f"morph/{name}"] = _film(vae, walks)
+        loop_times = times(4, max(1, self.frames // 2), closed=True)
+        loops = [slerp(keyframes_, loop_times, True) for keyframes_ in keyframes.reshape(2, 4, -1)]
+        movies["morph/loop"] = _film(vae, loops)
+        return movies
+
+
+def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    """Those that can be written to."""
+    found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    return [logger for logger in found if not (isinstance(logger, Logs) and logger.fault)]
+
+
+def _grid(x: Tensor, columns: int) -> Tensor:
+    """Pictures (N, C, H, W) in [-1, 1] side by side: (H', W', 3) uint8."""
+    scale = max(1, _SMALLEST_TILE // x.shape[-1])
+    tiles = F.interpolate(x.float(), scale_factor=scale, mode="nearest")
+    return to_uint8(make_grid(tiles, columns, padding=2, pad_value=1)[None])[0].cpu()
+
+
+def _film(vae: VAE, walks: list[Tensor]) -> list[Frame]:
+    """Frames that show several walks (N, D) in step, two in a row."""
+    latents = torch.stack(walks, dim=1).to(next(vae.parameters()))
+    return [_grid(vae.decode(moment), 2).numpy() for moment in latents]
+
+
+def _add_encoded(logger: TensorBoardLogger, tag: str, picture: bytes, step: int) -> None:
+    """Adds a picture as it is encoded; the Images tab plays GIFs, which `add_image` cannot pass on."""
+    summary = Summary(value=[Summary.Value(tag=tag, image=Summary.Image(encoded_image_string=picture))])
+    logger.experiment._get_file_writer().add_summary(summary, step)
