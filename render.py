@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data.system.errors import UserError, as_typed, at_least, printable, say, told_in_one_line
-from data.system.files import real, user_path
+from data.system.errors import UserError, check_at_least, one_line_errors, printable, say, shell_quoted
+from data.system.files import resolved, user_path
 from vae import checkpoint
 from vae.export import ONNX, export
 from vae.metrics import lines_benchmark
@@ -38,12 +38,12 @@ _DEFAULT_COMMANDS = ("linear", "slerp", "loop", "compare")
 
 def score_lines(options: Any) -> None:
     """The `lines` command: prints a table."""
-    at_least(1, "pairs", options.pairs)
+    check_at_least(1, "pairs", options.pairs)
     path = user_path(options.checkpoint)
     angles = lines_benchmark.pairs(options.seed, options.pairs)
     say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
-    say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {as_typed(path)}")
+    say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {shell_quoted(path)}")
 
 
 def export_model(options: Any) -> None:
@@ -54,7 +54,7 @@ def export_model(options: Any) -> None:
     for path in export(checkpoint.load_vae(source), out, options.encoder):
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     if out.suffix.lower() == ONNX:
-        say(f"Next: python render.py compare --generator {as_typed(out)}, which walks it beside a checkpoint")
+        say(f"Next: python render.py compare --generator {shell_quoted(out)}, which walks it beside a checkpoint")
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
@@ -62,7 +62,7 @@ def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
     if named is not None:
         found = [user_path(name) for name in ([named] if isinstance(named, str) else named)]
         for path in found:
-            if sum(real(path) == real(other) for other in found) > 1:
+            if sum(resolved(path) == resolved(other) for other in found) > 1:
                 raise UserError(f"checkpoint {path}: is named twice; name it once")
         return found
     return [checkpoint.newest(Path("checkpoints")) or _SHIPPED]
@@ -112,7 +112,7 @@ def main(args: Sequence[str] | None = None) -> None:
         SystemExit: code 2 and one line on standard error for bad input.
     """
     words = [_with_underscores(word) for word in (sys.argv[1:] if args is None else args)]
-    with told_in_one_line("render.py"):
+    with one_line_errors("render.py"):
         parser = build_parser(__doc__, words[0] if words else None)
         for plan in [words] if words else [[command] for command in _DEFAULT_COMMANDS]:
             parsed = parser.parse_args(plan)

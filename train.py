@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.datamodule import ImageData
-from data.system.errors import UserError, told_in_one_line
+from data.system.errors import UserError, one_line_errors
 from vae import __version__
 from vae.training.cli.cli import LoomCLI
 from vae.training.cli.parser import Parser
@@ -65,7 +65,7 @@ def main(args: Sequence[str] | None = None) -> None:
         words.insert(0, "fit")
     sys.argv = [caller[0], *words]  # read again by the processes that a multi-device run starts
     try:
-        with told_in_one_line("train.py"), _complaints_as_user_errors():
+        with one_line_errors("train.py"), _complaints_as_user_errors():
             LoomCLI(
                 VAETraining,
                 ImageData,

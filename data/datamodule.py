@@ -15,16 +15,16 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from data import cache
-from data.fingerprint import changes, fingerprint
+from data.fingerprint import describe_changes, fingerprint
 from data.image_files.reader import background_colour
 from data.rng import check_seed
-from data.samplers import InOrder, Loader, Share, Shuffled
-from data.source import Source, Wish
+from data.samplers import Loader, SequentialBatches, Shard, ShuffledBatches
+from data.source import PictureSpec, Source
 from data.sources import folder_of, full_source, open_source, source_name
-from data.split import Images, deal, digests
+from data.split import ImageDataset, digests, split_rows
 from data.synthetic.lines import CHANNELS as LINES_CHANNELS
 from data.synthetic.lines import SIZE as LINES_SIZE
-from data.system.errors import UserError, at_least, say
+from data.system.errors import UserError, check_at_least, say
 from data.system.files import user_path
 from data.transforms import to_tensor
 
@@ -79,7 +79,7 @@ class ImageData(pl.LightningDataModule):
         if not 0 < val_fraction < 1:
             raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
         for least, name, value in ((1, "batch_size", batch_size), (0, "workers", workers), (2, "limit", limit)):
-            at_least(least, name, value)
+            check_at_least(least, name, value)
         if white is not None and not 0 < white < math.inf:
             raise UserError(f"white {white:g}: must be more than 0, or null to find it")
         check_seed(seed)
@@ -88,7 +88,7 @@ class ImageData(pl.LightningDataModule):
         if source == "lines":
             image_size, channels = LINES_SIZE, LINES_CHANNELS
         self.source = source
-        self._wish = Wish(image_size, channels, limit, seed, background, white, all_frames)
+        self._wish = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
@@ -162,14 +162,14 @@ class ImageData(pl.LightningDataModule):
             )
         if folder_of(self.source):
             self._compare(fingerprint(known))
-        train, val = deal(known, self.val_fraction, found.runs)
-        self.train_set, self.val_set = Images(found.images, train), Images(found.images, val)
+        train, val = split_rows(known, self.val_fraction, found.runs)
+        self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
 
     def _compare(self, pictures: Tensor) -> None:
         """Tells of pictures that are not those of the training that goes on; raises `UserError` if all are others."""
         before, self.trained_on, self._pictures = self.trained_on, None, pictures
         try:
-            changed = changes(before, pictures) if before is not None else None
+            changed = describe_changes(before, pictures) if before is not None else None
         except ValueError as fault:
             raise UserError(
                 f"--data.source {self.source}: contradicts --ckpt_path: {fault}; "
@@ -232,13 +232,13 @@ class ImageData(pl.LightningDataModule):
         """
         return self._loader(self.train_set, self._order())
 
-    def _order(self) -> Shuffled:
+    def _order(self) -> ShuffledBatches:
         count, share = len(self.train_set), self._share()
         if count < share.world:
             raise UserError(
                 f"{self.source}: {count} pictures to train on are too few for {share.world} processes; use fewer"
             )
-        return Shuffled(count, self.batch_size, self.seed, share, self._place_in_training)
+        return ShuffledBatches(count, self.batch_size, self.seed, share, self._place_in_training)
 
     @property
     def dealt(self) -> tuple[int, int]:
@@ -248,12 +248,12 @@ class ImageData(pl.LightningDataModule):
 
     def val_dataloader(self) -> Loader:
         """The held-out pictures, in a fixed order."""
-        return self._loader(self.val_set, InOrder(len(self.val_set), self.batch_size, self._share()))
+        return self._loader(self.val_set, SequentialBatches(len(self.val_set), self.batch_size, self._share()))
 
     test_dataloader = val_dataloader
 
-    def _share(self) -> Share:
-        return Share(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Share()
+    def _share(self) -> Shard:
+        return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     def _place_in_training(self) -> tuple[int, int]:
         """Epoch and batch, each from 0, that come next."""
@@ -263,7 +263,7 @@ class ImageData(pl.LightningDataModule):
         epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
         return epoch, loop.epoch_loop.batch_progress.current.ready
 
-    def _loader(self, images: Images, order: Sampler[list[int]]) -> Loader:
+    def _loader(self, images: ImageDataset, order: Sampler[list[int]]) -> Loader:
         return Loader(
             images,
             batch_sampler=order,

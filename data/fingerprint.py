@@ -42,10 +42,10 @@ def check_fingerprint(found: Any, path: object) -> Tensor | None:
     return pictures
 
 
-def changes(before: Tensor, now: Tensor) -> str | None:
+def describe_changes(before: Tensor, now: Tensor) -> str | None:
     """How many pictures were added and removed, in words; None if none were.
 
-    >>> changes(torch.tensor([1, 2, 3]), torch.tensor([2, 3, 4, 5]))
+    >>> describe_changes(torch.tensor([1, 2, 3]), torch.tensor([2, 3, 4, 5]))
     '2 were added and 1 was removed'
 
     Raises:

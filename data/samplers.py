@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from data.rng import mixed
+from data.rng import derive_seed
 
 
-class Share(NamedTuple):
+class Shard(NamedTuple):
     """One of the processes that train together.
 
     Attributes:
@@ -26,7 +26,7 @@ class Share(NamedTuple):
     world: int = 1
 
 
-class Shuffled(Sampler[list[int]]):
+class ShuffledBatches(Sampler[list[int]]):
     """Batches of row numbers for training; what does not fill a batch at the end of an epoch is left out.
 
     Args:
@@ -38,7 +38,7 @@ class Shuffled(Sampler[list[int]]):
     """
 
     def __init__(
-        self, count: int, batch_size: int, seed: int, share: Share, place: Callable[[], tuple[int, int]]
+        self, count: int, batch_size: int, seed: int, share: Shard, place: Callable[[], tuple[int, int]]
     ) -> None:
         self.count, self.seed, self.share, self.place = count, seed, share, place
         self.batch_size = min(batch_size, max(1, count // share.world))
@@ -48,12 +48,12 @@ class Shuffled(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         epoch, start = self.place()
-        generator = torch.Generator().manual_seed(mixed(self.seed, epoch))
+        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
         rows = torch.randperm(self.count, generator=generator)[: len(self) * self.batch_size * self.share.world]
         yield from rows.reshape(len(self), self.share.world, self.batch_size)[start:, self.share.rank].tolist()
 
 
-class InOrder(Sampler[list[int]]):
+class SequentialBatches(Sampler[list[int]]):
     """Batches of row numbers to measure on: each row once, in as many batches for every process, of like sizes.
 
     Where there are fewer rows than processes, those that would have none repeat one.
@@ -64,7 +64,7 @@ class InOrder(Sampler[list[int]]):
         share: whose batches.
     """
 
-    def __init__(self, count: int, batch_size: int, share: Share) -> None:
+    def __init__(self, count: int, batch_size: int, share: Shard) -> None:
         rows = torch.arange(max(count, share.world))[share.rank :: share.world] % count
         batches = max(1, math.ceil(count // share.world / batch_size))
         self.batches = [some.tolist() for some in rows.tensor_split(batches)]

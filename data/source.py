@@ -13,7 +13,7 @@ Pictures = Generator[Picture | None, None, None]  # None where one is broken
 
 
 @dataclass(frozen=True)
-class Wish:
+class PictureSpec:
     """What is asked of a source.
 
     Attributes:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from data import torchvision_sets as catalog
 from data.image_files.folder import folder
-from data.source import Source, Wish
+from data.source import PictureSpec, Source
 from data.synthetic.families import FAMILIES, procedural
 from data.system.errors import UserError
 from data.system.files import check_utf8, user_path
 from data.system.spelling import nearest, neighbour
 
 
-def open_source(source: str, wish: Wish, downloads: Path) -> Source:
+def open_source(source: str, wish: PictureSpec, downloads: Path) -> Source:
     """A source by its name.
 
     Args:

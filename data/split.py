@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from data.system.errors import UserError
 
 
-class Images(Dataset[Tensor]):
+class ImageDataset(Dataset[Tensor]):
     """Some rows of an (N, H, W, C) uint8 tensor; a list of indices is fetched in one go."""
 
     def __init__(self, images: Tensor, rows: Tensor) -> None:
@@ -32,7 +32,7 @@ def digests(images: Tensor, seed: int) -> list[bytes]:
     return [blake2b(image.numpy().tobytes(), digest_size=16, key=key).digest() for image in images]
 
 
-def deal(digests: list[bytes], val_fraction: float, runs: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
+def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = ()) -> tuple[Tensor, Tensor]:
     """Deals pictures to training and validation; copies, and the pictures of one file, go together.
 
     Args:
@@ -72,5 +72,5 @@ def deal(digests: list[bytes], val_fraction: float, runs: Sequence[int] = ()) ->
 
 
 def split(images: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Deals (N, H, W, C) uint8 pictures out by the digests that a seed gives them; see `deal`."""
-    return deal(digests(images, seed), val_fraction)
+    """Deals (N, H, W, C) uint8 pictures out by the digests that a seed gives them; see `split_rows`."""
+    return split_rows(digests(images, seed), val_fraction)

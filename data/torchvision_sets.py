@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from data.cifar import ARCHIVES, Cifar
-from data.source import Pictures, Source, Wish
+from data.source import Pictures, PictureSpec, Source
 from data.system.errors import UserError
 
 _PARTS: dict[str, tuple[dict[str, Any], ...]] = {
@@ -43,7 +43,7 @@ def _open(name: str, downloads: Path) -> list[Any]:
         ) from None
 
 
-def torchvision_source(name: str, downloads: Path, wish: Wish) -> Source:
+def torchvision_source(name: str, downloads: Path, wish: PictureSpec) -> Source:
     """A published data set's pictures, without their labels.
 
     Args:

@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.system.errors import UserError, told_in_one_line
-from data.system.files import check_plain, save, user_path
+from data.system.errors import UserError, one_line_errors
+from data.system.files import check_regular_file, save, user_path
 from data.system.spelling import neighbour
 from vae.checks import array, keys
 from vae.model.likelihoods import Likelihood
@@ -26,7 +26,21 @@ from vae.model.networks import squash
 from vae.model.vae import VAE
 
 _PREFIX = "vae."
-FORMAT = 1  # of the files that this version writes
+FORMAT = 2  # of the files that this version writes
+_RENAMED_WEIGHTS = {  # since format 1: what the names begin with
+    "vae.asleep": "vae.inactive",
+    "vae.anchors.": "vae.pca_latents.",
+    "worth": "kl_average",
+    "moments.": "moment_matching.",
+    "critic.": "discriminator.",
+}
+RENAMED_OPTIONS = {  # of the model, since format 1
+    "anchor_share": "pca_share",
+    "moments": "moment_weight",
+    "prune": "inactive_below",
+    "critic": "adversarial_weight",
+    "cycle": "cycle_weight",
+}
 _TINY = 1e-12  # the least scale of a likelihood
 _LONGEST = 4096  # letters of an option, which may be a path
 _KEPT = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
@@ -38,7 +52,7 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file is missing, damaged, unsafe or not a checkpoint of this project.
     """
-    check_plain(path)
+    check_regular_file(path)
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint; {neighbour(path, 'train one with python train.py')}")
     try:
@@ -58,14 +72,31 @@ def read(path: Path) -> dict[str, Any]:
         isinstance(content.get(key, {}), dict) and (content.get(key) or key == groups[-1]) for key in groups
     ):
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
-    written = content.get("format", FORMAT)
-    if type(written) is not int or written != FORMAT:
-        told = written if type(written) is int else type(written).__name__
-        raise UserError(f"{path}: has format {told}, not {FORMAT}; take the version that wrote it")
+    written = content.get("format", 1)
+    if type(written) is not int or not 1 <= written <= FORMAT:
+        found = written if type(written) is int else type(written).__name__
+        raise UserError(f"{path}: has format {found}, not {FORMAT}; take the version that wrote it")
+    if written == 1:
+        _upgrade(content)
     for name, value in (option for group in groups[1:] for option in content.get(group, {}).items()):
         if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST:
             raise UserError(f"{path}: says of {str(name)[:50]} what no option can be; name another one")
     return content
+
+
+def _upgrade(content: dict[str, Any]) -> None:
+    """Gives what a checkpoint of format 1 holds the names of format 2."""
+    for group in ("state_dict", "current_model_state"):
+        if isinstance(content.get(group), dict):
+            content[group] = {_renamed(str(name)): weight for name, weight in content[group].items()}
+    options = content["hyper_parameters"]
+    content["hyper_parameters"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
+    content["format"] = FORMAT
+
+
+def _renamed(name: str) -> str:
+    old = next((old for old in _RENAMED_WEIGHTS if name.startswith(old)), "")
+    return _RENAMED_WEIGHTS.get(old, "") + name.removeprefix(old)
 
 
 def load_vae(path: Path | str) -> VAE:
@@ -145,7 +176,7 @@ def strip(source: Path, target: Path) -> None:
 
 def main(args: Sequence[str]) -> None:
     """`strip` as a command: source, target."""
-    with told_in_one_line("vae.checkpoint"):
+    with one_line_errors("vae.checkpoint"):
         if len(args) != 2:
             raise UserError("takes two files: the checkpoint to read and the one to write")
         strip(user_path(args[0]), user_path(args[1]))

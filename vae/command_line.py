@@ -20,7 +20,7 @@ _LONGEST = 100
 _FEW = 4  # options that are all named
 
 
-class Telling:
+class OneLineParser:
     """What the parsers of both programs have in common.
 
     Attributes:
@@ -190,18 +190,18 @@ _CLASS = (
     r"- (?:Problem with given class_path \S+ )?(?!Expected a|Not a valid)(.+?) - .*Given value: ?(.*)"
 )
 _RULES = (
-    (r"argument subcommand: invalid choice", Telling._no_command),
-    (r"[Uu]nrecognized arguments: ?(.*)", Telling._unknown),
-    (r"Subcommand '\w+' does not accept option '(.+)'", Telling._unknown_key),
-    (r"argument (?:-\w/)?(--\S+): expected", Telling._bare),
-    (r"argument (--\S+): ignored explicit argument '(.*)'", Telling._switch),
-    (r'Linked "(.+)" must be given via "(.+)"', Telling._linked),
-    (r'(?:Parser key "config"|Problems parsing config|Unexpected config): ?(.*)', Telling._bad_config),
-    (r'Parser key "(.+?)": Unable to load config', Telling._group),
-    (_CLASS, Telling._class_fault),
-    (r'Parser key "(.+?)".* (?:Got|Given) value: ?(.*)', Telling._value),
-    (r"the following arguments are required: (.*)", Telling._missing),
-    (r"Option '(.+)' is not accepted", Telling._not_accepted),
+    (r"argument subcommand: invalid choice", OneLineParser._no_command),
+    (r"[Uu]nrecognized arguments: ?(.*)", OneLineParser._unknown),
+    (r"Subcommand '\w+' does not accept option '(.+)'", OneLineParser._unknown_key),
+    (r"argument (?:-\w/)?(--\S+): expected", OneLineParser._bare),
+    (r"argument (--\S+): ignored explicit argument '(.*)'", OneLineParser._switch),
+    (r'Linked "(.+)" must be given via "(.+)"', OneLineParser._linked),
+    (r'(?:Parser key "config"|Problems parsing config|Unexpected config): ?(.*)', OneLineParser._bad_config),
+    (r'Parser key "(.+?)": Unable to load config', OneLineParser._group),
+    (_CLASS, OneLineParser._class_fault),
+    (r'Parser key "(.+?)".* (?:Got|Given) value: ?(.*)', OneLineParser._value),
+    (r"the following arguments are required: (.*)", OneLineParser._missing),
+    (r"Option '(.+)' is not accepted", OneLineParser._not_accepted),
 )
 
 

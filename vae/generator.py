@@ -29,7 +29,7 @@ class Generator(Protocol):
     def decode(self, z: Tensor) -> Tensor:
         """(N, D) → (N, C, H, W) in [-1, 1]."""
 
-    def awake(self, values: Tensor) -> Tensor:
+    def zero_inactive(self, values: Tensor) -> Tensor:
         """(…, D) with 0 for latents that say nothing."""
 
 
@@ -38,7 +38,7 @@ def has_encoder(model: Generator) -> TypeGuard[VAE]:
     return hasattr(model, "encode")
 
 
-def seeded_keyframes(seed: int, count: int, latent_dim: int) -> Tensor:
+def seeded_latents(seed: int, count: int, latent_dim: int) -> Tensor:
     """The first `count` latents (count, D) that a seed draws from the prior; more of them do not change the first."""
     generator = torch.Generator().manual_seed(check_seed(seed))
     return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])

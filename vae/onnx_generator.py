@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from data.system.errors import UserError
-from data.system.files import check_plain
+from data.system.files import check_regular_file
 from data.system.worker import LATE, Worker, physical_memory
-from vae.generator import seeded_keyframes
+from vae.generator import seeded_latents
 from vae.onnx_worker import FLOATS, LARGEST, REQUEST
 from vae.optional import check_installed
 
@@ -53,7 +53,7 @@ class OnnxGenerator:
         self._drawn: tuple[int, ...] = ()  # the shape of a picture, once it is known
         self._slowest = 0.0  # seconds that a picture took
         self._asking = threading.Lock()
-        check_plain(path)
+        check_regular_file(path)
         if not path.is_file():
             raise UserError(f"{path}: no such generator; export one with torch.onnx.export")
         for package in ("onnx", "onnxruntime"):
@@ -100,7 +100,7 @@ class OnnxGenerator:
 
     def _look(self, said: str | None) -> None:
         """Finds out how pictures are laid out, from some, and from the range of pixels that the file may say."""
-        z = seeded_keyframes(0, _PROBES, self.latent_dim)
+        z = seeded_latents(0, _PROBES, self.latent_dim)
         drawn = self._draw(z)
         self._drawn = shape = drawn.shape[1:]
         self._last = len(shape) == 3 and shape[0] not in (1, 3)
@@ -157,6 +157,6 @@ class OnnxGenerator:
         x = torch.from_numpy((self._draw(z) - self._low) * (2 / (self._high - self._low)) - 1).clamp(-1, 1)
         return x.permute(0, 3, 1, 2) if self._last else x
 
-    def awake(self, values: Tensor) -> Tensor:
+    def zero_inactive(self, values: Tensor) -> Tensor:
         """The same: what each latent says is not known."""
         return values

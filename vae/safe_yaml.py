@@ -13,7 +13,7 @@ from jsonargparse import Path as ConfigPath  # type: ignore[attr-defined]
 from jsonargparse import get_loader, set_loader, set_parsing_settings
 
 from data.system.errors import UserError
-from data.system.files import check_plain
+from data.system.files import check_regular_file
 
 _REMEDY = "name a config in YAML, which --print_config writes"
 _MOST_BYTES = 1_000_000
@@ -37,7 +37,7 @@ def read_config(path: Path) -> str:
         UserError: it is no plain file, too large, or not text.
         OSError: it cannot be read.
     """
-    check_plain(path)
+    check_regular_file(path)
     with path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

@@ -15,10 +15,10 @@ from data.image_files.formats import heif_version
 from data.image_files.levels import White, white_level
 from data.image_files.listing import Found, find_pictures, state_of
 from data.image_files.probe import Probe
-from data.source import Pictures, Source, Wish
+from data.source import Pictures, PictureSpec, Source
 
 
-def folder(root: Path, wish: Wish) -> Source:
+def folder(root: Path, wish: PictureSpec) -> Source:
     """The pictures below a folder, in the order of their names.
 
     A file that is not what it was when the folder was looked through is skipped, as one that is broken, and the cache
@@ -49,7 +49,7 @@ def folder(root: Path, wish: Wish) -> Source:
 class _Files:
     """Files of pictures, and what is found out while they are decoded; see `Source`."""
 
-    def __init__(self, found: list[Found], wish: Wish) -> None:
+    def __init__(self, found: list[Found], wish: PictureSpec) -> None:
         self.wish = wish
         self.states = {one.path: one.state for one in found if one.state is not None}
         self.faults = {str(one.path): one.fault for one in found if one.state is None}

@@ -14,7 +14,7 @@ from data.image_files.eight_bits import check_size, small, to_srgb
 from data.image_files.formats import NAMES, format_of, prepare
 from data.image_files.levels import FOUND, Deep, White, deep, has_halves, unread
 from data.system.errors import UserError
-from data.system.files import check_plain
+from data.system.files import check_regular_file
 from data.system.spelling import neighbour
 
 _LONGEST_REASON = 200
@@ -52,7 +52,7 @@ class Opened:
     """
 
     def __init__(self, path: Path) -> None:
-        check_plain(path)
+        check_regular_file(path)
         self.path = path
         self._twin: Image.Image | None = None
         with _explained(path):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from data.source import Pictures, Source, Wish
+from data.source import Pictures, PictureSpec, Source
 from data.synthetic.lines import lines
 from data.synthetic.patterns import patterns
 
@@ -15,7 +15,7 @@ _COUNT = 16_384
 _BATCH = 32  # the fastest: a batch's intermediate maps still fit the processor's cache
 
 
-def procedural(name: str, wish: Wish) -> Source:
+def procedural(name: str, wish: PictureSpec) -> Source:
     """The first `limit` (or 16,384) pictures of an endless family.
 
     Args:

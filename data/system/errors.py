@@ -17,15 +17,15 @@ class UserError(ValueError):
     """Bad input. Its message is one line: the thing, what is wrong with it, what to do."""
 
 
-class PlaceError(UserError):
+class StorageError(UserError):
     """A place that cannot be written to: it is full, read-only or someone else's."""
 
 
-class DivergedError(RuntimeError):
+class TrainingError(RuntimeError):
     """A training that cannot go on. Its message is one line like that of a `UserError`; exit code 1."""
 
 
-def at_least(least: int, name: str, value: int | None) -> None:
+def check_at_least(least: int, name: str, value: int | None) -> None:
     """Raises `UserError` unless an option's value is so large, or None."""
     if value is not None and value < least:
         raise UserError(f"{name} {value}: must be at least {least}")
@@ -40,10 +40,10 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 
-def as_typed(path: Path) -> str:
+def shell_quoted(path: Path) -> str:
     """A path for a command line: between quotes if it has spaces.
 
-    >>> as_typed(Path("my cats/last.ckpt")), as_typed(Path("cats"))
+    >>> as_typed(Path("my cats/last.ckpt")), shell_quoted(Path("cats"))
     ('"my cats/last.ckpt"', 'cats')
     """
     return f'"{path}"' if " " in str(path) else str(path)
@@ -60,7 +60,7 @@ def say(line: str, to: TextIO | None = None) -> None:
     print(printable(line), file=to, flush=True)
 
 
-def told(error: OSError, remedy: str = "choose another place or name") -> str:
+def describe_oserror(error: OSError, remedy: str = "choose another place or name") -> str:
     """What the system refuses, in one line; what is written without a name is words, and there will be no more."""
     if isinstance(error, BrokenPipeError):
         _mute(sys.stdout)
@@ -74,7 +74,7 @@ def told(error: OSError, remedy: str = "choose another place or name") -> str:
 
 
 @contextmanager
-def told_in_one_line(program: str) -> Iterator[None]:
+def one_line_errors(program: str) -> Iterator[None]:
     """Turns a `UserError`, and what the system refuses, memory too, into one line on standard error and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is, for letters that it does not have
@@ -82,17 +82,17 @@ def told_in_one_line(program: str) -> Iterator[None]:
         yield
         if sys.stdout is not None:
             sys.stdout.flush()
-    except (UserError, DivergedError) as error:
+    except (UserError, TrainingError) as error:
         raise _end(2 if isinstance(error, UserError) else 1, f"{program}: {error}") from None
     except (MemoryError, RuntimeError) as error:  # torch has a class for that of GPUs alone
         if not isinstance(error, MemoryError) and not re.search("allocate memory|out of memory", str(error)):
             raise
         raise _end(2, f"{program}: this takes more memory than there is; ask for smaller sizes or batches") from None
     except BrokenPipeError as error:
-        told(error)  # not to the user, who sent the reader away
+        describe_oserror(error)  # not to the user, who sent the reader away
         raise _end(1) from None
     except OSError as error:
-        raise _end(2, f"{program}: {told(error)}") from None
+        raise _end(2, f"{program}: {describe_oserror(error)}") from None
     except KeyboardInterrupt:
         with suppress(OSError):
             print(file=sys.stderr)  # below a progress bar

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from data.system.errors import PlaceError, UserError, told
+from data.system.errors import StorageError, UserError, describe_oserror
 
 _LEGIBLE = 40  # letters of a temporary name, which may not be much longer than the name that it stands for
 
@@ -33,22 +33,22 @@ def check_utf8(path: str) -> None:
         raise UserError(f"{path}: a name that is not UTF-8 cannot be kept in configs and logs; rename it") from None
 
 
-def check_plain(path: Path) -> None:
+def check_regular_file(path: Path) -> None:
     """Raises `UserError` if opening it could wait for ever: a pipe, a socket, a device. What is not there passes."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is a folder or no plain file; name a file")
 
 
-def real(path: Path) -> Path:
+def resolved(path: Path) -> Path:
     """The absolute path without links; where they lead in circles, `Path.resolve` would raise."""
     return Path(os.path.realpath(path))
 
 
-def check_places(*paths: Path) -> None:
+def check_writable(*paths: Path) -> None:
     """Raises `UserError` unless all files could be written, none in the place of another."""
     for path in paths:
-        with writing(path):
-            check_plain(path)
+        with storage_errors(path):
+            check_regular_file(path)
             nearest = next(parent for parent in path.absolute().parents if parent.exists())
             if not nearest.is_dir():
                 raise UserError(f"{path}: cannot be written, {nearest} is a file; choose another place")
@@ -61,17 +61,17 @@ def check_places(*paths: Path) -> None:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Tells of a place that cannot be written to in one line, as a `PlaceError`."""
+def storage_errors(path: Path) -> Iterator[None]:
+    """Tells of a place that cannot be written to in one line, as a `StorageError`."""
     try:
         yield
     except OSError as error:
         fault = OSError(error.errno, f"cannot be written ({error.strerror or error})", str(path))
-        raise PlaceError(told(fault, "choose another place")) from None
+        raise StorageError(describe_oserror(fault, "choose another place")) from None
 
 
 @contextmanager
-def beside(path: Path) -> Iterator[Path]:
+def temporary_path(path: Path) -> Iterator[Path]:
     """A free name beside a file or folder, for what will be moved there; what still has it at the end is removed.
 
     So are the folders around it that had to be made, if nothing came into them. The name is known before there is
@@ -92,7 +92,7 @@ def beside(path: Path) -> Iterator[Path]:
                 remove()
 
 
-def remove_orphans(path: Path) -> None:
+def remove_temporary_files(path: Path) -> None:
     """Removes what writes of this file that were killed have left beside it."""
     with suppress(OSError):
         for orphan in path.parent.glob(f".{glob.escape(path.name[:_LEGIBLE])}-*"):
@@ -100,15 +100,15 @@ def remove_orphans(path: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file to write into and to read from, which takes its place when it is done; a crash leaves what was there.
 
     Raises:
         PlaceError: the place cannot be written to.
     """
-    with writing(path):
-        path = real(path)
-        with beside(path) as temporary:
+    with storage_errors(path):
+        path = resolved(path)
+        with temporary_path(path) as temporary:
             with temporary.open("x+b") as file:
                 yield file
                 file.flush()
@@ -122,7 +122,7 @@ def save(content: bytes, path: Path) -> None:
     Raises:
         PlaceError: the place cannot be written to.
     """
-    with replacing(path) as file:
+    with atomic_writer(path) as file:
         file.write(content)
 
 
@@ -132,7 +132,7 @@ def swap(new: Path, path: Path) -> None:
     Raises:
         OSError: the new folder cannot be moved; the old one is back in its place.
     """
-    path = real(path)
+    path = resolved(path)
     if not path.exists():
         new.rename(path)
         return

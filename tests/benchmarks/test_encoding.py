@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.films import FILMS, film
 from vae.render.formats.encoders import SUFFIXES, encode
-from vae.render.formats.quantize import Palette
+from vae.render.formats.quantize import Quantizer
 
 pytestmark = pytest.mark.benchmark
 FPS = 20
@@ -37,7 +37,7 @@ def quality(frames, content):
 @pytest.mark.parametrize(("side", "target"), [(64, 5), (256, 10)])
 @pytest.mark.parametrize("name", FILMS)
 def test_gifs_are_faster_and_nearer(name, side, target, report, in_turn):
-    frames, palette = film(name, side), Palette()
+    frames, palette = film(name, side), Quantizer()
     indices = [Image.fromarray(palette(frame)[0]) for frame in frames]
     ours, draft, lzw, theirs = in_turn(
         lambda: encode(frames, ".gif", FPS),

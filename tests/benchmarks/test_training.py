@@ -104,7 +104,7 @@ def test_what_lightning_and_logging_add_to_a_step(report, images, tmp_path):
                 loss = module.training_step(x, 0)
             optimizer.zero_grad()
             loss.backward()
-            clip([module.vae, module.critic], 1.0)
+            clip([module.vae, module.discriminator], 1.0)
             optimizer.step()
             ends.append(time.perf_counter())
         bare += list(np.diff(ends[10:]))

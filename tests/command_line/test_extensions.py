@@ -89,7 +89,7 @@ AT_ONCE = [
         "whole number",
     ),
     (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=val_loss", "val_loss", "val/elbo"),
-    (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=train/doubts", "train/doubts", "train/"),
+    (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=train/doubts", "train/adversarial_loss", "train/"),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=beauty --trainer.callbacks.strict=false",
         "EarlyStopping: beauty",
@@ -191,4 +191,4 @@ def test_those_that_work_are_left_alone(run: Run, tmp_path: Path):
     kept = checkpoint.read(mine.checkpoints / "last.ckpt")
     assert kept["epoch"] == 2
     assert isinstance(kept["global_step"], int)
-    assert torch.isfinite(kept["state_dict"]["worth"]).all()
+    assert torch.isfinite(kept["state_dict"]["kl_average"]).all()

@@ -21,7 +21,7 @@ from test_data import write_mnist
 
 from data import cifar
 from data import torchvision_sets as catalog
-from data.source import Wish
+from data.source import PictureSpec
 from data.system.errors import UserError
 from data.torchvision_sets import torchvision_source
 
@@ -84,7 +84,7 @@ def good(name: str) -> list[tuple[tarfile.TarInfo, bytes]]:
 
 
 def pictures(name: str, place: Path, **wish) -> np.ndarray:
-    return np.stack(list(torchvision_source(name, place / "downloads", Wish(32, 3, **wish)).pictures()))
+    return np.stack(list(torchvision_source(name, place / "downloads", PictureSpec(32, 3, **wish)).pictures()))
 
 
 @pytest.mark.parametrize("name", cifar.ARCHIVES)

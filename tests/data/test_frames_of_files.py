@@ -19,7 +19,7 @@ from data.image_files import decode_pool as decoders
 from data.image_files.decode_pool import Decoder
 from data.image_files.probe import MOST, probe
 from data.image_files.reader import read
-from data.split import deal, digests
+from data.split import digests, split_rows
 from data.system.errors import UserError
 
 KINDS = {".gif": 1, ".webp": 1, ".png": 0, ".tif": 0, ".avif": 1}  # and whether it is lossy
@@ -107,22 +107,24 @@ def test_what_files_have_in_common_is_for_training_alone():
     images[::10] = 99  # each of four files begins with the same picture
     for seed in range(10):
         known = digests(images, seed)
-        train, val = (rows.tolist() for rows in deal(known, 0.3, [10] * 4))
+        train, val = (rows.tolist() for rows in split_rows(known, 0.3, [10] * 4))
         assert sorted(train + val) == list(range(40))
         assert not {known[row] for row in train} & {known[row] for row in val}
         assert {0, 10, 20, 30} <= set(train)
         assert len(val) in (9, 18)
     same = digests(images[:10].repeat(3, 1, 1, 1), 0)
     with pytest.raises(UserError, match="1 different files"):
-        deal(same, 0.3, [10] * 3)
+        split_rows(same, 0.3, [10] * 3)
     with pytest.raises(UserError, match="none is left to validate on"):
-        deal([b"a", b"b", b"a", b"b", b"c"], 0.3, [2, 3])
+        split_rows([b"a", b"b", b"a", b"b", b"c"], 0.3, [2, 3])
 
 
 def test_without_files_of_many_the_split_is_as_it_was():
     images = torch.randint(0, 256, (50, 2, 2, 3), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     known = digests(images, 3)
-    assert [rows.tolist() for rows in deal(known, 0.2)] == [rows.tolist() for rows in deal(known, 0.2, [1] * 50)]
+    assert [rows.tolist() for rows in split_rows(known, 0.2)] == [
+        rows.tolist() for rows in split_rows(known, 0.2, [1] * 50)
+    ]
 
 
 def test_a_limit_is_of_pictures_and_each_seed_takes_others(tmp_path):

@@ -13,7 +13,7 @@ from test_runs import QUIET, contents, files
 
 import train
 from data.datamodule import ImageData
-from data.fingerprint import changes, fingerprint
+from data.fingerprint import describe_changes, fingerprint
 from vae import checkpoint
 
 COUNT = 30
@@ -183,11 +183,11 @@ def test_changes_are_counted_by_content():
     def of(*numbers: int) -> torch.Tensor:
         return fingerprint([bytes([number] * 16) for number in numbers])
 
-    assert changes(of(1, 2, 2, 200), of(200, 1, 1, 2)) is None
-    assert changes(of(1, 2), of(1, 2, 200)) == "1 was added"
-    assert changes(of(1, 2, 200), of(200)) == "2 were removed"
+    assert describe_changes(of(1, 2, 2, 200), of(200, 1, 1, 2)) is None
+    assert describe_changes(of(1, 2), of(1, 2, 200)) == "1 was added"
+    assert describe_changes(of(1, 2, 200), of(200)) == "2 were removed"
     with pytest.raises(ValueError, match="of the 2 pictures that it was trained on, 0 are there"):
-        changes(of(1, 2), of(3, 4, 5))
+        describe_changes(of(1, 2), of(3, 4, 5))
 
 
 def test_procedural_pictures_have_no_fingerprint(tmp_path: Path):

@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.samplers import InOrder, Share, Shuffled
+from data.samplers import SequentialBatches, Shard, ShuffledBatches
 
 counts, sizes, worlds, seeds = st.integers(1, 200), st.integers(1, 40), st.integers(1, 6), st.integers(0, 10**9)
 
 
 def shuffled(count, size, seed, share=None, epoch=0, start=0):
-    return list(Shuffled(count, size, seed, share or Share(), lambda: (epoch, start)))
+    return list(ShuffledBatches(count, size, seed, share or Shard(), lambda: (epoch, start)))
 
 
 @given(counts, sizes, worlds, seeds)
 def test_an_epoch_has_each_row_once_at_most_and_nearly_all_of_them(count, size, world, seed):
     if count < world:
         return
-    dealt = [shuffled(count, size, seed, Share(rank, world)) for rank in range(world)]
+    dealt = [shuffled(count, size, seed, Shard(rank, world)) for rank in range(world)]
     assert len({len(batches) for batches in dealt}) == 1
     assert dealt[0]
     rows = [row for batches in dealt for batch in batches for row in batch]
@@ -33,7 +33,7 @@ def test_an_epoch_has_each_row_once_at_most_and_nearly_all_of_them(count, size, 
 def test_processes_share_the_batches_of_a_single_one(half, size, world, seed):
     count = half * world
     alone = shuffled(count, size * world, seed)
-    dealt = [shuffled(count, size, seed, Share(rank, world)) for rank in range(world)]
+    dealt = [shuffled(count, size, seed, Shard(rank, world)) for rank in range(world)]
     assert [list(chain(*parts)) for parts in zip(*dealt, strict=True)] == alone
 
 
@@ -51,7 +51,7 @@ def test_every_epoch_and_every_seed_has_an_order_of_its_own():
 
 @given(counts, sizes, worlds)
 def test_what_is_measured_on_is_each_row_once_in_like_batches(count, size, world):
-    dealt = [InOrder(count, size, Share(rank, world)) for rank in range(world)]
+    dealt = [SequentialBatches(count, size, Shard(rank, world)) for rank in range(world)]
     assert len({len(batches) for batches in dealt}) == 1
     rows = sorted(row for batches in dealt for batch in batches for row in batch)
     assert rows == list(range(count)) if count >= world else set(rows) == set(range(count))
@@ -61,5 +61,8 @@ def test_what_is_measured_on_is_each_row_once_in_like_batches(count, size, world
 
 @pytest.mark.parametrize("world", [1, 3])
 def test_a_length_is_how_many_batches_there_are(world):
-    for order in (Shuffled(50, 4, 0, Share(0, world), lambda: (0, 0)), InOrder(50, 4, Share(0, world))):
+    for order in (
+        ShuffledBatches(50, 4, 0, Shard(0, world), lambda: (0, 0)),
+        SequentialBatches(50, 4, Shard(0, world)),
+    ):
         assert len(order) == len(list(order))

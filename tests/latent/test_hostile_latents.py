@@ -16,7 +16,7 @@ from conftest import mutated
 
 import render
 from data.system.errors import UserError
-from vae.latent.keyframes import named_keyframe
+from vae.latent.keyframes import parse_keyframe
 from vae.latent.latent_file import write_latents
 
 LINES = Path(render.__file__).parent / "checkpoints" / "lines.ckpt"
@@ -29,7 +29,7 @@ class Eight:
 
     latent_dim = 8
 
-    def awake(self, values: torch.Tensor) -> torch.Tensor:
+    def zero_inactive(self, values: torch.Tensor) -> torch.Tensor:
         return values
 
 
@@ -118,7 +118,7 @@ def test_a_file_that_holds_no_latents_gets_one_line(content, place, one_line_err
 def test_the_hostile_files_differ_by_one_fault_from_one_that_is_read(content):
     Path("odd.npz").write_bytes(content)
     for index in (0, 2, -1):
-        np.testing.assert_array_equal(named_keyframe(Eight(), f"odd.npz:{index}").z, GOOD[index])
+        np.testing.assert_array_equal(parse_keyframe(Eight(), f"odd.npz:{index}").z, GOOD[index])
 
 
 class Act:
@@ -151,7 +151,7 @@ def test_a_file_that_unpacks_to_more_than_a_film_has_is_refused_before_it_is_unp
     tracemalloc.start()
     began = time.monotonic()
     with pytest.raises(UserError, match=r"odd\.npz: holds more than 67,108,864 numbers"):
-        named_keyframe(Eight(), "odd.npz:1")
+        parse_keyframe(Eight(), "odd.npz:1")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1_000_000
@@ -170,7 +170,7 @@ def test_mutated_files_are_read_to_finite_numbers_or_refused_in_one_line(how):
     for _ in range(400):
         Path("odd.npz").write_bytes(mutated(whole, chance))
         try:
-            assert named_keyframe(Eight(), "odd.npz:1").z.isfinite().all()
+            assert parse_keyframe(Eight(), "odd.npz:1").z.isfinite().all()
         except UserError as error:
             told.append(str(error))
     assert 0 < len(told) < 400

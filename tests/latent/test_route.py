@@ -9,7 +9,7 @@ from data.synthetic.patterns import patterns
 from data.transforms import to_tensor
 from vae.latent.paths import spline
 from vae.latent.route import Route, find_route
-from vae.metrics.perceptual import changes, pyramid
+from vae.metrics.perceptual import pyramid, visible_change
 from vae.metrics.smoothness import smoothness
 from vae.model.vae import VAE
 
@@ -84,7 +84,7 @@ def test_changes_are_distances_of_neighbours():
     vae = Torn(0.0)
     z = torch.randn(5, 3, generator=torch.Generator().manual_seed(2))
     seen = pyramid(vae.decode(z))
-    assert_close(changes(vae, z), (seen[1:] - seen[:-1]).norm(dim=1))
+    assert_close(visible_change(vae, z), (seen[1:] - seen[:-1]).norm(dim=1))
 
 
 def test_a_route_of_a_real_model_is_never_worse_where_it_was_taken():

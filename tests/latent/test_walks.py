@@ -11,11 +11,18 @@ from torch.testing import assert_close
 from data.system.errors import UserError
 from vae.latent.pace import allotted, evenly_changing, in_step
 from vae.latent.timing import EASINGS, stepped
-from vae.latent.trajectory import PATH_NAMES, Walk, circle, noise, segment_changes, walk_along
-from vae.metrics.perceptual import changes
+from vae.latent.trajectory import (
+    PATH_NAMES,
+    Trajectory,
+    circle_trajectory,
+    noise_trajectory,
+    trajectory_along,
+    visible_change_of_segments,
+)
+from vae.metrics.perceptual import visible_change
 from vae.render import animation as scenes
 from vae.render.report import report, seam
-from vae.render.takes import Take
+from vae.render.takes import Clip
 
 BASIS = torch.linalg.qr(torch.randn(3 * 32 * 32, 5, generator=torch.Generator().manual_seed(0)))[0]
 
@@ -31,7 +38,7 @@ class Linear:
     def encode(self, x):
         return x.flatten(1) @ BASIS / 20, None
 
-    def awake(self, z):
+    def zero_inactive(self, z):
         return z
 
     def requires_grad_(self, flag):
@@ -44,12 +51,12 @@ def keyframes_of(seed, count):
 
 def times_of(walk, frames, easing, pace, hold=0):
     options = SimpleNamespace(frames=frames, easing=easing, pace=pace, hold=hold)
-    return scenes.times([Take("", Linear(), walk)], options)[0]
+    return scenes.times([Clip("", Linear(), walk)], options)[0]
 
 
 walks = st.builds(
     lambda path, seed, count, closed: (
-        walk_along(path, Linear(), keyframes_of(seed, count), closed),
+        trajectory_along(path, Linear(), keyframes_of(seed, count), closed),
         keyframes_of(seed, count),
     ),
     st.sampled_from(["linear", "slerp", "spline"]),
@@ -94,7 +101,9 @@ def test_by_image_all_steps_of_a_segment_are_equally_large_and_those_of_others_a
     dense = torch.cat(
         [torch.lerp(whole[:-1, None], whole[1:, None], torch.arange(16).double() / 16).flatten(), whole[-1:]]
     )
-    steps = changes(Linear(), walk.at(dense)).reshape(-1, 16).sum(1)  # along the path, which may turn between frames
+    steps = (
+        visible_change(Linear(), walk.at(dense)).reshape(-1, 16).sum(1)
+    )  # along the path, which may turn between frames
     for k in range(walk.segments):
         mine = steps[(whole[:-1] >= k) & (whole[:-1] < k + 1)]
         assert mine.max() <= 1.25 * mine.min()
@@ -129,15 +138,15 @@ def test_even_change_keeps_whole_times_and_order(segments, seed):
 @given(st.integers(0, 10**6), st.integers(2, 20), st.booleans())
 @settings(deadline=None, max_examples=30)
 def test_walks_in_step_are_at_their_keyframes_together(seed, frames, closed):
-    pair = [walk_along(path, Linear(), keyframes_of(seed, 4), closed) for path in ("linear", "spline")]
-    one, other = in_step([segment_changes(Linear(), walk) for walk in pair], frames, closed=closed)
+    pair = [trajectory_along(path, Linear(), keyframes_of(seed, 4), closed) for path in ("linear", "spline")]
+    one, other = in_step([visible_change_of_segments(Linear(), walk) for walk in pair], frames, closed=closed)
     assert torch.equal(one == one.round(), other == other.round())
     assert len(one) == (4 * frames if closed else 3 * (frames - 1) + 1)
 
 
 @pytest.mark.parametrize("path", PATH_NAMES)
 def test_a_good_model_scores_well_on_every_path(path):
-    walk = walk_along(path, Linear(), keyframes_of(1, 3), False)
+    walk = trajectory_along(path, Linear(), keyframes_of(1, 3), False)
     found = report(Linear(), walk, "image")
     assert found.cycle < 1e-5
     assert found.step < 1.05
@@ -146,31 +155,31 @@ def test_a_good_model_scores_well_on_every_path(path):
 
 def test_segments_between_like_keyframes_do_not_count():
     a, b = keyframes_of(1, 2)
-    alone = walk_along("slerp", Linear(), torch.stack([a, b]), False)
-    rested = walk_along("slerp", Linear(), torch.stack([a, a, b, b]), False)
+    alone = trajectory_along("slerp", Linear(), torch.stack([a, b]), False)
+    rested = trajectory_along("slerp", Linear(), torch.stack([a, a, b, b]), False)
     assert_close(report(Linear(), rested, "image"), report(Linear(), alone, "image"))
-    still = walk_along("slerp", Linear(), torch.stack([a, a]), False)
+    still = trajectory_along("slerp", Linear(), torch.stack([a, a]), False)
     assert all(number != number for number in report(Linear(), still, "image"))
 
 
 @pytest.mark.parametrize(
     "walk",
     [
-        *(walk_along(path, Linear(), keyframes_of(2, 4), True) for path in PATH_NAMES),
-        circle(keyframes_of(3, 2)),
-        noise(keyframes_of(4, 6)),
+        *(trajectory_along(path, Linear(), keyframes_of(2, 4), True) for path in PATH_NAMES),
+        circle_trajectory(keyframes_of(3, 2)),
+        noise_trajectory(keyframes_of(4, 6)),
     ],
     ids=[*PATH_NAMES, "circle", "noise"],
 )
 @pytest.mark.parametrize("frames", [2, 15])
-def test_a_loop_closes_with_a_step_like_the_others(walk: Walk, frames):
+def test_a_loop_closes_with_a_step_like_the_others(walk: Trajectory, frames):
     found = seam(Linear(), walk, times_of(walk, frames, "linear", "image"))
     assert found.repeated == 0
     assert 0.5 < found.step < 2 if frames == 2 else 0.8 < found.step < 1.25
 
 
 def test_a_loop_that_repeats_itself_is_found_out():
-    back_and_forth = Walk(lambda t: (0.3 + torch.sin(torch.pi * t))[:, None] * keyframes_of(0, 1), 2, True)
+    back_and_forth = Trajectory(lambda t: (0.3 + torch.sin(torch.pi * t))[:, None] * keyframes_of(0, 1), 2, True)
     assert seam(Linear(), back_and_forth, torch.tensor([0.0, 0.5, 1.0, 1.5])).repeated >= 1
-    jumping = Walk(lambda t: t[:, None].float() * keyframes_of(0, 1), 2, True)
+    jumping = Trajectory(lambda t: t[:, None].float() * keyframes_of(0, 1), 2, True)
     assert seam(Linear(), jumping, torch.linspace(0, 1.9, 20, dtype=torch.float64)).step > 10

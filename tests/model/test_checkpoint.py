@@ -13,7 +13,7 @@ import torch
 from conftest import mutated
 
 from data.system.errors import UserError
-from vae.checkpoint import load_vae, newest, strip
+from vae.checkpoint import FORMAT, load_vae, newest, read, strip
 from vae.model.vae import VAE
 
 HYPERPARAMETERS = {"image_size": 32, "channels": 1, "latent_dim": 4, "width": 8}
@@ -220,10 +220,49 @@ def test_sizes_that_were_made_up_are_refused_before_memory_is_taken(options, vae
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000, "kB"
 
 
-@pytest.mark.parametrize("written", [0, 2, "1", None, [1]], ids=str)
+@pytest.mark.parametrize("written", [0, FORMAT + 1, "1", None, [1]], ids=str)
 def test_another_format_is_refused(written, vae, path):
     torch.save(content(vae) | {"format": written}, path)
     assert_refused(path)
+
+
+def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
+    new = VAE(**HYPERPARAMETERS, pca_share=0.05, inactive_below=1.0).eval()
+    own = {
+        "kl_average": torch.ones(4),
+        "moment_matching.mean": torch.ones(4),
+        "discriminator.layers.0.bias": torch.ones(1),
+    }
+    weights = own | {"vae." + name: weight for name, weight in new.state_dict().items()}
+    options = {
+        "pca_share": 0.05,
+        "inactive_below": 1.0,
+        "moment_weight": 2.0,
+        "adversarial_weight": 3.0,
+        "cycle_weight": 4.0,
+    }
+    before = {
+        "kl_average": "worth",
+        "moment_matching.": "moments.",
+        "discriminator.": "critic.",
+        "vae.inactive": "vae.asleep",
+        "vae.pca_latents.": "vae.anchors.",
+    }
+
+    def old(name):
+        begun = next((begun for begun in before if name.startswith(begun)), "")
+        return before.get(begun, "") + name.removeprefix(begun)
+
+    named = {"anchor_share": 0.05, "prune": 1.0, "moments": 2.0, "critic": 3.0, "cycle": 4.0}
+    old_weights = {old(name): weight for name, weight in weights.items()}
+    assert (
+        len(old_weights.keys() & weights.keys()) == len(weights) - len(own) - 5
+    )  # the flag and four of the components
+    torch.save({"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | named}, path)
+    found = read(path)
+    assert found["hyper_parameters"] == HYPERPARAMETERS | options
+    assert found["state_dict"].keys() == weights.keys()
+    assert_same_pictures(new, load_vae(path))
 
 
 def test_five_hundred_mutations_load_to_a_finite_model_or_are_refused(vae, path):
@@ -318,7 +357,7 @@ def test_a_stripped_checkpoint_is_smaller_and_loads_the_same(vae, path, tmp_path
     assert target.stat().st_size < 0.7 * path.stat().st_size
     assert_same_pictures(vae, load_vae(target))
     kept = torch.load(target, weights_only=True)
-    assert kept.keys() == {"state_dict", "hyper_parameters"}
+    assert kept.keys() == {"state_dict", "hyper_parameters", "format"}
     assert kept["hyper_parameters"] == content(vae)["hyper_parameters"]
 
 

@@ -15,7 +15,7 @@ from torch.testing import assert_close
 
 import render
 from vae import checkpoint
-from vae.generator import seeded_keyframes
+from vae.generator import seeded_latents
 from vae.latent.paths import slerp
 from vae.render.morph_pad import CELLS, square
 
@@ -47,7 +47,7 @@ def test_the_page_needs_nothing_else_and_holds_the_pictures(page: Path, run: Run
         corner = np.asarray(atlas.convert("RGB"))[:32, :32].astype(float)
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
-        expected = ((vae.decode(seeded_keyframes(0, 1, 4)) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
+        expected = ((vae.decode(seeded_latents(0, 1, 4)) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
     assert np.abs(corner - expected).mean() < 8
 
 

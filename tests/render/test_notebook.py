@@ -12,7 +12,7 @@ from PIL import Image
 import render
 from data.system.errors import UserError
 from vae.checkpoint import load_vae
-from vae.generator import seeded_keyframes
+from vae.generator import seeded_latents
 from vae.render.notebook import inline, morph
 
 LINES = render._SHIPPED.with_name("lines.ckpt")
@@ -25,7 +25,7 @@ def test_a_morph_has_the_renderers_frames(command, path, tmp_path):
     render.main([command, *words])
     rendered = [iio.imread(file) for file in sorted((tmp_path / "all").iterdir())]
     vae = load_vae(LINES)
-    frames = list(morph(vae, vae.awake(seeded_keyframes(3, 4, vae.latent_dim)), path, frames=5, closed=closed))
+    frames = list(morph(vae, vae.zero_inactive(seeded_latents(3, 4, vae.latent_dim)), path, frames=5, closed=closed))
     assert np.array_equal(frames, rendered)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from vae.render.formats.encoders import encode
-from vae.render.formats.quantize import Palette
+from vae.render.formats.quantize import Quantizer
 
 
 def shown(palette, frame):
@@ -50,12 +50,12 @@ def test_a_frame_of_few_colours_is_exact(seed, count):
     spread = rng.permutation(64**3)[:count]  # one colour in a cell
     colours = np.stack([spread >> 12, spread >> 6 & 63, spread & 63], 1).astype(np.uint8) * 4
     frame = colours[rng.integers(0, count, (24, 32))]
-    assert np.array_equal(shown(Palette(), frame), frame)
+    assert np.array_equal(shown(Quantizer(), frame), frame)
 
 
 def test_every_grey_is_exact():
     ramp = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, 2)
-    assert np.array_equal(shown(Palette(), ramp), ramp)
+    assert np.array_equal(shown(Quantizer(), ramp), ramp)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([2, 16, 200, 256]))
@@ -63,7 +63,7 @@ def test_every_grey_is_exact():
 def test_any_frame_has_indices_into_its_palette_and_the_same_every_time(seed, colours):
     rng = np.random.default_rng(seed)
     frames = [rng.integers(0, 256, (8, 9, 3), dtype=np.uint8) for _ in range(3)]
-    one, other = Palette(colours), Palette(colours)
+    one, other = Quantizer(colours), Quantizer(colours)
     for frame in frames:
         indices, palette = one(frame)
         assert (indices.shape, palette.shape) == ((8, 9), (colours, 3))
@@ -75,13 +75,13 @@ def test_any_frame_has_indices_into_its_palette_and_the_same_every_time(seed, co
 
 @pytest.mark.parametrize("colours", [16, 64, 256])
 def test_frames_are_nearer_than_with_median_cut(colours):
-    frames, palette = drift(), Palette(colours)
+    frames, palette = drift(), Quantizer(colours)
     assert psnr(frames, [shown(palette, frame) for frame in frames]) > psnr(frames, median_cut(frames, colours))
 
 
 @pytest.mark.parametrize("speed", [1, 5])
 def test_colours_that_move_together_flicker_less_than_with_median_cut(speed):
-    frames, palette = drift(60)[::speed], Palette()
+    frames, palette = drift(60)[::speed], Quantizer()
     assert flicker(frames, [shown(palette, frame) for frame in frames]) < 0.8 * flicker(frames, median_cut(frames))
 
 
@@ -107,20 +107,20 @@ FILMS = {"spot": spot(), "drift": drift(30)} | {
 
 @pytest.mark.parametrize("frames", FILMS.values(), ids=FILMS)
 def test_frames_are_nearly_as_near_as_with_palettes_that_know_no_other_frame(frames):
-    palette = Palette()
-    lost = [psnr([frame], [shown(Palette(), frame)]) - psnr([frame], [shown(palette, frame)]) for frame in frames]
+    palette = Quantizer()
+    lost = [psnr([frame], [shown(Quantizer(), frame)]) - psnr([frame], [shown(palette, frame)]) for frame in frames]
     assert max(lost) < 2
     assert np.median(lost) < 0.7
 
 
 def test_more_colours_are_nearer():
     frames = drift()
-    found = [psnr(frames, [shown(palette, frame) for frame in frames]) for palette in map(Palette, (8, 32, 128, 256))]
+    found = [psnr(frames, [shown(palette, frame) for frame in frames]) for palette in map(Quantizer, (8, 32, 128, 256))]
     assert found == sorted(found)
 
 
 def test_a_still_palette_does_not_move():
-    palette, frame = Palette(64), drift(1)[0]
+    palette, frame = Quantizer(64), drift(1)[0]
     for _ in range(20):
         before = shown(palette, frame)
     assert np.abs(shown(palette, frame).astype(int) - before).mean() < 0.3
@@ -136,15 +136,15 @@ def test_a_gif_is_no_larger_than_pillows():
 
 @pytest.mark.parametrize("colours", [16, 64, 256])
 def test_the_first_frame_is_as_near_as_the_others(colours):
-    frames, palette = drift(24), Palette(colours)
+    frames, palette = drift(24), Quantizer(colours)
     found = [psnr([frame], [shown(palette, frame)]) for frame in frames]
     assert found[0] > np.median(found) - 1
 
 
 def test_after_a_hard_cut_frames_are_as_near_as_before_or_as_a_first_frame():
     one, other = drift(2)
-    palette, before = Palette(), 100.0
+    palette, before = Quantizer(), 100.0
     for scene in [one, 255 - other // 2, other[:, :, ::-1] // 3, one]:
         near = psnr([scene], [shown(palette, scene)])
-        assert near > min(before, psnr([scene], [shown(Palette(), scene)])) - 2
+        assert near > min(before, psnr([scene], [shown(Quantizer(), scene)])) - 2
         before = near

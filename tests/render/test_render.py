@@ -24,8 +24,8 @@ import render
 from data.synthetic.patterns import patterns
 from data.transforms import to_tensor, to_uint8
 from vae import checkpoint
-from vae.generator import seeded_keyframes
-from vae.latent.keyframes import named_keyframe
+from vae.generator import seeded_latents
+from vae.latent.keyframes import parse_keyframe
 from vae.metrics.smoothness import decode, encode
 from vae.model.likelihoods import LikelihoodName
 from vae.model.vae import VAE
@@ -87,7 +87,7 @@ def test_every_command_writes_every_format(shot, command, words, count, suffix):
 
 def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
-    keyframes = seeded_keyframes(5, 2, vae.latent_dim)
+    keyframes = seeded_latents(5, 2, vae.latent_dim)
     with torch.inference_mode():
         expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     for command in ("linear", "slerp"):
@@ -127,7 +127,7 @@ def test_a_frame_does_not_depend_on_how_many_there_are(shot):
 
 
 def test_more_keyframes_do_not_change_the_first():
-    assert torch.equal(seeded_keyframes(3, 5, 16)[:2], seeded_keyframes(3, 2, 16))
+    assert torch.equal(seeded_latents(3, 5, 16)[:2], seeded_latents(3, 2, 16))
 
 
 def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
@@ -136,7 +136,7 @@ def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
     frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
-        z = torch.stack([named_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_keyframes(7, 1, 4)[0]])
+        z = torch.stack([parse_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_latents(7, 1, 4)[0]])
         expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     assert abs(frames[0].astype(int) - expected[0]).max() <= 1
     assert abs(frames[3].astype(int) - expected[1]).max() <= 1

@@ -9,7 +9,7 @@ import torch
 from conftest import EPOCHS, Run, copy
 
 import train
-from data.rng import mixed
+from data.rng import derive_seed
 from vae import checkpoint
 from vae.training.module import VAETraining
 
@@ -56,7 +56,7 @@ def test_what_is_not_finite_ends_the_training_with_its_step_and_seed(
     poison(monkeypatch, {2})
     words = again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}")
     line = one_line_error(train.main, *words, code=1)
-    seed = mixed(before["plan"]["seed"], steps + 2, 2)
+    seed = derive_seed(before["plan"]["seed"], steps + 2, 2)
     assert f"step {steps + 3} (batch 2 of epoch {EPOCHS}, seed {seed})" in line
     assert (again.checkpoints / "last.ckpt").read_bytes() == kept
 
@@ -148,8 +148,8 @@ def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog)
         small.arguments(
             "--model.beta=1e5",
             "--model.beta_start=1e5",
-            "--model.anchor_share=0",
-            "--model.moments=0",
+            "--model.pca_share=0",
+            "--model.moment_weight=0",
             "--model.decoder_share=0",
             "--model.warmup_steps=1",
             "--model.ema_decay=0.5",

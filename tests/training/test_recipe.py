@@ -10,18 +10,18 @@ from torch.testing import assert_close
 
 from data.synthetic.patterns import patterns
 from data.transforms import to_tensor
-from vae.latent.keyframes import named_keyframe
+from vae.latent.keyframes import parse_keyframe
 from vae.latent.paths import slerp
 from vae.metrics import lines_benchmark
 from vae.model.blur import blur
-from vae.model.discriminator import Critic
+from vae.model.discriminator import Discriminator
 from vae.model.likelihoods import haar
-from vae.model.networks import Palette
-from vae.model.pca_latents import Anchors
+from vae.model.networks import PaletteMixer
+from vae.model.pca_latents import PCALatents
 from vae.model.vae import VAE
-from vae.training.moments import Moments
+from vae.training.moments import MomentMatching
 from vae.training.optimizer import clip
-from vae.training.unseen import unseen_latents
+from vae.training.unseen import midpoints_and_samples
 
 LINES = lines_benchmark.images(lines_benchmark.pairs(3, 400).flatten())
 PATTERNS = to_tensor(patterns(3, torch.arange(400), 32))
@@ -77,7 +77,7 @@ def test_flat_pictures_have_no_details():
 
 @pytest.fixture(params=[LINES, PATTERNS], ids=["lines", "patterns"])
 def fitted(request):
-    anchors = Anchors(request.param.shape[1], 6)
+    anchors = PCALatents(request.param.shape[1], 6)
     anchors.fit(request.param.split(64), 0.05)
     return anchors, request.param
 
@@ -93,7 +93,7 @@ def test_anchored_codes_have_the_priors_moments(fitted):
 
 
 def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
-    anchors = Anchors(1, 6)
+    anchors = PCALatents(1, 6)
     anchors.fit([LINES], 0.05)
     assert anchors.mask.tolist() == [1, 1, 0, 0, 0, 0]
     angles = torch.linspace(0, 2 * math.pi, 65, dtype=torch.float64)
@@ -106,7 +106,7 @@ def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
 
 
 def test_colourful_patterns_keep_the_lengths_of_their_codes():
-    anchors = Anchors(3, 6)
+    anchors = PCALatents(3, 6)
     anchors.fit([PATTERNS], 0.05)
     assert anchors.radius == 0
     z = normal(5, 6)
@@ -114,7 +114,7 @@ def test_colourful_patterns_keep_the_lengths_of_their_codes():
 
 
 def test_onto_sphere_moves_anchored_dimensions_alone_and_only_once():
-    anchors = Anchors(1, 6)
+    anchors = PCALatents(1, 6)
     anchors.fit([LINES], 0.05)
     z = normal(5, 6)
     moved = anchors.onto_sphere(z)
@@ -124,10 +124,10 @@ def test_onto_sphere_moves_anchored_dimensions_alone_and_only_once():
 
 
 def test_the_encoder_gives_anchored_codes_and_the_decoder_sees_them_on_their_sphere():
-    vae = VAE(32, 1, latent_dim=6, width=8, anchor_share=0.05).eval()
-    vae.anchors.fit([LINES], 0.05)
+    vae = VAE(32, 1, latent_dim=6, width=8, pca_share=0.05).eval()
+    vae.pca_latents.fit([LINES], 0.05)
     mu, logvar = vae.encode(LINES[:8])
-    assert_close(mu[:, :2], vae.anchors(LINES[:8])[:, :2])
+    assert_close(mu[:, :2], vae.pca_latents(LINES[:8])[:, :2])
     assert logvar[:, :2].unique().numel() == 1
     away = mu * torch.tensor([3.0, 3.0, 1, 1, 1, 1])
     assert_close(vae.decode(away), vae.decode(mu))
@@ -135,7 +135,7 @@ def test_the_encoder_gives_anchored_codes_and_the_decoder_sees_them_on_their_sph
 
 
 def test_pictures_that_are_all_the_same_give_no_anchors():
-    anchors = Anchors(1, 6)
+    anchors = PCALatents(1, 6)
     anchors.fit([LINES[:1].expand(9, -1, -1, -1)], 0.05)
     assert anchors.mask.sum() == 0
     assert anchors(LINES[:2]).abs().max() == 0
@@ -143,7 +143,7 @@ def test_pictures_that_are_all_the_same_give_no_anchors():
 
 @pytest.mark.parametrize("count", [3, 5])
 def test_a_handful_of_pictures_does_not_pass_for_a_sphere(count):
-    anchors = Anchors(1, 6)
+    anchors = PCALatents(1, 6)
     anchors.fit([normal(count, 1, 32, 32)], 0.01)
     assert anchors.mask.sum() > 1
     assert anchors.radius == 0
@@ -153,9 +153,9 @@ def test_a_handful_of_pictures_does_not_pass_for_a_sphere(count):
 
 
 def test_a_latent_that_sleeps_says_nothing_is_not_heard_and_does_not_bend_a_path():
-    vae = VAE(32, 1, latent_dim=6, width=8, prune=1.0).eval()
+    vae = VAE(32, 1, latent_dim=6, width=8, inactive_below=1.0).eval()
     awake, _ = vae.encode(LINES[:8])
-    vae.asleep[3:] = 1
+    vae.inactive[3:] = 1
     mu, logvar = vae.encode(LINES[:8])
     assert_close(mu[:, :3], awake[:, :3])
     assert mu[:, 3:].abs().max() == logvar[:, 3:].abs().max() == 0
@@ -163,14 +163,14 @@ def test_a_latent_that_sleeps_says_nothing_is_not_heard_and_does_not_bend_a_path
     assert_close(vae.decode(awake), vae.decode(mu))
     assert_close(vae.decoder(awake), vae.decode(mu))
     assert_close(copy.deepcopy(vae).decode(awake), vae.decode(mu))
-    assert_close(named_keyframe(vae, "5").z[3:], torch.zeros(3))
+    assert_close(parse_keyframe(vae, "5").z[3:], torch.zeros(3))
 
 
 # Moments
 
 
 def test_moments_of_the_prior_are_left_alone():
-    moments = Moments(3)
+    moments = MomentMatching(3)
     mu = math.sqrt(2) * torch.cat([torch.eye(3), -torch.eye(3)]) * math.sqrt(1.5 / 2)  # E[mu muᵀ] = I/2
     logvar = torch.full((6, 3), math.log(0.5))
     mu.requires_grad_()
@@ -184,7 +184,7 @@ def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale, offset)
     mix = torch.tensor([[1.0, 0.8, 0], [0, 1, 0], [0, 0, 1]])
     mu = (scale * normal(64, 3) @ mix + offset).requires_grad_()
     logvar = torch.full((64, 3), -6.0)
-    moments, optimizer = Moments(3), torch.optim.SGD([mu], 0.1)
+    moments, optimizer = MomentMatching(3), torch.optim.SGD([mu], 0.1)
     for _ in range(1500):
         optimizer.zero_grad()
         moments(mu, logvar).backward()
@@ -200,13 +200,13 @@ def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale, offset)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_critic_has_one_verdict_for_each_picture(size, channels):
     x = normal(3, channels, size, size)
-    verdict = Critic(size, channels, 8)(x)
+    verdict = Discriminator(size, channels, 8)(x)
     assert verdict.shape == (3,)
     assert verdict.isfinite().all()
 
 
 def test_doubts_teach_the_decoder_and_the_verdict_the_critic():
-    critic = Critic(32, 1, 8)
+    critic = Discriminator(32, 1, 8)
     real, fake = normal(4, 1, 32, 32), normal(4, 1, 32, 32, seed=1).requires_grad_()
     critic.doubts(fake).backward()
     assert fake.grad.abs().sum() > 0
@@ -219,7 +219,7 @@ def test_doubts_teach_the_decoder_and_the_verdict_the_critic():
 
 def test_a_critic_learns_to_tell_blurry_pictures():
     torch.manual_seed(0)
-    critic = Critic(32, 3, 8)
+    critic = Discriminator(32, 3, 8)
     optimizer = torch.optim.Adam(critic.parameters(), 1e-3)
     blurry = blur(PATTERNS, 1.5)
     for step in range(60):
@@ -231,7 +231,7 @@ def test_a_critic_learns_to_tell_blurry_pictures():
 
 
 def test_the_gradient_penalty_of_a_linear_critic_is_its_squared_slope():
-    critic = Critic(32, 1, 8)
+    critic = Discriminator(32, 1, 8)
     critic.layers = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
     assert_close(critic.gradient_penalty(normal(3, 1, 32, 32)), critic.layers[1].weight.square().sum())
 
@@ -239,7 +239,7 @@ def test_the_gradient_penalty_of_a_linear_critic_is_its_squared_slope():
 @pytest.mark.parametrize("count", [1, 2, 3, 32])
 def test_unseen_latents_are_as_many_as_codes_and_lie_between_them_or_in_the_prior(count):
     mu = torch.nn.functional.normalize(normal(count, 8)) * 100
-    z = unseen_latents(mu, torch.Generator().manual_seed(0))
+    z = midpoints_and_samples(mu, torch.Generator().manual_seed(0))
     assert z.shape == mu.shape
     between = (count - 1) // 2
     assert_close(z[:between].norm(dim=1), torch.full((between,), 100.0))
@@ -251,13 +251,13 @@ def test_unseen_latents_are_as_many_as_codes_and_lie_between_them_or_in_the_prio
 
 @pytest.mark.parametrize("prune", [0.0, 1.0])
 def test_the_cycle_error_is_that_of_the_codes_of_decoded_pictures_and_teaches_the_decoder_alone(prune):
-    vae = VAE(32, 1, latent_dim=6, width=8, anchor_share=0.05, prune=prune)
-    vae.anchors.fit([LINES], 0.05)
+    vae = VAE(32, 1, latent_dim=6, width=8, pca_share=0.05, inactive_below=prune)
+    vae.pca_latents.fit([LINES], 0.05)
     if prune:
-        vae.asleep[4:] = 1
+        vae.inactive[4:] = 1
     z = normal(5, 6)
     error = vae.cycle_error(z, vae.decode(z))
-    heard = vae.anchors.onto_sphere(z) * torch.tensor([1, 1, 1, 1, 1 - prune, 1 - prune])
+    heard = vae.pca_latents.onto_sphere(z) * torch.tensor([1, 1, 1, 1, 1 - prune, 1 - prune])
     assert_close(error, (vae.encode(vae.decode(z))[0] - heard).square().mean())
     error.backward()
     assert all(weight.grad is None for weight in vae.encoder.parameters())
@@ -281,7 +281,7 @@ def test_each_part_is_clipped_to_a_norm_of_its_own():
 
 
 def test_a_palette_without_a_rest_draws_blends_of_its_colours():
-    palette = Palette(4, 3, 5)
+    palette = PaletteMixer(4, 3, 5)
     z, maps = normal(2, 4), normal(2, 8, 16, 16)
     maps[:, :3] = 0
     drawn, colours = palette(z, maps), 2 * palette.colours(z)
@@ -290,7 +290,7 @@ def test_a_palette_without_a_rest_draws_blends_of_its_colours():
 
 
 def test_a_mask_that_wins_everywhere_gives_its_colour():
-    palette = Palette(4, 3, 5)
+    palette = PaletteMixer(4, 3, 5)
     maps = torch.zeros(1, 8, 4, 4)
     maps[:, 3 + 2] = 50
     z = normal(1, 4)

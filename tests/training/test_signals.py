@@ -69,7 +69,7 @@ def half_made(place: Path) -> list[Path]:
 
 # the moments in their order
 MOMENTS = [
-    ("data.system.errors:told_in_one_line", "before"),
+    ("data.system.errors:one_line_errors", "before"),
     ("vae.training.cli.cli:LoomCLI.before_instantiate_classes", "before"),
     ("vae.training.cli.cli:claim", "after"),
     ("vae.training.cli.cli:LoomCLI.instantiate_trainer", "after"),
@@ -80,11 +80,14 @@ MOMENTS = [
     ("data.cache:_place", "after"),
     ("data.datamodule:ImageData.setup", "after"),
     ("vae.training.runs.checkpointing:KeepConfig.save_config", "after"),
-    ("vae.training.tensorboard.logger:Logs.log_hyperparams", "after"),
+    ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", "after"),
     ("vae.training.module:VAETraining.configure_optimizers", "after"),
-    ("vae.training.progress:Planned.on_train_start", "before"),
+    ("vae.training.progress:ProgressModule.on_train_start", "before"),
 ]
-USUAL = {("data.cache:_write", signal.SIGTERM), ("vae.training.tensorboard.logger:Logs.log_hyperparams", signal.SIGHUP)}
+USUAL = {
+    ("data.cache:_write", signal.SIGTERM),
+    ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", signal.SIGHUP),
+}
 CASES = [(moment, when, number) for moment, when in MOMENTS for number in CODES]
 
 

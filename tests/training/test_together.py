@@ -18,7 +18,7 @@ from torch.multiprocessing import spawn
 import train
 from data.datamodule import ImageData
 from vae import checkpoint
-from vae.model.distributed import gathered, mean_of_all, own_part
+from vae.model.distributed import all_gather, all_mean, local_part
 from vae.model.likelihoods import likelihood
 from vae.training import environment as launch
 from vae.training.runs.lock import RunLock
@@ -96,7 +96,7 @@ def test_two_processes_learn_and_measure_what_one_does(run: Run, tmp_path: Path)
         assert done.returncode == 0, done.stderr
         ends.append(checkpoint.read(small.checkpoints / "last.ckpt")["state_dict"])
         log = events(small.logs)
-        assert len(log.Scalars("train/critic")) >= 2  # the last share has been reached
+        assert len(log.Scalars("train/discriminator_loss")) >= 2  # the last share has been reached
         tags = [tag for tag in log.Tags()["scalars"] if tag.startswith(("train/", "val/"))]
         curves.append({tag: [event.value for event in log.Scalars(tag)] for tag in tags})
     assert curves[0].keys() == curves[1].keys()
@@ -173,10 +173,10 @@ def test_a_machine_that_does_not_find_the_checkpoint_is_noticed_by_all(run: Run,
 
 def _check_statistics(rank: int, folder: str, whole: torch.Tensor) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    own = own_part(whole).clone().requires_grad_()
-    assert torch.equal(gathered(own.detach()), whole)
+    own = local_part(whole).clone().requires_grad_()
+    assert torch.equal(all_gather(own.detach()), whole)
     scale = likelihood("gaussian").train()
-    loss = -scale.log_prob(torch.zeros_like(own), own).mean() + mean_of_all(own.mean()).square()
+    loss = -scale.log_prob(torch.zeros_like(own), own).mean() + all_mean(own.mean()).square()
     loss.backward()
     torch.save((loss.detach(), own.grad, scale.scale), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()

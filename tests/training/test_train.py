@@ -384,24 +384,24 @@ def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp
     middle, end = each[0], each[1]
     assert torch.equal(parts(middle, "vae.encoder."), parts(end, "vae.encoder."))
     assert not torch.equal(parts(middle, "vae.decoder."), parts(end, "vae.decoder."))
-    assert not torch.equal(parts(middle, "critic."), parts(end, "critic."))
-    assert {"train/critic", "train/doubts"} <= set(events(small.logs).Tags()["scalars"])
+    assert not torch.equal(parts(middle, "discriminator."), parts(end, "discriminator."))
+    assert {"train/discriminator_loss", "train/adversarial_loss"} <= set(events(small.logs).Tags()["scalars"])
 
 
-@pytest.mark.parametrize(("prune", "asleep"), [("0.5", [0, 0, 1, 1]), ("1e9", [1, 1, 1, 1]), ("0", None)])
+@pytest.mark.parametrize(("prune", "inactive"), [("0.5", [0, 0, 1, 1]), ("1e9", [1, 1, 1, 1]), ("0", None)])
 def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
-    run: Run, tmp_path: Path, monkeypatch, prune: str, asleep: list[int] | None
+    run: Run, tmp_path: Path, monkeypatch, prune: str, inactive: list[int] | None
 ):
-    monkeypatch.setattr("vae.training.module._WORTH", 0.0)
+    monkeypatch.setattr("vae.training.module._INITIAL_KL", 0.0)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     lines = ["--data.source=lines", "--data.limit=320", "--trainer.max_epochs=2", "--watch.every_n_epochs=0"]
     loud = ["--model.beta=1000", "--model.beta_start=1000", "--model.ema_decay=0", "--model.decoder_share=0.5"]
-    train.main([*small.arguments(*loud, f"--model.prune={prune}"), *lines])
+    train.main([*small.arguments(*loud, f"--model.inactive_below={prune}"), *lines])
     vae = checkpoint.load_vae(tmp_path / "checkpoints/lines/version_0/last.ckpt")
-    assert (vae.asleep if asleep is None else vae.asleep.tolist()) == asleep
+    assert (vae.inactive if inactive is None else vae.inactive.tolist()) == inactive
     x = to_tensor(lines(7, torch.arange(8), 32))
     kl = kl_divergence(*vae.encode(x)).mean(0)
-    assert [value < 1e-6 for value in kl.tolist()] == [bool(flag) for flag in asleep or [0, 0, 0, 0]]
+    assert [value < 1e-6 for value in kl.tolist()] == [bool(flag) for flag in inactive or [0, 0, 0, 0]]
 
 
 def trained_weights(run: Run, root: Path, *options: str) -> dict[str, torch.Tensor]:
@@ -426,21 +426,21 @@ def usual_weights(run: Run, tmp_path_factory) -> dict[str, torch.Tensor]:
         ["free_bits=9"],
         ["hold_share=0"],
         ["ema_decay=0"],
-        ["moments=0"],
-        ["anchor_share=0"],
+        ["moment_weight=0"],
+        ["pca_share=0"],
         ["decoder_share=0"],
-        ["prune=0"],
-        ["critic=0"],
-        ["cycle=0"],
-        ["critic=0", "cycle=0"],
+        ["inactive_below=0"],
+        ["adversarial_weight=0"],
+        ["cycle_weight=0"],
+        ["adversarial_weight=0", "cycle_weight=0"],
         ["palette=5"],
         [
             "likelihood=gaussian",
             "sigma=0.7071",
             "beta=1",
             "beta_start=1",
-            "moments=0",
-            "anchor_share=0",
+            "moment_weight=0",
+            "pca_share=0",
             "decoder_share=0",
         ],
     ],

@@ -162,7 +162,9 @@ HOSTILE = {
     ),
     "an average of words": setting("averaging_state", "n_averaged", value="x"),
     "no average": setting("averaging_state", value={}),
-    "a running mean that is not finite": setting("state_dict", "moments.mean", value=torch.full((4,), torch.nan)),
+    "a running mean that is not finite": setting(
+        "state_dict", "moment_matching.mean", value=torch.full((4,), torch.nan)
+    ),
     "progress beyond the end": setting("plan", "progress", value=2.0),
     "a plan without steps": setting("plan", "epoch", value=0),
     "a plan's seed of many digits": setting("plan", "seed", value=10**6000),
@@ -348,11 +350,11 @@ def test_flags_in_a_checkpoint_are_those_of_the_training_and_no_average(run: Run
 
     def keep(self, trainer, module, content):
         save(self, trainer, module, content)
-        seen.append([content[part]["vae.asleep"].clone() for part in ("state_dict", "current_model_state")])
+        seen.append([content[part]["vae.inactive"].clone() for part in ("state_dict", "current_model_state")])
 
     monkeypatch.setattr(ExponentialMovingAverage, "on_save_checkpoint", keep)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments("--model.prune=1e9", "--model.decoder_share=0.5", *QUIET))
+    train.main(small.arguments("--model.inactive_below=1e9", "--model.decoder_share=0.5", *QUIET))
     train.main(resume(small, "--trainer.max_epochs=8"))
     assert {tuple(average.tolist()) for average, _ in seen} == {(0, 0, 0, 0), (1, 1, 1, 1)}
     assert all(torch.equal(average, training) for average, training in seen)

@@ -13,7 +13,7 @@ from data.image_files.reader import read
 from data.system.errors import UserError
 from data.system.files import user_path
 from data.transforms import to_tensor
-from vae.generator import Generator, has_encoder, seeded_keyframes
+from vae.generator import Generator, has_encoder, seeded_latents
 from vae.latent.latent_file import read_latents
 
 
@@ -34,7 +34,7 @@ def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
     return torch.stack([keyframe.z for keyframe in keyframes])
 
 
-def named_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyframe:
+def parse_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyframe:
     """A keyframe: an integer is a seed, `walk.npz:3` the fourth latent of a file, anything else a picture to encode.
 
     Args:
@@ -48,9 +48,9 @@ def named_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyfra
     if not word.strip():
         raise UserError("keyframes: one is empty; name a seed, a picture or walk.npz:3")
     if re.fullmatch(r"[+-]?\d{1,20}", word):
-        return Keyframe(vae.awake(truncation * seeded_keyframes(int(word), 1, vae.latent_dim))[0])
+        return Keyframe(vae.zero_inactive(truncation * seeded_latents(int(word), 1, vae.latent_dim))[0])
     if match := re.fullmatch(r"(.+\.npz)(?::(-?\d{1,9}))?", word):
-        return Keyframe(vae.awake(_read_latent(user_path(match[1]), int(match[2] or 0), vae.latent_dim)))
+        return Keyframe(vae.zero_inactive(_read_latent(user_path(match[1]), int(match[2] or 0), vae.latent_dim)))
     if not has_encoder(vae):
         raise UserError(f"{word}: a generator without an encoder finds no picture's latent; name seeds")
     with warnings.catch_warnings(action="ignore"):  # of what is odd in a file that can be read

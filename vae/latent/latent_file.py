@@ -12,7 +12,7 @@ from numpy.lib import format
 from numpy.typing import NDArray
 
 from data.system.errors import UserError
-from data.system.files import check_plain, save
+from data.system.files import check_regular_file, save
 from data.system.spelling import neighbour
 
 _MOST = 2**26  # numbers: 256 MiB
@@ -47,7 +47,7 @@ def read_latents(path: Path) -> NDArray[np.float32]:
     Raises:
         UserError: it is missing, or holds anything else.
     """
-    check_plain(path)
+    check_regular_file(path)
     try:
         with path.open("rb") as file, warnings.catch_warnings(action="error"):  # of headers that numpy no longer writes
             latents = _read(file, path)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from data.system.errors import UserError, at_least
+from data.system.errors import UserError, check_at_least
 from data.system.spelling import suggestion
 
 Easing = Callable[[Tensor], Tensor]
@@ -102,8 +102,8 @@ def times(
     ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.5])
     """
     least = 1 if closed else 2
-    at_least(1, "segments", segments)
-    at_least(least, "frames", frames)
+    check_at_least(1, "segments", segments)
+    check_at_least(least, "frames", frames)
     return stepped([frames if closed else frames - 1] * segments, easing, closed, hold)
 
 

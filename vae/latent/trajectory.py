@@ -12,13 +12,13 @@ from vae.generator import Generator, has_encoder
 from vae.latent import loops
 from vae.latent.paths import PATHS
 from vae.latent.route import find_route
-from vae.metrics.perceptual import changes
+from vae.metrics.perceptual import visible_change
 
 PATH_NAMES = (*PATHS, "route")
 _DENSE = 64  # stretches of a segment in which its visible change is measured
 
 
-class Walk(NamedTuple):
+class Trajectory(NamedTuple):
     """A path as a function of time.
 
     Attributes:
@@ -40,9 +40,9 @@ def check_path(path: str, vae: Generator) -> None:
         raise UserError("path route: asks an encoder, which a generator lacks; name other --paths")
 
 
-def walk_along(
+def trajectory_along(
     path: str, vae: Generator, keyframes: Tensor, closed: bool, watch: Callable[[range], Iterable[int]] = iter
-) -> Walk:
+) -> Trajectory:
     """The walk along a path of `PATH_NAMES` through keyframes (K, D); `watch` sees a route being searched.
 
     Raises:
@@ -52,27 +52,27 @@ def walk_along(
     check_path(path, vae)
     if path == "route" and has_encoder(vae):
         route = find_route(vae, keyframes, closed, watch)
-        return Walk(lambda t: vae.awake(route(t)), segments, closed, route.bends.flatten(1).any(1))
-    return Walk(partial(_along, PATHS[path], keyframes, closed), segments, closed)
+        return Trajectory(lambda t: vae.zero_inactive(route(t)), segments, closed, route.bends.flatten(1).any(1))
+    return Trajectory(partial(_along, PATHS[path], keyframes, closed), segments, closed)
 
 
 def _along(path: Any, keyframes: Tensor, closed: bool, t: Tensor) -> Tensor:
     return path(keyframes, t, closed)
 
 
-def circle(keyframes: Tensor) -> Walk:
+def circle_trajectory(keyframes: Tensor) -> Trajectory:
     """Round the great circle through two keyframes."""
     loops.circle(keyframes, torch.zeros(1))
-    return Walk(partial(loops.circle, keyframes), loops.QUARTERS, True)
+    return Trajectory(partial(loops.circle, keyframes), loops.QUARTERS, True)
 
 
-def noise(latents: Tensor) -> Walk:
+def noise_trajectory(latents: Tensor) -> Trajectory:
     """A random walk made of latents (K, D)."""
     loops.noise(latents, torch.zeros(1))
-    return Walk(partial(loops.noise, latents), len(latents), True)
+    return Trajectory(partial(loops.noise, latents), len(latents), True)
 
 
-def segment_changes(vae: Generator, walk: Walk) -> Tensor:
+def visible_change_of_segments(vae: Generator, walk: Trajectory) -> Tensor:
     """How much the picture changes in 64 equal stretches of each segment, (S, 64)."""
     places = torch.linspace(0, walk.segments, walk.segments * _DENSE + 1, dtype=torch.float64)
-    return changes(vae, walk.at(places)).reshape(walk.segments, _DENSE)
+    return visible_change(vae, walk.at(places)).reshape(walk.segments, _DENSE)

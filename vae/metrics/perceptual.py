@@ -26,7 +26,7 @@ def pyramid(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def changes(vae: Generator, z: Tensor) -> Tensor:
+def visible_change(vae: Generator, z: Tensor) -> Tensor:
     """How much the pictures of latents (N, D) change from one to the next: (N − 1,), 0 or more."""
     parts = [z[start : start + _AT_ONCE + 1] for start in range(0, len(z) - 1, _AT_ONCE)]
     return torch.cat([pyramid(decode(vae, part)).diff(dim=0).norm(dim=1) for part in parts])

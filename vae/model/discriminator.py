@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae.model.networks import frozen, scales
+from vae.model.networks import apply_frozen, scales
 
 _SLOPE = 0.2
 _CODE = 128
 _PENALTY, _PENALTY_EVERY = 0.02, 16  # R1, on every 16th batch (Karras 2020, section 3.1)
 
 
-class Critic(nn.Module):
+class Discriminator(nn.Module):
     """Pictures (N, C, H, W) in [-1, 1] → (N,) log odds that they are real.
 
     Args:
@@ -61,7 +61,7 @@ class Critic(nn.Module):
 
     def doubts(self, fake: Tensor) -> Tensor:
         """() −E log D(fake), what the decoder makes small; gradients pass through the critic and leave it as it is."""
-        return F.softplus(-frozen(self, fake)).mean()
+        return F.softplus(-apply_frozen(self, fake)).mean()
 
     def judge(self, real: Tensor, fake: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """What the critic makes small, now and then with its penalty, and what the decoder does, () each."""

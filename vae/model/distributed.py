@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 
-def world() -> int:
+def world_size() -> int:
     """How many processes there are."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
@@ -23,28 +23,28 @@ class _Mean(torch.autograd.Function):
     def forward(_: Any, own: Tensor) -> Tensor:
         everyones = own.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(everyones)
-        return everyones / world()
+        return everyones / world_size()
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
         return _Mean.apply(gradient)
 
 
-def mean_of_all(statistic: Tensor) -> Tensor:
+def all_mean(statistic: Tensor) -> Tensor:
     """The mean of a process's own statistic over all of them, differentiable; any shape."""
-    return statistic if world() == 1 else _Mean.apply(statistic)
+    return statistic if world_size() == 1 else _Mean.apply(statistic)
 
 
 @torch.no_grad()
-def gathered(part: Tensor) -> Tensor:
+def all_gather(part: Tensor) -> Tensor:
     """The whole batch (W·N, …) of which each process holds a part (N, …)."""
-    if world() == 1:
+    if world_size() == 1:
         return part
-    parts = [torch.empty_like(part) for _ in range(world())]
+    parts = [torch.empty_like(part) for _ in range(world_size())]
     distributed.all_gather(parts, part.contiguous())
     return torch.cat(parts)
 
 
-def own_part(whole: Tensor) -> Tensor:
+def local_part(whole: Tensor) -> Tensor:
     """The part (N, …) that this process holds of a whole batch (W·N, …)."""
-    return whole if world() == 1 else whole.chunk(world())[distributed.get_rank()]
+    return whole if world_size() == 1 else whole.chunk(world_size())[distributed.get_rank()]

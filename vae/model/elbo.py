@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vae.model.distributed import mean_of_all
+from vae.model.distributed import all_mean
 
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
     """
     kl = elbo.kl.mean(0)
     if free_bits:
-        kl = mean_of_all(kl).clamp_min(free_bits)
+        kl = all_mean(kl).clamp_min(free_bits)
     return elbo.reconstruction.mean() - beta * kl.sum()
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.system.errors import UserError
-from vae.model.distributed import mean_of_all
+from vae.model.distributed import all_mean
 from vae.model.networks import squash
 
 _QUANTIZATION = 2 / 255 / math.sqrt(12)  # σ of what 8 bits do not say, which no calibrated scale falls below
@@ -65,7 +65,7 @@ class _Scaled(Likelihood):
         """
         if not (self.calibrated and self.training):
             return running
-        batch_scale = mean_of_all(errors.mean()) ** (1 / power)
+        batch_scale = all_mean(errors.mean()) ** (1 / power)
         scale = torch.hypot(batch_scale, torch.full_like(batch_scale, _QUANTIZATION))
         with torch.no_grad():
             running.lerp_(scale.detach(), 0.02)

@@ -99,7 +99,7 @@ class Position(nn.Module):
         return x + self.mix(self.features)
 
 
-def frozen(module: nn.Module, x: Tensor) -> Any:
+def apply_frozen(module: nn.Module, x: Tensor) -> Any:
     """The module's output with its weights as constants: gradients pass through it and leave it as it is."""
     return functional_call(module, {name: weight.detach() for name, weight in module.named_parameters()}, (x,))
 
@@ -136,8 +136,8 @@ class Decoder(nn.Module):
         channels: C.
         latent_dim: D.
         width: channels of the widest map.
-        palette: colours, see `Palette`; 0 is none.
-        hear: what of the latents reaches the layers, (N, D) → (N, D).
+        palette: colours, see `PaletteMixer`; 0 is none.
+        input_map: what of the latents reaches the layers, (N, D) → (N, D).
     """
 
     def __init__(
@@ -147,10 +147,10 @@ class Decoder(nn.Module):
         latent_dim: int,
         width: int,
         palette: int = 0,
-        hear: Callable[[Tensor], Tensor] = _everything,
+        input_map: Callable[[Tensor], Tensor] = _everything,
     ) -> None:
         super().__init__()
-        self.hear = hear
+        self.input_map = input_map
         widths = scales(image_size, width)[::-1]
         side = image_size >> len(widths)
         self.project = nn.Linear(latent_dim, widths[0] * side * side)
@@ -169,11 +169,11 @@ class Decoder(nn.Module):
         # not among the layers, as torch.compile mistakes what its gradient looks like in memory:
         # https://github.com/pytorch/pytorch/issues/179442
         self.smooth = MeanOfFour()
-        self.palette = Palette(latent_dim, channels, palette) if palette else None
+        self.palette = PaletteMixer(latent_dim, channels, palette) if palette else None
 
     def logits(self, z: Tensor) -> Tensor:
         """The picture before squashing, (N, C, H, W): log p/(1 − p) of a pixel's brightness p = (x + 1)/2."""
-        z = self.hear(z)
+        z = self.input_map(z)
         h = self.unflatten(self.project(z)).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.smooth(self.layers(h)).float()
         return maps if self.palette is None else self.palette(z, maps)
@@ -194,7 +194,7 @@ class MeanOfFour(nn.Module):
         return F.conv2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), weight, groups=x.shape[1])
 
 
-class Palette(nn.Module):
+class PaletteMixer(nn.Module):
     """A few colours that the whole picture shares, read from z, mixed by soft masks, plus what they cannot say.
 
     logits = Σ_k softmax_k(masks) · colour_k(z) + rest: shapes and colours then change apart from one another.

@@ -21,7 +21,7 @@ _ON_SPHERE = 0.1
 _ENOUGH = 4  # fewer pictures for each component lie on a sphere whatever they show: whitening makes a simplex of them
 
 
-class Anchors(nn.Module):
+class PCALatents(nn.Module):
     """A linear map from pictures to the first latents; all zero until it was fitted.
 
     Attributes:

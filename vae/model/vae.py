@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from vae.model.elbo import Elbo, kl_divergence
 from vae.model.likelihoods import LikelihoodName
 from vae.model.likelihoods import likelihood as build_likelihood
-from vae.model.networks import Decoder, Encoder, check_size, frozen
-from vae.model.pca_latents import STD, Anchors
+from vae.model.networks import Decoder, Encoder, apply_frozen, check_size
+from vae.model.pca_latents import STD, PCALatents
 
 _SET = 0.5  # of a flag; in checkpoints of earlier versions it was averaged
 
@@ -24,19 +24,19 @@ class VAE(nn.Module):
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
         likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
         sigma: fixed scale of such a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it.
-        palette: colours that a whole picture shares, see `vae.model.networks.Palette`; 0 is none.
-        anchor_share: above 0, some latents are given and not learned, see `vae.model.pca_latents.Anchors.fit`.
-        prune: above 0, latents that say next to nothing can be put to sleep.
+        palette: colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is none.
+        pca_share: above 0, some latents are given and not learned, see `vae.model.pca_latents.PCALatents.fit`.
+        inactive_below: above 0, latents that say next to nothing can be made inactive.
 
     Attributes:
-        asleep: (D,) 1 where a latent sleeps: its posterior is the prior and the decoder does not hear it; None without
-            `prune`.
+        inactive: (D,) 1 where a latent is: its posterior is the prior and the decoder sees 0; None without
+            `inactive_below`.
 
     Raises:
         UserError: a size, width or likelihood that cannot be built.
     """
 
-    asleep: Tensor | None
+    inactive: Tensor | None
 
     def __init__(
         self,
@@ -47,16 +47,16 @@ class VAE(nn.Module):
         likelihood: LikelihoodName = "gaussian",
         sigma: float | None = None,
         palette: int = 0,
-        anchor_share: float = 0.0,
-        prune: float = 0.0,
+        pca_share: float = 0.0,
+        inactive_below: float = 0.0,
     ) -> None:
         super().__init__()
         check_size(image_size, channels, latent_dim, width)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
         self.encoder = Encoder(image_size, channels, latent_dim, width)
-        self.decoder = Decoder(image_size, channels, latent_dim, width, palette, self._heard)
-        self.anchors = Anchors(channels, latent_dim) if anchor_share else None
-        self.register_buffer("asleep", torch.zeros(latent_dim) if prune else None)
+        self.decoder = Decoder(image_size, channels, latent_dim, width, palette, self._decoder_input)
+        self.pca_latents = PCALatents(channels, latent_dim) if pca_share else None
+        self.register_buffer("inactive", torch.zeros(latent_dim) if inactive_below else None)
         self.likelihood = build_likelihood(likelihood, sigma)
 
     @property
@@ -81,11 +81,11 @@ class VAE(nn.Module):
         return self._posterior(x, *self.encoder(x))
 
     def _posterior(self, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
-        if self.anchors is not None:
-            anchored = self.anchors.mask > 0
-            mu = torch.where(anchored, self.anchors(x), mu)
+        if self.pca_latents is not None:
+            anchored = self.pca_latents.mask > 0
+            mu = torch.where(anchored, self.pca_latents(x), mu)
             logvar = torch.where(anchored, 2 * math.log(STD), logvar)
-        return self.awake(mu), self.awake(logvar)
+        return self.zero_inactive(mu), self.zero_inactive(logvar)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
         """Z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
@@ -109,12 +109,12 @@ class VAE(nn.Module):
         """The same before squashing, see `vae.model.networks.Decoder.logits`."""
         return self.decoder.logits(z)
 
-    def _heard(self, z: Tensor) -> Tensor:
-        return self.awake(z if self.anchors is None else self.anchors.onto_sphere(z))
+    def _decoder_input(self, z: Tensor) -> Tensor:
+        return self.zero_inactive(z if self.pca_latents is None else self.pca_latents.onto_sphere(z))
 
-    def awake(self, values: Tensor) -> Tensor:
-        """(…, D) with 0 for the latents that sleep, so that they do not bend a path."""
-        return values if self.asleep is None else values.masked_fill(self.asleep > _SET, 0)
+    def zero_inactive(self, values: Tensor) -> Tensor:
+        """(…, D) with 0 for the inactive latents, so that they do not bend a path."""
+        return values if self.inactive is None else values.masked_fill(self.inactive > _SET, 0)
 
     def cycle_error(self, z: Tensor, x: Tensor) -> Tensor:
         """How far the encoder is from finding latents again in their pictures, for the decoder to make it small.
@@ -129,8 +129,8 @@ class VAE(nn.Module):
         Returns:
             () squared deviations of the prior, differentiable in x; the encoder's weights are constants.
         """
-        mu, _ = self._posterior(x, *frozen(self.encoder, x))
-        return (mu - self._heard(z)).square().mean()
+        mu, _ = self._posterior(x, *apply_frozen(self.encoder, x))
+        return (mu - self._decoder_input(z)).square().mean()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""

@@ -10,13 +10,13 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError, printable, say
-from data.system.files import check_places, real, save, user_path
+from data.system.files import check_writable, resolved, save, user_path
 from vae.generator import Generator
 from vae.latent import timing as timeline
 from vae.latent.latent_file import check_name, write_latents
 from vae.latent.pace import in_step
-from vae.latent.trajectory import segment_changes
-from vae.metrics.perceptual import changes
+from vae.latent.trajectory import visible_change_of_segments
+from vae.metrics.perceptual import visible_change
 from vae.metrics.smoothness import decode as decode_all
 from vae.metrics.smoothness import gradient_energy
 from vae.render import captions, findings
@@ -25,17 +25,17 @@ from vae.render.formats import size_limit as sizes
 from vae.render.formats import writers as animation
 from vae.render.formats.encoders import STREAMED
 from vae.render.formats.frame import Frame
-from vae.render.takes import Take, check_screen, shown, side, takes
+from vae.render.takes import Clip, check_screen, clips, shown, side
 
 _MOST_FRAMES = 100_000
 _MOST_BYTES = 4 * 10**9
 
 
-def _easing(take: Take, options: Any) -> str:
+def _easing(take: Clip, options: Any) -> str:
     return options.easing or ("linear" if take.walk.closed else "ease-in-out")
 
 
-def times(every: list[Take], options: Any) -> list[Tensor]:
+def times(every: list[Clip], options: Any) -> list[Tensor]:
     """The times of the frames of walks that are shown in step."""
     walk = every[0].walk
     count = walk.segments * options.frames + (walk.segments + 1) * options.hold
@@ -43,12 +43,12 @@ def times(every: list[Take], options: Any) -> list[Tensor]:
         raise UserError(f"{count:,} frames: {_MOST_FRAMES:,} are the most; give fewer --frames, --hold or keyframes")
     easing = timeline.easing(_easing(every[0], options))
     if options.pace == "image":
-        seen = [segment_changes(take.vae, take.walk) for take in every]
+        seen = [visible_change_of_segments(take.vae, take.walk) for take in every]
         return in_step(seen, options.frames, easing, walk.closed, options.hold)
     return [timeline.times(walk.segments, options.frames, easing, walk.closed, options.hold)] * len(every)
 
 
-def film(command: str, every: list[Take], t: list[Tensor], columns: int, options: Any) -> Iterator[Frame]:
+def film(command: str, every: list[Clip], t: list[Tensor], columns: int, options: Any) -> Iterator[Frame]:
     """The frames; a comparison is labelled and has a live chart below."""
     streams = [_stream(take, when, options) for take, when in zip(every, t, strict=True)]
     if command != "compare":
@@ -56,14 +56,14 @@ def film(command: str, every: list[Take], t: list[Tensor], columns: int, options
     return _compared(every, t, columns, streams)
 
 
-def _stream(take: Take, t: Tensor, options: Any) -> Iterator[Frame]:
+def _stream(take: Clip, t: Tensor, options: Any) -> Iterator[Frame]:
     """The frames of one walk; one that rests is drawn once."""
     once, counts = torch.unique_consecutive(t, return_counts=True)
     frames = shown(take.vae, take.walk.at(once), options)
     return chain.from_iterable(repeat(frame, count) for frame, count in zip(frames, counts.tolist(), strict=True))
 
 
-def _compared(every: list[Take], t: list[Tensor], columns: int, streams: list[Iterator[Frame]]) -> Iterator[Frame]:
+def _compared(every: list[Clip], t: list[Tensor], columns: int, streams: list[Iterator[Frame]]) -> Iterator[Frame]:
     curves = [_curves(take, when) for take, when in zip(every, t, strict=True)]
     chart = None
     for index, tiles in enumerate(zip(*streams, strict=True)):
@@ -77,11 +77,11 @@ def _compared(every: list[Take], t: list[Tensor], columns: int, streams: list[It
 
 
 @torch.no_grad()
-def _curves(take: Take, t: Tensor) -> plot.Curves:
+def _curves(take: Clip, t: Tensor) -> plot.Curves:
     pictures = take.pictures
     assert pictures is not None
     z = take.walk.at(t)
-    speed = changes(take.vae, z)
+    speed = visible_change(take.vae, z)
     sharp = torch.cat([gradient_energy(decode_all(take.vae, some)) for some in torch.split(z, 64)])
     return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(pictures)))
 
@@ -98,9 +98,9 @@ def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
     if options.quality == "draft" and (options.max_size is not None or not out.suffix):
         raise UserError("--quality draft: is for a file of any size; leave --max_size out, and give --out a suffix")
     beside = [user_path(name) for name in (options.save_latents, options.report) if name]
-    check_places(*([out] if out.suffix else []), *beside)
+    check_writable(*([out] if out.suffix else []), *beside)
     for path in beside:
-        if not out.suffix and real(out) in real(path).parents:
+        if not out.suffix and resolved(out) in resolved(path).parents:
             raise UserError(f"{path}: lies in the folder of frames; keep it elsewhere")
     if options.save_latents:
         check_name(Path(options.save_latents))
@@ -110,7 +110,7 @@ def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
         raise UserError(f"{options.report}: a report is kept in a .json file; name it like report.json")
 
 
-def _check_memory(every: list[Take], t: list[Tensor], options: Any, out: Path) -> None:
+def _check_memory(every: list[Clip], t: list[Tensor], options: Any, out: Path) -> None:
     """Refuses what would not fit into memory, of the formats whose encoders take all frames at once."""
     streamed = out.suffix.lower() in ("", *STREAMED) and options.max_size is None
     needed = len(t[0]) * sum(3 * side(take.vae, options) ** 2 for take in every)
@@ -125,7 +125,7 @@ def render_animation(command: str, vaes: Mapping[str, Generator], options: Any, 
     """Writes the animation of a command, and what else the options ask for; says what was found."""
     limit = None if options.max_size is None else sizes.parse_size(options.max_size)
     _check(vaes, options, out)
-    every, columns = takes(command, vaes, options)
+    every, columns = clips(command, vaes, options)
     check_screen(every[0].vae, options, len(every))
     t, fps, sacrifice = times(every, options), options.fps, ""
     _check_memory(every, t, options, out)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from jsonargparse import ArgumentParser
 
 from vae import __version__
-from vae.command_line import Telling
+from vae.command_line import OneLineParser
 from vae.render.options import (
     Explore,
     Export,
@@ -72,7 +72,7 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
 }
 
 
-class Parser(Telling, ArgumentParser):
+class Parser(OneLineParser, ArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
     program, usual = "render.py", "--keyframes"

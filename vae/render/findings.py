@@ -9,12 +9,12 @@ from torch import Tensor
 
 from data.system.files import save
 from vae.render.report import Report, Seam, report, seam, table
-from vae.render.takes import Take
+from vae.render.takes import Clip
 
 _RESULTS = ("out", "report", "save_latents")
 
 
-def numbers(command: str, every: list[Take], options: Any) -> dict[str, Report]:
+def numbers(command: str, every: list[Clip], options: Any) -> dict[str, Report]:
     """Measures and prints what is worth telling of a command."""
     first = every[0]
     if first.walk.bent is not None and command != "compare":
@@ -32,7 +32,7 @@ def numbers(command: str, every: list[Take], options: Any) -> dict[str, Report]:
     return found
 
 
-def seams(every: list[Take], t: list[Tensor]) -> list[Seam]:
+def seams(every: list[Clip], t: list[Tensor]) -> list[Seam]:
     """Measures and prints how loops close."""
     closing = [seam(take.vae, take.walk, when) for take, when in zip(every, t, strict=True) if take.walk.closed]
     if closing:
@@ -46,7 +46,7 @@ def seams(every: list[Take], t: list[Tensor]) -> list[Seam]:
 def save_report(
     path: Path,
     told: dict[str, Any],
-    every: list[Take],
+    every: list[Clip],
     numbers: dict[str, Report],
     seams: list[Seam],
     options: Any,

@@ -13,8 +13,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError, printable
-from data.system.files import check_places, save
-from vae.latent.keyframes import latents_of, named_keyframe
+from data.system.files import check_writable, save
+from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.model.vae import VAE
 from vae.render import captions
@@ -69,7 +69,7 @@ def render_page(vae: VAE, options: Any, out: Path) -> str:
     """The `explore` command: writes the page, tells of it."""
     if out.suffix != ".html":
         raise UserError(f"{out}: a page is kept in an .html file; name it like explore.html")
-    check_places(out)
+    check_writable(out)
     if not 1 <= options.sets <= _MOST_SETS:
         raise UserError(f"sets {options.sets}: must be from 1 to {_MOST_SETS}")
     named = options.keyframes or []
@@ -77,7 +77,7 @@ def render_page(vae: VAE, options: Any, out: Path) -> str:
         raise UserError(f"{len(named)} keyframes: a morph pad has four corners; name four")
     corners = list(torch.split(drawn(vae, options, 4 * options.sets), 4))
     if named:
-        corners[0] = latents_of(named_keyframe(vae, word, options.truncation) for word in named)
+        corners[0] = latents_of(parse_keyframe(vae, word, options.truncation) for word in named)
     bar = tqdm(corners, printable(str(out)), leave=False, unit=" sets", delay=1)
     html = page([list(decode(vae, square(four))) for four in bar])
     save(html, out)

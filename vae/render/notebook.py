@@ -27,7 +27,7 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from vae.generator import Generator
-from vae.latent.trajectory import walk_along
+from vae.latent.trajectory import trajectory_along
 from vae.optional import needed
 from vae.render.animation import times
 from vae.render.formats.encoders import encode
@@ -35,7 +35,7 @@ from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate
 from vae.render.frames import decode
 from vae.render.options import Motion
-from vae.render.takes import Take, named_paths
+from vae.render.takes import Clip, named_paths
 
 
 def morph(
@@ -59,8 +59,8 @@ def morph(
     named_paths([path])
     if keyframes.ndim != 2 or keyframes.shape[1] != vae.latent_dim:
         raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {vae.latent_dim}), latents of the model")
-    walk = walk_along(path, vae, keyframes, closed)
-    (t,) = times([Take(path, vae, walk)], Motion(frames=frames))
+    walk = trajectory_along(path, vae, keyframes, closed)
+    (t,) = times([Clip(path, vae, walk)], Motion(frames=frames))
     return decode(vae, walk.at(t))
 
 

@@ -12,8 +12,8 @@ from vae.generator import Generator
 from vae.latent.pace import evenly_changing
 from vae.latent.route import APART
 from vae.latent.timing import stepped
-from vae.latent.trajectory import Walk, segment_changes
-from vae.metrics.perceptual import changes
+from vae.latent.trajectory import Trajectory, visible_change_of_segments
+from vae.metrics.perceptual import visible_change
 from vae.metrics.smoothness import decode, smoothness
 
 _FRAMES = 16
@@ -42,7 +42,7 @@ class Report(NamedTuple):
 
 
 @torch.no_grad()
-def report(vae: Generator, walk: Walk, pace: str, pictures: Tensor | None = None) -> Report:
+def report(vae: Generator, walk: Trajectory, pace: str, pictures: Tensor | None = None) -> Report:
     """Measures a walk at the times of the pace, without easing.
 
     Args:
@@ -53,7 +53,7 @@ def report(vae: Generator, walk: Walk, pace: str, pictures: Tensor | None = None
     """
     t = stepped([_FRAMES - 1] * walk.segments)
     if pace == "image":
-        t = evenly_changing(t, segment_changes(vae, walk))
+        t = evenly_changing(t, visible_change_of_segments(vae, walk))
     z = walk.at(t)
     keyframes = z[:: _FRAMES - 1]
     apart = keyframes.diff(dim=0).norm(dim=1) > APART
@@ -63,8 +63,8 @@ def report(vae: Generator, walk: Walk, pace: str, pictures: Tensor | None = None
     at_keyframes = decode(vae, keyframes) if pictures is None else pictures
     ends = torch.stack([at_keyframes[:-1], at_keyframes[1:]], 1)
     found = smoothness(vae, paths[apart], ends[apart])
-    steps = changes(vae, z).reshape(walk.segments, -1)[apart]
-    direct = changes(vae, keyframes)[apart]
+    steps = visible_change(vae, z).reshape(walk.segments, -1)[apart]
+    direct = visible_change(vae, keyframes)[apart]
     unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
     return Report(*(float(number) for number in (*found, unevenness, detour)))
@@ -83,10 +83,10 @@ class Seam(NamedTuple):
 
 
 @torch.no_grad()
-def seam(vae: Generator, walk: Walk, t: Tensor) -> Seam:
+def seam(vae: Generator, walk: Trajectory, t: Tensor) -> Seam:
     """Looks at the frames of a closed walk at times t (T,)."""
     z = walk.at(torch.unique_consecutive(t))
-    steps = changes(vae, torch.cat([z, z[:1]]))
+    steps = visible_change(vae, torch.cat([z, z[:1]]))
     batches = (to_uint8(decode(vae, some)).cpu().numpy() for some in torch.split(z, 64))
     seen = {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for batch in batches for frame in batch}
     moving = steps[steps > 0]

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError
-from vae.generator import seeded_keyframes
+from vae.generator import seeded_latents
 from vae.metrics.smoothness import decode
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.render import captions
 from vae.render.formats import writers as animation
-from vae.render.takes import check_screen, choose_keyframes, drawn, named_paths, parse_grid, shown, take_along
+from vae.render.takes import check_screen, choose_keyframes, clip_along, drawn, named_paths, parse_grid, shown
 
 _MOST = 64
 _REACH = 3.0
@@ -31,7 +31,7 @@ def strip(vae: VAE, options: Any, out: Path) -> str:
     check_screen(vae, options, options.steps * len(paths))
     rows = []
     for path in paths:
-        frames = shown(vae, take_along(path, path, vae, keyframes, False).walk.at(t), options)
+        frames = shown(vae, clip_along(path, path, vae, keyframes, False).walk.at(t), options)
         name = f"{path} " if options.paths else "t = "
         tiles = [captions.caption(f, f"{name}{time:.2f}") for f, time in zip(frames, t.tolist(), strict=True)]
         rows.append(captions.in_row(tiles))
@@ -42,7 +42,7 @@ def strip(vae: VAE, options: Any, out: Path) -> str:
 @torch.inference_mode()
 def nats(vae: VAE) -> Tensor:
     """What each latent says, (D,) nats: its KL in the posteriors of 256 samples from the prior, the same each time."""
-    z = vae.awake(seeded_keyframes(0, _DRAWN, vae.latent_dim))
+    z = vae.zero_inactive(seeded_latents(0, _DRAWN, vae.latent_dim))
     x = decode(vae, z)
     parts = [kl_divergence(*vae.encode(some)) for some in torch.split(x, 64)]
     return torch.cat(parts).mean(0)
@@ -57,7 +57,7 @@ def traverse(vae: VAE, options: Any, out: Path) -> str:
     _check("rows", options.rows, 1)
     check_screen(vae, options, options.steps * min(options.rows, vae.latent_dim))
     said = nats(vae)
-    awake = int(vae.awake(torch.ones_like(said)).count_nonzero())
+    awake = int(vae.zero_inactive(torch.ones_like(said)).count_nonzero())
     chosen = said.argsort(descending=True)[: min(options.rows, awake)].tolist()
     sweep = torch.linspace(-_REACH, _REACH, options.steps)
     rows = []

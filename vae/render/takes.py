@@ -12,9 +12,16 @@ from tqdm import tqdm
 
 from data.system.errors import UserError
 from data.system.spelling import suggestion
-from vae.generator import Generator, seeded_keyframes
-from vae.latent.keyframes import Keyframe, latents_of, named_keyframe
-from vae.latent.trajectory import PATH_NAMES, Walk, check_path, circle, noise, walk_along
+from vae.generator import Generator, seeded_latents
+from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
+from vae.latent.trajectory import (
+    PATH_NAMES,
+    Trajectory,
+    check_path,
+    circle_trajectory,
+    noise_trajectory,
+    trajectory_along,
+)
 from vae.metrics.smoothness import decode as decode_all
 from vae.render.formats.frame import Frame, resize
 from vae.render.frames import decode
@@ -26,7 +33,7 @@ _FARTHEST = 10
 _MOST_PIXELS = 2**28  # of a frame or a still
 
 
-class Take(NamedTuple):
+class Clip(NamedTuple):
     """One walk of one model.
 
     Attributes:
@@ -38,7 +45,7 @@ class Take(NamedTuple):
 
     label: str
     vae: Generator
-    walk: Walk
+    walk: Trajectory
     keyframes: Sequence[Keyframe] = ()
 
     @property
@@ -76,7 +83,7 @@ def choose_keyframes(vae: Generator, options: Any, usual: int, least: int, why: 
     if count > _MOST_KEYFRAMES:
         raise UserError(f"{count} keyframes: {_MOST_KEYFRAMES} are the most; give fewer")
     if options.keyframes:
-        return [named_keyframe(vae, word, options.truncation) for word in options.keyframes]
+        return [parse_keyframe(vae, word, options.truncation) for word in options.keyframes]
     return [Keyframe(z) for z in drawn(vae, options, (tile + 1) * count)[-count:]]
 
 
@@ -106,7 +113,7 @@ def drawn(vae: Generator, options: Any, count: int) -> Tensor:
         UserError: a seed or a truncation that is out of range.
     """
     check_truncation(options.truncation)
-    return vae.awake(options.truncation * seeded_keyframes(options.seed or 0, count, vae.latent_dim))
+    return vae.zero_inactive(options.truncation * seeded_latents(options.seed or 0, count, vae.latent_dim))
 
 
 def check_truncation(truncation: float) -> None:
@@ -148,29 +155,29 @@ def _check_separate(words: Sequence[str]) -> None:
             raise UserError(f"{word}: no such thing; separate several by spaces")
 
 
-def take_along(label: str, path: str, vae: Generator, keyframes: list[Keyframe], closed: bool) -> Take:
+def clip_along(label: str, path: str, vae: Generator, keyframes: list[Keyframe], closed: bool) -> Clip:
     """The walk along a path through keyframes."""
     z = latents_of(keyframes)
-    walk = walk_along(path, vae, z, closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1))
-    return Take(label, vae, walk, [*keyframes, *keyframes[:closed]])
+    walk = trajectory_along(path, vae, z, closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1))
+    return Clip(label, vae, walk, [*keyframes, *keyframes[:closed]])
 
 
-def _loop(vae: Generator, options: Any, tile: int) -> Take:
+def _loop(vae: Generator, options: Any, tile: int) -> Clip:
     if options.style != "keyframes" and (options.path != "spline" or options.hold):
         raise UserError(f"--style {options.style}: goes its own way and rests nowhere; leave --path and --hold out")
     if options.style == "circle":
         keyframes = choose_keyframes(vae, options, 2, 2, "a great circle goes through two", tile)
-        return Take("circle", vae, circle(latents_of(keyframes)))
+        return Clip("circle", vae, circle_trajectory(latents_of(keyframes)))
     if options.style == "noise":
         if options.keyframes:
             raise UserError("--style noise: visits no keyframes; name a walk with --seed")
         keyframes = choose_keyframes(vae, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile)
-        return Take("noise", vae, noise(latents_of(keyframes)))
+        return Clip("noise", vae, noise_trajectory(latents_of(keyframes)))
     keyframes = choose_keyframes(vae, options, 4, 3, "a loop through fewer would go back the way it came", tile)
-    return take_along(options.path, options.path, vae, keyframes, True)
+    return clip_along(options.path, options.path, vae, keyframes, True)
 
 
-def takes(command: str, vaes: Mapping[str, Generator], options: Any) -> tuple[list[Take], int]:
+def clips(command: str, vaes: Mapping[str, Generator], options: Any) -> tuple[list[Clip], int]:
     """What a command shows, and in how many columns.
 
     Args:
@@ -188,7 +195,7 @@ def takes(command: str, vaes: Mapping[str, Generator], options: Any) -> tuple[li
             keyframes = choose_keyframes(vae, options, 2, 2, ends)
             for path in paths:
                 label = path if len(vaes) == 1 else name if len(paths) == 1 else f"{name}, {path}"
-                found.append(take_along(label, path, vae, keyframes, False))
+                found.append(clip_along(label, path, vae, keyframes, False))
         if len(vaes) > 1:
             return found, len(paths) if len(paths) > 1 else 2
         return found, 1 if len(paths) <= 2 else 2
@@ -199,4 +206,4 @@ def takes(command: str, vaes: Mapping[str, Generator], options: Any) -> tuple[li
     if command == "loop":
         return [_loop(vae, options, tile) for tile in range(columns * rows)], columns
     every = [choose_keyframes(vae, options, 2, 2, ends, tile) for tile in range(columns * rows)]
-    return [take_along(command, command, vae, keyframes, False) for keyframes in every], columns
+    return [clip_along(command, command, vae, keyframes, False) for keyframes in every], columns

@@ -7,7 +7,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from data.system.errors import DivergedError
+from data.system.errors import TrainingError
 
 _log = logging.getLogger(__name__)
 _EVERY = 50
@@ -15,7 +15,7 @@ _NEVER = torch.iinfo(torch.int64).max
 _BATCHES = 1 << 31  # more than an epoch has
 
 
-class FiniteAlarm(pl.Callback):
+class NonFiniteGuard(pl.Callback):
     """Sees to it that what is not finite is neither learnt nor kept.
 
     Loss and gradient are looked at on the device; the host asks only now and then, and before each checkpoint. Where
@@ -70,7 +70,7 @@ class FiniteAlarm(pl.Callback):
                 "gradient", pl_module, pl_module.global_step, pl_module.trainer.fit_loop.epoch_loop.batch_idx
             )
             if self.skipped > self.skips:
-                raise DivergedError(f"{fault}; {self.skips} steps were skipped before it")
+                raise TrainingError(f"{fault}; {self.skips} steps were skipped before it")
             _log.warning("%s; it is skipped, number %d of at most %d.", fault, self.skipped, self.skips)
             torch._foreach_copy_(_running(pl_module), self._before)
             for weight in pl_module.parameters():
@@ -98,15 +98,15 @@ class FiniteAlarm(pl.Callback):
         self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
 
     def _check(self, trainer: pl.Trainer, pl_module: pl.LightningModule, weights: bool = False) -> None:
-        """Raises `DivergedError` if a loss, a gradient or, where they are asked for, the weights were not finite."""
+        """Raises `TrainingError` if a loss, a gradient or, where they are asked for, the weights were not finite."""
         if trainer.state.fn != "fit":
             return
         if self._first_bad is not None:
             first = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
             if first < _NEVER:
-                raise DivergedError(_fault("loss or gradient", pl_module, *divmod(first, _BATCHES)))
+                raise TrainingError(_fault("loss or gradient", pl_module, *divmod(first, _BATCHES)))
         if weights and not are_finite(pl_module):
-            raise DivergedError(f"the weights are not finite after step {trainer.global_step}")
+            raise TrainingError(f"the weights are not finite after step {trainer.global_step}")
 
 
 def _fault(what: str, module: Any, step: int, batch: int) -> str:
@@ -123,7 +123,7 @@ def are_finite(module: nn.Module) -> bool:
     return bool(torch.stack([weight.isfinite().all() for weight in module.parameters()]).all())
 
 
-class CollapseAlarm(pl.Callback):
+class CollapseWarning(pl.Callback):
     """Warns when most latent dimensions have fallen silent."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

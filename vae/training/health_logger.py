@@ -6,7 +6,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor
 
-from data.system.errors import UserError, at_least
+from data.system.errors import UserError, check_at_least
 from data.system.spelling import suggestion
 from data.transforms import to_tensor
 from vae.latent.paths import BETWEEN_TWO
@@ -64,7 +64,7 @@ class HealthLogger(pl.Callback):
 
     def __init__(self, pictures: int = 128, pairs: int = 12, frames: int = 16) -> None:
         for least, name, value in ((2, "pictures", pictures), (1, "pairs", pairs), (3, "frames", frames)):
-            at_least(least, f"health.{name}", value)
+            check_at_least(least, f"health.{name}", value)
         self.pictures, self.pairs, self.frames = max(pictures, 2 * pairs), pairs, frames
         self._pictures: Tensor | None = None
 

@@ -7,12 +7,12 @@ them.
 import torch
 from torch import Tensor, nn
 
-from vae.model.distributed import mean_of_all
+from vae.model.distributed import all_mean
 
 _MEMORY = 0.95
 
 
-class Moments(nn.Module):
+class MomentMatching(nn.Module):
     """The first two moments of q(z) = E_x q(z|x) and their distance from the prior's.
 
     Attributes:
@@ -40,7 +40,7 @@ class Moments(nn.Module):
         with torch.autocast(mu.device.type, enabled=False):
             mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
         with torch.no_grad():
-            whole = mean_of_all(torch.cat([mean[None], second]))
+            whole = all_mean(torch.cat([mean[None], second]))
             self.mean.lerp_(whole[0], 1 - _MEMORY)
             self.second.lerp_(whole[1:], 1 - _MEMORY)
             excess = self.second - torch.eye(len(second), device=second.device)

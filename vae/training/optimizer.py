@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vae.model.discriminator import Critic
+from vae.model.discriminator import Discriminator
 from vae.model.vae import VAE
 from vae.training.schedule import Schedule
 
@@ -15,7 +15,7 @@ _CRITIC_LR = 0.5  # over the others' learning rate
 
 
 def optimizers(
-    vae: VAE, critic: Critic | None, schedule: Schedule, recipe: Any, fused: bool, progress: Callable[[], float]
+    vae: VAE, critic: Discriminator | None, schedule: Schedule, recipe: Any, fused: bool, progress: Callable[[], float]
 ) -> dict[str, Any]:
     """What `LightningModule.configure_optimizers` returns: the encoder rests while sharpening, the critic before.
 

@@ -1,4 +1,4 @@
-"""`Planned`: a training that knows how much of its plan is done, across interruptions and changes of its batches."""
+"""`ProgressModule`: how much of the planned training is done, across interruptions and changes of its batches."""
 
 import math
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from data.rng import mixed
+from data.rng import derive_seed
 from data.system.errors import UserError
 from vae.checkpoint import FORMAT
 from vae.checks import MOST, count, keys, number
@@ -16,7 +16,7 @@ NOTED = ("progress", "seed", "steps", "epoch", "dealt")  # in a checkpoint, of t
 
 
 def checked_plan(found: Any) -> dict[str, Any]:
-    """What a checkpoint notes of the plan. Raises `ValueError` unless `Planned` could have noted it."""
+    """What a checkpoint notes of the plan. Raises `ValueError` unless `ProgressModule` could have noted it."""
     keys("plan", found, NOTED)
     return {
         "progress": number("progress", found["progress"], 0, 1),
@@ -27,7 +27,7 @@ def checked_plan(found: Any) -> dict[str, Any]:
     }
 
 
-class Planned(pl.LightningModule):
+class ProgressModule(pl.LightningModule):
     """Keeps the schedule's place and the seed of all noise in the checkpoint.
 
     A step is worth a share of an epoch. Where a training goes on with other batches (more or fewer processes, another
@@ -81,7 +81,7 @@ class Planned(pl.LightningModule):
             step: how many steps were made before it.
             batch_idx: its number in the epoch.
         """
-        return mixed(self._seed, step, batch_idx)
+        return derive_seed(self._seed, step, batch_idx)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Notes the seed, and how far the schedule has come: β does not rise again where a longer training goes on."""

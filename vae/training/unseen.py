@@ -6,7 +6,7 @@ from torch import Tensor
 from vae.latent.paths import slerp
 
 
-def unseen_latents(mu: Tensor, generator: torch.Generator) -> Tensor:
+def midpoints_and_samples(mu: Tensor, generator: torch.Generator) -> Tensor:
     """Latents (N, D) whose pictures nobody has seen: half on great circles between codes, half from the prior.
 
     Args:

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from vae.render.formats.frame import Frame
-from vae.render.formats.quantize import Palette
+from vae.render.formats.quantize import Quantizer
 
 _LONGEST = 65_535  # ticks, of 16 bits
 
@@ -20,7 +20,7 @@ def gif(frames: Iterable[tuple[Frame, int]], colours: int = 256, draft: bool = F
         colours: of each frame, at most 256.
         draft: whether palettes may be coarse, all of 256 colours.
     """
-    palette = _octree if draft else Palette(colours)
+    palette = _octree if draft else Quantizer(colours)
     bits = 8 if draft else max(1, (colours - 1).bit_length())
     for index, (frame, delay) in enumerate(_merged(frames)):
         height, width, _ = frame.shape

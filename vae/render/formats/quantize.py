@@ -46,7 +46,7 @@ class _Colours(NamedTuple):
     weight: _Floats
 
 
-class Palette:
+class Quantizer:
     """Palettes for frame after frame.
 
     Args:

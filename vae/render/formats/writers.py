@@ -7,7 +7,7 @@ import imageio.v3 as iio
 from PIL import Image
 
 from data.system.errors import UserError
-from data.system.files import beside, check_places, real, replacing, save, swap, writing
+from data.system.files import atomic_writer, check_writable, resolved, save, storage_errors, swap, temporary_path
 from vae.render.formats.encoders import SUFFIXES, Quality, encode_into, that_fit
 from vae.render.formats.frame import Frame
 
@@ -25,11 +25,11 @@ def check(path: Path, fps: float) -> None:
         raise UserError(f"{path}: cannot write {suffix}; use {' '.join(SUFFIXES)}, or no suffix for a folder of frames")
     check_rate(suffix, fps)
     if suffix:
-        check_places(path)
+        check_writable(path)
         return
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is no folder; a name without suffix means a folder of frames")
-    check_places(path / "0000.png")
+    check_writable(path / "0000.png")
     if path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
         raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
 
@@ -58,10 +58,10 @@ def write(frames: Iterable[Frame], path: Path, fps: float, quality: Quality = No
     if path.suffix:
         suffix = path.suffix.lower()
         fitting = that_fit(frames, suffix)
-        with replacing(path) as file:
+        with atomic_writer(path) as file:
             encode_into(file, fitting, suffix, fps, quality)
     else:
-        with writing(path):
+        with storage_errors(path):
             _write_folder(frames, path)
 
 
@@ -69,7 +69,7 @@ def check_still(path: Path) -> None:
     """Raises `UserError` unless `write_still` could write a picture there."""
     if path.suffix.lower() not in _STILLS:
         raise UserError(f"{path}: not a picture's name; use {' '.join(_STILLS)}")
-    check_places(path)
+    check_writable(path)
 
 
 def write_still(frame: Frame, path: Path) -> None:
@@ -92,8 +92,8 @@ def _is_frame(path: Path) -> bool:
 
 
 def _write_folder(frames: Iterable[Frame], path: Path) -> None:
-    path = real(path)
-    with beside(path) as temporary:
+    path = resolved(path)
+    with temporary_path(path) as temporary:
         temporary.mkdir()
         for index, frame in enumerate(frames):
             with (temporary / f"{index:04d}.png").open("xb") as file:

@@ -11,8 +11,8 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.sources import source_name
-from data.system.errors import DivergedError, PlaceError, as_typed, say, told
-from data.system.files import check_utf8, remove_orphans
+from data.system.errors import StorageError, TrainingError, describe_oserror, say, shell_quoted
+from data.system.files import check_utf8, remove_temporary_files
 from data.system.signals import postponed
 from vae import checkpoint
 from vae.training import environment as launch
@@ -30,7 +30,7 @@ from vae.training.runs.folders import Note, claim, give_back, next_version, own_
 from vae.training.runs.lock import RunLock
 from vae.training.runs.resume import Resumed, adopt, blaming
 from vae.training.runs.training_state import restored
-from vae.training.tensorboard.logger import Logs
+from vae.training.tensorboard.logger import RunLogger
 
 
 class LoomCLI(LightningCLI):
@@ -125,7 +125,7 @@ class LoomCLI(LightningCLI):
         own, first = own_run(resumed, self._root), keeping and launch.is_first()
         if own is not None:
             for name in ("last.ckpt", "best.ckpt", "config.yaml") if first else ():
-                remove_orphans(own / name)
+                remove_temporary_files(own / name)
             return own
         if first:
             with postponed():
@@ -148,7 +148,7 @@ class LoomCLI(LightningCLI):
         self.kept.check = self._lock.check
         self.logs = self._logs_of(self.run)
         if chosen.logger in (None, True):
-            kwargs["logger"] = Logs(self.logs, self._resumed.step) if fitting else False
+            kwargs["logger"] = RunLogger(self.logs, self._resumed.step) if fitting else False
         if not fitting:
             kwargs["enable_checkpointing"] = False
         elif keeping:
@@ -193,15 +193,17 @@ class LoomCLI(LightningCLI):
             meant = isinstance(stop.code, int) and stop.code > 128  # Lightning's own code says no more than that
             raise SystemExit(stop.code if meant else 128 + signal.SIGINT) from None
         except ExtensionError as error:
-            raise DivergedError(f"{error}; {self._next()}") from None
-        except DivergedError as error:
-            raise DivergedError(f"{error}; {self._remedy()}") from None
-        except (PlaceError, OSError) as error:
-            raise PlaceError(f"{told(error) if isinstance(error, OSError) else error}; {self._next()}") from None
+            raise TrainingError(f"{error}; {self._next()}") from None
+        except TrainingError as error:
+            raise TrainingError(f"{error}; {self._remedy()}") from None
+        except (StorageError, OSError) as error:
+            raise StorageError(
+                f"{describe_oserror(error) if isinstance(error, OSError) else error}; {self._next()}"
+            ) from None
         except RuntimeError as error:
             if self.trainer.world_size == 1 or "onnection" not in str(error):
                 raise
-            raise DivergedError(f"a process that trained with this one has ended; {self._next()}") from None
+            raise TrainingError(f"a process that trained with this one has ended; {self._next()}") from None
 
     def validate(self, **arguments: Any) -> None:
         """Measures a checkpoint."""
@@ -234,7 +236,7 @@ class LoomCLI(LightningCLI):
             return "fit again: nothing was kept yet"
         if self.trainer.state.finished and not self.kept.fault:
             return f"the training is done and kept in {last}"
-        return f"go on with python train.py fit --ckpt_path {as_typed(last)}"
+        return f"go on with python train.py fit --ckpt_path {shell_quoted(last)}"
 
     def _remedy(self) -> str:
         """What to do when numbers were not finite."""
@@ -261,12 +263,12 @@ class LoomCLI(LightningCLI):
         kept = f" (best {self._options.checkpoint_metric}: {best})" if best.is_file() else ""
         print()  # below the progress bar
         say(f"Trained {done} epochs. Checkpoint: {last}{kept}")
-        if any(isinstance(logger, Logs) for logger in self.trainer.loggers):
-            say(f"Watch:  tensorboard --logdir {as_typed(self._root / 'logs')} --samples_per_plugin images=200")
-        say(f"Render: python render.py slerp --checkpoint {as_typed(last)}")
+        if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
+            say(f"Watch:  tensorboard --logdir {shell_quoted(self._root / 'logs')} --samples_per_plugin images=200")
+        say(f"Render: python render.py slerp --checkpoint {shell_quoted(last)}")
         planned = {name: getattr(self.trainer, name) for name in ("max_epochs", "max_steps")}
         planned = {name: count for name, count in planned.items() if count is not None and count > 0}
         if found := missed(self.model.schedule, self.model.progress, planned):
             what, options = found
             say(f"It was ended early and missed {what}: its pictures are blurrier than they could be.")
-            say(f"Have it, without what ended it: python train.py fit --ckpt_path {as_typed(last)}{options}")
+            say(f"Have it, without what ended it: python train.py fit --ckpt_path {shell_quoted(last)}{options}")

@@ -11,14 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from data.system.errors import DivergedError, UserError
+from data.system.errors import TrainingError, UserError
 
 _SHORT = 300
 _OURS = ("data", "vae")
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-class ExtensionError(DivergedError):
+class ExtensionError(TrainingError):
     """An extension failed while a training ran."""
 
 
@@ -63,7 +63,7 @@ def naming_extensions(options: Any, built: Callable[[], Any], begun: Callable[[]
         within = refused.fault.__traceback__
         raise UserError(_described(options, refused.kind, refused.fault, within and within.tb_next)) from None
     except Exception as fault:
-        if isinstance(fault, (UserError, DivergedError)):
+        if isinstance(fault, (UserError, TrainingError)):
             raise
         culprit, within = _source(fault.__traceback__, [one for some in built().values() for one in listed(some)])
         if culprit is None:

@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from data.system.errors import UserError, at_least
-from vae.command_line import Telling
+from data.system.errors import UserError, check_at_least
+from vae.checkpoint import RENAMED_OPTIONS
+from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.comments import commented
 from vae.training.cli.config import recipes
@@ -19,7 +20,7 @@ guard_configs()
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
 
-class Parser(Telling, LightningArgumentParser):
+class Parser(OneLineParser, LightningArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
     program, usual = "train.py", "--data.source"
@@ -34,6 +35,7 @@ class Parser(Telling, LightningArgumentParser):
         "--dataset": "--data.source",
         "--checkpoint": "--ckpt_path",
         "--resume": "--ckpt_path last",
+        **{f"--model.{old}": f"--model.{new}" for old, new in RENAMED_OPTIONS.items()},
     }
 
     def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
@@ -67,10 +69,10 @@ def add_options(parser: LightningArgumentParser) -> None:
 
 def check_plan(options: Any) -> None:
     """Raises `UserError` unless the options of `fit` say how to train, and until when, in epochs or steps."""
-    at_least(1, "--checkpoint_every_n_steps", options.checkpoint_every_n_steps)
+    check_at_least(1, "--checkpoint_every_n_steps", options.checkpoint_every_n_steps)
     trainer = options.trainer
     for name, least in _LEAST.items():
-        at_least(least, f"--trainer.{name}", trainer[name])
+        check_at_least(least, f"--trainer.{name}", trainer[name])
     for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer[name] == 0:
             raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")

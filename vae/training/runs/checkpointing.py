@@ -17,13 +17,13 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from data.system.errors import PlaceError
+from data.system.errors import StorageError
 from data.system.files import save
 from vae.checkpoint import read
 from vae.training.alarms import are_finite
 from vae.training.environment import stopping_signals
 from vae.training.runs.training_state import restored
-from vae.training.tensorboard.logger import Logs
+from vae.training.tensorboard.logger import RunLogger
 
 _TWO_MINUTES = 120.0  # seconds
 _LOOK_EVERY = 10  # steps
@@ -37,10 +37,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     Attributes:
         fault: of the first that could not be written; later ones are not tried, for they would tell of that one.
-        check: raises a `PlaceError` where another process writes there by now.
+        check: raises a `StorageError` where another process writes there by now.
     """
 
-    fault: PlaceError | None = None
+    fault: StorageError | None = None
     check: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, module: pl.LightningModule) -> None:
@@ -59,7 +59,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         try:
             self.check()
             save(content, path)
-        except PlaceError as fault:
+        except StorageError as fault:
             self.fault = fault
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
@@ -72,10 +72,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
             Path(path).unlink()
 
 
-def fault(trainer: pl.Trainer) -> PlaceError | None:
+def fault(trainer: pl.Trainer) -> StorageError | None:
     """What this process could not write of checkpoints, else of logs; None if all was written."""
     keepers = (trainer.strategy.checkpoint_io, *trainer.loggers)
-    faults = (keeper.fault for keeper in keepers if isinstance(keeper, (WholeCheckpointIO, Logs)))
+    faults = (keeper.fault for keeper in keepers if isinstance(keeper, (WholeCheckpointIO, RunLogger)))
     return next(filter(None, faults), None)
 
 
@@ -145,7 +145,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """After validation, which is done again if the logs could not take its numbers."""
-        lost = any(isinstance(logger, Logs) and logger.fault for logger in trainer.loggers)
+        lost = any(isinstance(logger, RunLogger) and logger.fault for logger in trainer.loggers)
         if trainer.strategy.reduce_boolean_decision(lost, all=False):
             self._stop(trainer)
         self._save(trainer)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from data.system.files import real, save, writing
+from data.system.files import resolved, save, storage_errors
 
 _NOTE, _LONGEST = "job.json", 4096  # letters
 
@@ -35,7 +35,7 @@ def claim(checkpoints: Path, logs: Path) -> Path:
     """
     while True:
         run = checkpoints / f"version_{next_version(checkpoints, logs)}"
-        with writing(run), suppress(FileExistsError):
+        with storage_errors(run), suppress(FileExistsError):
             run.mkdir(parents=True)
             return run
 
@@ -54,8 +54,10 @@ def own_run(checkpoint: Path, root: Path) -> Path | None:
     It goes on in its own from `<root>/checkpoints/<source>/<run>/last.ckpt`, whatever its source is called by now.
     """
     here = checkpoint.parent.absolute()
-    around = (real(folder.parent.parent) for folder in (here, real(here)))  # it, or what is around it, may be a link
-    return checkpoint.parent if checkpoint.name == "last.ckpt" and real(root / "checkpoints") in around else None
+    around = (
+        resolved(folder.parent.parent) for folder in (here, resolved(here))
+    )  # it, or what is around it, may be a link
+    return checkpoint.parent if checkpoint.name == "last.ckpt" and resolved(root / "checkpoints") in around else None
 
 
 def kept(runs: Path) -> list[Path]:

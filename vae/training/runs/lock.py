@@ -12,8 +12,8 @@ from pathlib import Path
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from data.system.errors import PlaceError, UserError, say
-from data.system.files import writing
+from data.system.errors import StorageError, UserError, say
+from data.system.files import storage_errors
 
 NAME = "run.lock"
 _REFRESHED_EVERY, _SILENCE = 2.0, 60.0  # seconds; a file that has not changed for so long is a dead process's
@@ -57,9 +57,9 @@ class RunLock:
         self.run, self._lease = run, lease
 
     def check(self) -> None:
-        """Raises `PlaceError` where another process has, or had, the lock, as this one did not move for a minute."""
+        """Raises `StorageError` where another process has, or had, the lock, as this one did not move for a minute."""
         if self._lease is not None and not any(_is_held(self._lease, pause) for pause in (0, 1, 2)):
-            raise PlaceError(f"{self.run}: {_holder(self._lease)} took it while this training stood still")
+            raise StorageError(f"{self.run}: {_holder(self._lease)} took it while this training stood still")
 
     def release(self) -> None:
         """Gives the lock back, if one is held."""
@@ -71,7 +71,7 @@ class RunLock:
 
 def _acquired(lease: SoftFileLease) -> bool:
     """Whether the lock could be taken now; that of a dead process can."""
-    with writing(Path(lease.lock_file)):
+    with storage_errors(Path(lease.lock_file)):
         try:
             lease.acquire(timeout=0)
         except (Timeout, LeaseSettingsMismatch):  # which are errors of the system too

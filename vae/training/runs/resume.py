@@ -14,7 +14,7 @@ from data.fingerprint import check_fingerprint
 from data.sources import folder_of, full_source
 from data.synthetic.families import FAMILIES
 from data.system.errors import UserError, say
-from data.system.files import real
+from data.system.files import resolved
 from data.system.spelling import nearest
 from vae import checkpoint
 from vae.checks import count
@@ -158,7 +158,7 @@ def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> 
     """
     path, cache_dir = Path(options.ckpt_path), options.data.cache_dir
     source = trained.get("source")
-    own = real(root / "checkpoints") in real(path).parents
+    own = resolved(root / "checkpoints") in resolved(path).parents
     if source is not None and source not in FAMILIES and not own and "data.source" not in given:
         raise UserError(f"{path}: was trained on {source}; name the pictures to use with --data.source")
     for name, most in _MOST.items():

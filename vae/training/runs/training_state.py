@@ -62,7 +62,7 @@ def restored(content: dict[str, Any], module: Any, path: Path) -> dict[str, Any]
 def _of_training(content: dict[str, Any], module: Any, steps: int) -> dict[str, Any]:
     """What is needed to go on."""
     check_weights(content["state_dict"], module)  # all of them
-    named = optimizers(module.vae, module.critic, module.schedule, module.recipe, module.fused, lambda: 0.0)
+    named = optimizers(module.vae, module.discriminator, module.schedule, module.recipe, module.fused, lambda: 0.0)
     (optimizer,), (scheduler,) = content["optimizer_states"], content["lr_schedulers"]
     found: dict[str, Any] = {
         "optimizer_states": [_optimizer(optimizer, named["optimizer"], steps)],

@@ -17,7 +17,9 @@ _COMPARED = {  # what is worth a column
     **dict.fromkeys(
         ("image_size", "limit", "batch_size", "latent_dim", "width", "sigma", "beta", "free_bits"), _NUMBER
     ),
-    **dict.fromkeys(("moments", "anchor_share", "palette", "prune", "critic", "cycle", "lr"), _NUMBER),
+    **dict.fromkeys(
+        ("moment_weight", "pca_share", "palette", "inactive_below", "adversarial_weight", "cycle_weight", "lr"), _NUMBER
+    ),
 }
 _SHOWN_FIRST = ("source", "latent_dim", "width", "beta", "palette")
 _PATHS = ("slerp", "linear")  # five metrics are shown at first

@@ -18,8 +18,8 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog  # type: ignore
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 
-from data.system.errors import PlaceError
-from data.system.files import writing
+from data.system.errors import StorageError
+from data.system.files import storage_errors
 from vae.training.tensorboard import dashboard
 
 
@@ -48,14 +48,14 @@ class EventFile:
             self._opening.append(Event(wall_time=time.time(), step=purge_step, session_log=start))
         now = f"{time.time():017.6f}"  # TensorBoard reads a folder's files by the order of their names
         self.path = folder / f"events.out.tfevents.{now}.{socket.gethostname()}.{os.getpid()}"
-        self.fault: PlaceError | None = None
+        self.fault: StorageError | None = None
 
     def add_event(self, event: Any) -> None:
         """Appends an event; notes it if that cannot be."""
         try:
-            with writing(self.path):
+            with storage_errors(self.path):
                 self._append(_record(event))
-        except PlaceError as fault:
+        except StorageError as fault:
             self.fault = self.fault or fault
 
     def _append(self, record: bytes) -> None:
@@ -108,7 +108,7 @@ class _SummaryWriter(SummaryWriter):
         return self.file_writer
 
 
-class Logs(TensorBoardLogger):
+class RunLogger(TensorBoardLogger):
     """Lightning's logger, which goes on when something could not be written, and remembers it.
 
     Args:
@@ -124,11 +124,11 @@ class Logs(TensorBoardLogger):
         self._new = not any(folder.glob("events.out.tfevents.*"))
 
     @property
-    def fault(self) -> PlaceError | None:
+    def fault(self) -> StorageError | None:
         """Of the first thing that could not be written; None if all was."""
         return self._events.fault
 
-    def forgive(self) -> PlaceError | None:
+    def forgive(self) -> StorageError | None:
         """Forgets a fault, and returns it."""
         fault, self._events.fault = self._events.fault, None
         return fault

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
 
-from data.system.errors import at_least
+from data.system.errors import check_at_least
 from data.transforms import to_uint8
 from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.latent.timing import times
@@ -18,7 +18,7 @@ from vae.model.vae import VAE
 from vae.render.formats.encoders import encode
 from vae.render.formats.frame import Frame
 from vae.training.health_logger import held_out
-from vae.training.tensorboard.logger import Logs
+from vae.training.tensorboard.logger import RunLogger
 
 _log = logging.getLogger(__name__)
 _SAMPLES, _RECONSTRUCTIONS = 32, 8
@@ -39,8 +39,8 @@ class MorphLogger(pl.Callback):
     """
 
     def __init__(self, every_n_epochs: int = 1, frames: int = 16) -> None:
-        at_least(0, "watch.every_n_epochs", every_n_epochs)
-        at_least(3, "watch.frames", frames)
+        check_at_least(0, "watch.every_n_epochs", every_n_epochs)
+        check_at_least(3, "watch.frames", frames)
         self.every_n_epochs, self.frames = every_n_epochs, frames
         self._pictures: Tensor | None = None
         self._failed = False
@@ -67,7 +67,9 @@ class MorphLogger(pl.Callback):
             self._pictures = self._pictures[torch.arange(_RECONSTRUCTIONS) % len(self._pictures)]
         pictures = self._pictures.to(pl_module.device)
         mu = vae.encode(pictures)[0]
-        prior = vae.awake(torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu))
+        prior = vae.zero_inactive(
+            torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu)
+        )
 
         for logger in _tensorboards(trainer):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
@@ -76,7 +78,7 @@ class MorphLogger(pl.Callback):
             pair = torch.cat([pictures, vae.decode(mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
             logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
-            if isinstance(logger, Logs) and (fault := logger.forgive()):
+            if isinstance(logger, RunLogger) and (fault := logger.forgive()):
                 raise fault
 
     def _movies(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
@@ -95,7 +97,7 @@ class MorphLogger(pl.Callback):
 def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     """Those that can be written to."""
     found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger for logger in found if not (isinstance(logger, Logs) and logger.fault)]
+    return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.fault)]
 
 
 def _grid(x: Tensor, columns: int) -> Tensor:
