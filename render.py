@@ -20,7 +20,7 @@ from typing import Any
 from data.system.errors import UserError, check_at_least, one_line_errors, printable, say, shell_quoted
 from data.system.files import resolved, user_path
 from vae import checkpoint
-from vae.export import ONNX, export
+from vae.export import export, usage
 from vae.metrics import lines_benchmark
 from vae.onnx_generator import OnnxGenerator
 from vae.render.animation import render_animation
@@ -51,10 +51,11 @@ def export_model(options: Any) -> None:
     (source,) = choose_checkpoints(options.checkpoint)
     say(f"export: {source}")
     out = user_path("renders/decoder.onnx" if options.out is None else options.out)
-    for path in export(checkpoint.load_vae(source), out, options.encoder):
+    vae = checkpoint.load_vae(source)
+    for path in export(vae, out, options.encoder):
         say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
-    if out.suffix.lower() == ONNX:
-        say(f"Next: python render.py compare --generator {shell_quoted(out)}, which walks it beside a checkpoint")
+    for line in usage(vae, out):
+        say(line)
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
@@ -65,7 +66,7 @@ def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
             if sum(resolved(path) == resolved(other) for other in found) > 1:
                 raise UserError(f"checkpoint {path}: is named twice; name it once")
         return found
-    return [checkpoint.newest(Path("checkpoints")) or _SHIPPED]
+    return (checkpoint.last_checkpoints(Path("checkpoints")) or [_SHIPPED])[:1]
 
 
 def run(command: str, options: Any) -> Path:
@@ -85,7 +86,8 @@ def run(command: str, options: Any) -> Path:
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
     out = user_path(f"renders/{command}.{kind}" if options.out is None else options.out)
     if kind == "html":
-        say(f"{out}: {render_page(first, options, out)}")
+        page = render_page(first, out, options.sets, options.seed, options.truncation, options.keyframes or ())
+        say(f"{out}: {page}")
     elif kind == "png":
         animation.check_still(out)
         say(f"{out}: {SHEETS[command](first, options, out)}")

@@ -1,16 +1,17 @@
-"""A checkpoint file → a VAE, without Lightning and without ever loading a pickle.
+"""Checkpoint files of trainings, read without Lightning and without unpickling objects.
 
     python -m vae.checkpoint checkpoints/patterns/version_0/last.ckpt checkpoints/patterns.ckpt
 
-keeps of a training checkpoint what rendering needs: weights and hyperparameters.
+writes the part of a checkpoint that rendering needs: weights and hyperparameters.
 """
 
-import inspect
 import io
 import math
 import sys
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,14 @@ from data.system.errors import UserError, one_line_errors
 from data.system.files import check_regular_file, save, user_path
 from data.system.spelling import neighbour
 from vae.checks import array, keys
+from vae.model.config import VAEConfig
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import squash
 from vae.model.vae import VAE
 
 _PREFIX = "vae."
 FORMAT = 2  # of the files that this version writes
-_RENAMED_WEIGHTS = {  # since format 1: what the names begin with
+_RENAMED_WEIGHTS = {  # since format 1: prefixes
     "vae.asleep": "vae.inactive",
     "vae.anchors.": "vae.pca_latents.",
     "worth": "kl_average",
@@ -41,13 +43,14 @@ RENAMED_OPTIONS = {  # of the model, since format 1
     "critic": "adversarial_weight",
     "cycle": "cycle_weight",
 }
-_TINY = 1e-12  # the least scale of a likelihood
-_LONGEST = 4096  # letters of an option, which may be a path
-_KEPT = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
+_FORMAT_1_DEFAULTS = VAEConfig(likelihood="gaussian", pca_share=0.0, inactive_below=0.0)
+_LEAST_SCALE = 1e-12  # of a likelihood
+_LONGEST_OPTION = 4096  # letters: it may be a path
+_RENDERED = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The contents of a checkpoint file: tensors and plain values only.
+    """The content of a checkpoint file, of today's format: tensors and plain values only.
 
     Raises:
         UserError: the file is missing, damaged, unsafe or not a checkpoint of this project.
@@ -58,7 +61,7 @@ def read(path: Path) -> dict[str, Any]:
     try:
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
-        if size > path.stat().st_size:  # torch packs nothing; what is packed may be far larger than it looks
+        if size > path.stat().st_size:  # torch compresses nothing; what is compressed may be far larger than its file
             raise UserError(f"{path}: unpacks to {size} bytes, which no checkpoint does; name another one")
         content = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
@@ -79,18 +82,18 @@ def read(path: Path) -> dict[str, Any]:
     if written == 1:
         _upgrade(content)
     for name, value in (option for group in groups[1:] for option in content.get(group, {}).items()):
-        if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST:
+        if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST_OPTION:
             raise UserError(f"{path}: says of {str(name)[:50]} what no option can be; name another one")
     return content
 
 
 def _upgrade(content: dict[str, Any]) -> None:
-    """Gives what a checkpoint of format 1 holds the names of format 2."""
+    """Converts the content of a checkpoint from format 1 to format 2: its names, and its missing options."""
     for group in ("state_dict", "current_model_state"):
         if isinstance(content.get(group), dict):
             content[group] = {_renamed(str(name)): weight for name, weight in content[group].items()}
-    options = content["hyper_parameters"]
-    content["hyper_parameters"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
+    options = {RENAMED_OPTIONS.get(name, name): value for name, value in content["hyper_parameters"].items()}
+    content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
     content["format"] = FORMAT
 
 
@@ -99,45 +102,62 @@ def _renamed(name: str) -> str:
     return _RENAMED_WEIGHTS.get(old, "") + name.removeprefix(old)
 
 
-def load_vae(path: Path | str) -> VAE:
-    """The VAE in a checkpoint file: eval mode, on the CPU, float32; averaged weights where training averaged them.
+def load_vae(path: Path | str, device: torch.device | str = "cpu") -> VAE:
+    """The VAE of a checkpoint: in eval mode, in float32; with averaged weights if the training averaged them.
+
+    Args:
+        path: the file.
+        device: where its weights are to be: `cpu`, `cuda`, `mps`.
 
     Raises:
-        UserError (a ValueError): one line that says why the file will not do.
+        UserError (a ValueError): one line that names the file, or the device, and the fault.
     """
-    return build_vae(read(Path(path)), Path(path))
+    return build_vae(read(Path(path)), Path(path), device)
 
 
-def build_vae(content: dict[str, Any], path: Path) -> VAE:
-    """What `load_vae` does with the contents that `read` gave; `path` is named where they will not do."""
-    wanted = inspect.signature(VAE).parameters
+def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = "cpu") -> VAE:
+    """The VAE of a checkpoint's content, as `load_vae` returns it.
+
+    Args:
+        content: as `read` returns it.
+        path: the file that messages name.
+        device: where the weights are to be.
+
+    Raises:
+        UserError: the content will not do, or there is no such device.
+    """
+    wanted = {field.name for field in fields(VAEConfig)}
     options = {name: value for name, value in content["hyper_parameters"].items() if name in wanted}
     weights = content["state_dict"].items()
     try:
         own = {name.removeprefix(_PREFIX): weight for name, weight in weights if name.startswith(_PREFIX)}
-        with torch.device("meta"):  # nothing is allocated before the weights are known to be as many
+        with torch.device("meta"):  # nothing is allocated before the weights are known to have these sizes
             expected = VAE(**options)
         arrays = check_weights(own, expected)
         vae = VAE(**options)
         vae.load_state_dict(arrays)
-    except Exception as error:  # whatever networks say to sizes and kinds that were made up
+    except Exception as error:  # anything: sizes and names may be made up
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its weights do not fit its hyperparameters ({reason}); name another one") from None
     vae = vae.float().eval().requires_grad_(False).to(memory_format=torch.channels_last)
-    if not _computes(vae):
+    if not _is_finite(vae):
         raise UserError(f"{path}: its weights are so large that pictures of them are not finite; name another one")
-    return vae
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device {device}: is not available ({str(error).splitlines()[0][:200]}); use cpu") from None
+    return vae.to(device)
 
 
 def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:
-    """Copies of the weights that a file has for a model.
+    """Checked copies of the weights that a file holds for a model.
 
     Args:
-        found: what the file has of them.
-        model: of the same sizes, on any device, "meta" too.
+        found: the weights in the file, by name.
+        model: a model of the same sizes, on any device, "meta" too.
 
     Raises:
-        ValueError: some are missing, of another shape, not all there, or not finite in the model's type.
+        ValueError: one is missing, unknown, of another shape, larger than the file, or not finite in the model's type.
     """
     expected = model.state_dict()
     keys("weights", found, expected)
@@ -145,37 +165,42 @@ def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:
     positive = {f"{name}.{kind}" for name in likelihoods for kind in ("scale", "scales")}
     without = {f"{name}.scale" for name, part in likelihoods.items() if not part.density}  # NaN stands there
     return {
-        name: array(name, found[name], weight, _TINY if name in positive else -math.inf)
+        name: array(name, found[name], weight, _LEAST_SCALE if name in positive else -math.inf)
         for name, weight in expected.items()
         if name not in without
     } | {name: torch.tensor(math.nan) for name in without}
 
 
 @torch.inference_mode()
-def _computes(vae: VAE) -> bool:
-    """Whether the pictures of the mean latent and of a draw, and their codes, are finite before they are squashed."""
-    draw = torch.randn(1, vae.latent_dim, generator=torch.Generator().manual_seed(0))
-    logits = vae.logits(torch.cat([torch.zeros_like(draw), draw]))
+def _is_finite(vae: VAE) -> bool:
+    """Whether the logits of the mean latent and of a random one are finite, and the posteriors of their pictures."""
+    z = torch.randn(1, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+    logits = vae.logits(torch.cat([torch.zeros_like(z), z]))
     return all(bool(found.isfinite().all()) for found in (logits, *vae.encode(squash(logits))))
 
 
-def newest(folder: Path) -> Path | None:
-    """The `last.ckpt` below a folder that was written last, None if there is none."""
-    return max(folder.rglob("last.ckpt"), key=lambda path: path.stat().st_mtime, default=None)
+def last_checkpoints(folder: Path) -> list[Path]:
+    """All files `last.ckpt` below a folder, the newest first."""
+    ages: dict[Path, int] = {}
+    for path in folder.rglob("last.ckpt"):
+        with suppress(OSError):  # it has just been removed, or is a link that leads nowhere
+            ages[path] = path.stat().st_mtime_ns
+    return sorted(ages, key=lambda path: ages[path], reverse=True)
 
 
 def strip(source: Path, target: Path) -> None:
-    """Writes a checkpoint's weights and hyperparameters alone."""
+    """Writes the weights of the VAE and the hyperparameters of a checkpoint into another file."""
     content = read(source)
-    kept = {key: content[key] for key in _KEPT if key in content}
-    kept["state_dict"] = {name: weight for name, weight in kept["state_dict"].items() if name.startswith(_PREFIX)}
+    rendered = {key: content[key] for key in _RENDERED if key in content}
+    weights = content["state_dict"].items()
+    rendered["state_dict"] = {name: weight for name, weight in weights if name.startswith(_PREFIX)}
     file = io.BytesIO()
-    torch.save(kept, file)
+    torch.save(rendered, file)
     save(file.getvalue(), target)
 
 
 def main(args: Sequence[str]) -> None:
-    """`strip` as a command: source, target."""
+    """The command line of `strip`: source, target."""
     with one_line_errors("vae.checkpoint"):
         if len(args) != 2:
             raise UserError("takes two files: the checkpoint to read and the one to write")

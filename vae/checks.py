@@ -1,4 +1,4 @@
-"""What a file says, looked at before it is used: numbers within bounds, arrays of a known shape."""
+"""Checks of values in files that may be damaged or hostile: numbers in a range, arrays of a known shape."""
 
 import math
 from typing import Any
@@ -7,38 +7,50 @@ import torch
 from torch import Tensor
 
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_BEYOND = 2**64
+_HUGE = 2**64
 MOST = 2**53  # of anything that is counted
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number, of Python or in a tensor without dimensions.
+    """The value as a Python number.
+
+    Args:
+        name: of the value, for messages.
+        value: anything; a number or a tensor without dimensions passes.
+        low: the least allowed number.
+        high: the largest allowed number.
 
     Raises:
-        ValueError: it is none, or not from low to high.
+        ValueError: it is no finite number from low to high.
     """
     if isinstance(value, Tensor) and not value.ndim and value.layout == torch.strided:
         value = value.item() if value.dtype in (*_FLOATS, torch.int32, torch.int64, torch.bool) else None
-    finite = abs(value) < _BEYOND if isinstance(value, int) else isinstance(value, float) and math.isfinite(value)
+    finite = abs(value) < _HUGE if isinstance(value, int) else isinstance(value, float) and math.isfinite(value)
     if not finite or not low <= value <= high:
-        raise ValueError(f"{name} is {_shortly(value)}")
+        raise ValueError(f"{name} is {_abbreviated(value)}")
     return value
 
 
 def count(name: str, value: Any, low: int = 0, high: int = MOST) -> int:
-    """A whole number from low to high, otherwise as `number`."""
+    """The value as a whole number from low to high. Raises `ValueError` as `number` does."""
     found = number(name, value, low, high)
     if found != int(found):
-        raise ValueError(f"{name} is {_shortly(value)}")
+        raise ValueError(f"{name} is {_abbreviated(value)}")
     return int(found)
 
 
 def array(name: str, value: Any, like: Tensor, low: float = -math.inf) -> Tensor:
-    """A copy of a tensor of floats, with the type and the layout in memory of the one that it will take the place of.
+    """A copy of a tensor of floats, with the type and the memory layout of another one.
+
+    Args:
+        name: of the value, for messages.
+        value: anything; a dense tensor of floats of the same shape passes.
+        like: the tensor that it is to replace, on any device, "meta" too.
+        low: the least allowed number.
 
     Raises:
-        ValueError: it has another shape, or says more than its file holds, or is not finite in that type, or has a
-            number below low.
+        ValueError: another shape or kind; more elements than its file holds; a number that is not finite in the type
+            of `like`, or below low.
     """
     if not isinstance(value, Tensor) or value.shape != like.shape:
         raise ValueError(f"{name} is {getattr(value, 'shape', type(value).__name__)} instead of {like.shape}")
@@ -54,17 +66,17 @@ def array(name: str, value: Any, like: Tensor, low: float = -math.inf) -> Tensor
 
 
 def keys(name: str, value: Any, wanted: Any) -> dict[Any, Any]:
-    """A dict with just these keys. Raises `ValueError` if it is none."""
+    """The value, a dict with exactly the wanted keys. Raises `ValueError` if it is anything else."""
     if not isinstance(value, dict):
-        raise ValueError(f"{name} is {_shortly(value)}")
+        raise ValueError(f"{name} is {_abbreviated(value)}")
     if value.keys() != set(wanted):
-        odd = sorted(map(str, value.keys() ^ set(wanted)))
-        raise ValueError(f"{name}: missing or unknown: {_shortly(', '.join(odd))}")
+        wrong = sorted(map(str, value.keys() ^ set(wanted)))
+        raise ValueError(f"{name}: missing or unknown: {_abbreviated(', '.join(wrong))}")
     return value
 
 
-def _shortly(value: Any) -> str:
-    """Few letters, whatever it is: a number may have millions of digits, and Python refuses to write it."""
-    if isinstance(value, int) and abs(value) >= _BEYOND:
+def _abbreviated(value: Any) -> str:
+    """The value in at most 80 letters; of large integers, which Python refuses to print, a description."""
+    if isinstance(value, int) and abs(value) >= _HUGE:
         return "a number beyond all bounds"
     return " ".join(str(value).split())[:80] if isinstance(value, str | int | float | None) else type(value).__name__

@@ -1,12 +1,14 @@
-"""A VAE for other programs: its networks as ONNX, its weights as safetensors.
+"""A VAE for other programs: networks as ONNX, weights for PyTorch or as safetensors.
 
     decoder.onnx            z (N, D) → x (N, C, H, W) in [-1, 1]
     encoder.onnx            x → mu and logvar, each (N, D)
-    weights.safetensors     all weights, called as in `VAE.state_dict`
+    weights.safetensors     all weights, named as in `VAE.state_dict`
+    vae_weights.pth         the same, for `model.load_state_dict(torch.load("vae_weights.pth"))`
 
-Everything is float32 and N is free. What a reader has to know besides is in each file's metadata, see `metadata`.
+Everything is float32, and N is free. ONNX and safetensors files also hold `metadata`.
 """
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,24 +16,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.system.errors import UserError
+from data.system.errors import UserError, shell_quoted
 from data.system.files import check_writable, save
 from vae.checkpoint import FORMAT
 from vae.model.vae import VAE
-from vae.optional import needed
+from vae.optional import import_optional
 
-ONNX, SAFETENSORS = ".onnx", ".safetensors"
-RANGE = "[-1, 1]"
+PIXEL_RANGE = "[-1, 1]"
 
 
 def metadata(vae: VAE) -> dict[str, str]:
-    """What a file says of its model: ONNX's `metadata_props`, the header of safetensors."""
+    """A description of the model: ONNX's `metadata_props`, the header of safetensors."""
     sizes = {name: str(getattr(vae, name)) for name in ("image_size", "channels", "latent_dim")}
-    return {"format": str(FORMAT), "range": RANGE, **sizes}
+    return {"format": str(FORMAT), "range": PIXEL_RANGE, **sizes}
 
 
-class _Function(nn.Module):
-    """One of the VAE's methods, as a module of its own."""
+class _Method(nn.Module):
+    """A method of the VAE as a module of its own, which torch can export."""
 
     def __init__(self, vae: VAE, method: Callable[[Tensor], Any]) -> None:
         super().__init__()
@@ -40,11 +41,11 @@ class _Function(nn.Module):
 
 
 def _onnx(vae: VAE, method: Callable[[Tensor], Any], example: Tensor, outputs: list[str]) -> bytes:
-    """The bytes of an ONNX file that computes what a method of one tensor does."""
-    needed("onnx", "onnx")
-    needed("onnxscript", "onnx")
+    """The bytes of an ONNX file that computes a method of one tensor."""
+    import_optional("onnx", "onnx")
+    import_optional("onnxscript", "onnx")
     program = torch.onnx.export(
-        _Function(vae, method),
+        _Method(vae, method),
         (example,),
         dynamo=True,
         verbose=False,
@@ -55,7 +56,7 @@ def _onnx(vae: VAE, method: Callable[[Tensor], Any], example: Tensor, outputs: l
     assert program is not None
     model = program.model_proto
     for node in model.graph.node:
-        node.ClearField("metadata_props")  # from which lines of which files of this machine it came
+        node.ClearField("metadata_props")  # they name source files of this machine
     for key, value in metadata(vae).items():
         model.metadata_props.add(key=key, value=value)
     content: bytes = model.SerializeToString()
@@ -73,19 +74,32 @@ def encoder_onnx(vae: VAE) -> bytes:
     return _onnx(vae, vae.encode, example, ["mu", "logvar"])
 
 
+def _weights(vae: VAE) -> dict[str, Tensor]:
+    return {name: weight.contiguous() for name, weight in vae.state_dict().items()}
+
+
 def weights_safetensors(vae: VAE) -> bytes:
     """A safetensors file of `VAE.state_dict`. Raises `UserError` without the package that writes it."""
-    weights = {name: weight.contiguous() for name, weight in vae.state_dict().items()}
-    content: bytes = needed("safetensors.torch", "safetensors").save(weights, metadata(vae))
+    content: bytes = import_optional("safetensors.torch", "safetensors").save(_weights(vae), metadata(vae))
     return content
+
+
+def weights_pth(vae: VAE) -> bytes:
+    """A PyTorch file of `VAE.state_dict`, which `torch.load` reads with `weights_only=True`, its default."""
+    file = io.BytesIO()
+    torch.save(_weights(vae), file)
+    return file.getvalue()
+
+
+EXPORTERS = {".onnx": decoder_onnx, ".safetensors": weights_safetensors, ".pth": weights_pth}
 
 
 def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
     """Writes a model's files, each whole or not at all.
 
     Args:
-        vae: in eval mode.
-        out: .onnx for the decoder, .safetensors for all weights.
+        vae: in eval mode, on the CPU.
+        out: the suffix picks the format, see `EXPORTERS`.
         encoder: whether the encoder is written beside the decoder: encoder.onnx beside decoder.onnx, and
             cats-encoder.onnx beside cats.onnx.
 
@@ -93,17 +107,35 @@ def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
         the files.
 
     Raises:
-        UserError: another suffix, a package that is missing, or a place that cannot be written to.
+        UserError: another suffix, a missing package, or a place that cannot be written to.
     """
-    if (kind := out.suffix.lower()) not in (ONNX, SAFETENSORS):
-        raise UserError(f"{out}: cannot write {out.suffix or 'that'}; use {ONNX} or {SAFETENSORS}")
-    if encoder and kind == SAFETENSORS:
-        raise UserError(f"--encoder: is for {ONNX}; {out} has the encoder's weights anyway")
-    writers = {out: decoder_onnx if kind == ONNX else weights_safetensors}
+    if (suffix := out.suffix.lower()) not in EXPORTERS:
+        *some, last = EXPORTERS
+        raise UserError(f"{out}: cannot write {suffix or 'that'}; use {', '.join(some)} or {last}")
+    if encoder and suffix != ".onnx":
+        raise UserError(f"--encoder: is for .onnx; {out} has the encoder's weights anyway")
+    exporters = {out: EXPORTERS[suffix]}
     if encoder:
         stem = out.stem.replace("decoder", "encoder")
-        writers[out.with_stem(stem if stem != out.stem else f"{stem}-encoder")] = encoder_onnx
-    check_writable(*writers)
-    for content, path in [(write(vae), path) for path, write in writers.items()]:
+        exporters[out.with_stem(stem if stem != out.stem else f"{stem}-encoder")] = encoder_onnx
+    check_writable(*exporters)
+    for content, path in [(exporter(vae), path) for path, exporter in exporters.items()]:
         save(content, path)
-    return list(writers)
+    return list(exporters)
+
+
+def usage(vae: VAE, out: Path) -> list[str]:
+    """Lines that say how an exported file is used; of a .pth file, a Python program."""
+    if out.suffix.lower() == ".onnx":
+        return [f"Next: python render.py compare --generator {shell_quoted(out)}, which walks it beside a checkpoint"]
+    if out.suffix.lower() == ".pth":
+        load = f"model.load_state_dict(torch.load({str(out)!r}))"
+        return [
+            "Next, in Python:",
+            "import torch",
+            "from vae import VAE",
+            f"model = {vae.config}",
+            load,
+            "model.eval()",
+        ]
+    return []

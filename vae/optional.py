@@ -1,4 +1,4 @@
-"""Packages that only some commands need, and that not everyone has installed."""
+"""Packages that only some commands need, and that may be missing."""
 
 from importlib import import_module
 from importlib.util import find_spec
@@ -7,8 +7,8 @@ from typing import Any
 from data.system.errors import UserError
 
 
-def needed(package: str, extra: str) -> Any:
-    """A package, imported now. Raises `UserError` if it is missing, with the extra of this project that brings it."""
+def import_optional(package: str, extra: str) -> Any:
+    """The package, imported. Raises `UserError` if it is missing, which names the extra of this project with it."""
     try:
         return import_module(package)
     except ImportError:
@@ -16,7 +16,7 @@ def needed(package: str, extra: str) -> Any:
 
 
 def check_installed(package: str, extra: str) -> None:
-    """Raises `UserError` as `needed` does, without importing the package."""
+    """Raises `UserError` as `import_optional` does, without importing the package."""
     if find_spec(package) is None:
         raise _missing(package, extra)
 

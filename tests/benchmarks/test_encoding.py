@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from benchmarks.films import FILMS, film
-from vae.render.formats.encoders import SUFFIXES, encode
 from vae.render.formats.quantize import Quantizer
+from vae.render.formats.table import FORMATS
+from vae.render.formats.writers import encode_animation
 
 pytestmark = pytest.mark.benchmark
 FPS = 20
@@ -40,8 +41,8 @@ def test_gifs_are_faster_and_nearer(name, side, target, report, in_turn):
     frames, palette = film(name, side), Quantizer()
     indices = [Image.fromarray(palette(frame)[0]) for frame in frames]
     ours, draft, lzw, theirs = in_turn(
-        lambda: encode(frames, ".gif", FPS),
-        lambda: encode(frames, ".gif", FPS, "draft"),
+        lambda: encode_animation(frames, ".gif", FPS),
+        lambda: encode_animation(frames, ".gif", FPS, "draft"),
         lambda: [picture.tobytes("gif", "L") for picture in indices],
         lambda: imageios(frames),
     )
@@ -49,7 +50,7 @@ def test_gifs_are_faster_and_nearer(name, side, target, report, in_turn):
     their_psnr, their_flicker = quality(frames, other)
 
     def add(what, seconds, target, quality_, promise):
-        mine = encode(frames, ".gif", FPS, quality_)
+        mine = encode_animation(frames, ".gif", FPS, quality_)
         psnr, flicker = quality(frames, mine)
         detail = f"PSNR {psnr:.1f} / {their_psnr:.1f} dB, flicker {flicker:.2f} / {their_flicker:.2f}, "
         detail += f"{len(mine) / 1e3:.0f} / {len(other) / 1e3:.0f} kB, {1e3 * seconds / len(frames):.2f} ms a frame"
@@ -64,9 +65,11 @@ def test_gifs_are_faster_and_nearer(name, side, target, report, in_turn):
     assert psnr > 35
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix != ".gif"])
+@pytest.mark.parametrize("suffix", [suffix for suffix in FORMATS if suffix != ".gif"])
 def test_drafts_of_other_formats(suffix, report, in_turn):
     frames = film("model", 256)
-    draft, usual = in_turn(lambda: encode(frames, suffix, FPS, "draft"), lambda: encode(frames, suffix, FPS), repeats=3)
+    draft, usual = in_turn(
+        lambda: encode_animation(frames, suffix, FPS, "draft"), lambda: encode_animation(frames, suffix, FPS), repeats=3
+    )
     detail = f"{1e3 * usual / len(frames):.1f} ms a frame"
     report(f"{suffix}, 256 px, model, draft: times faster", usual / draft, 2, detail=detail, promise=1.2)

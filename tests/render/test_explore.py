@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Run, scene
+from conftest import scene
 from PIL import Image
 from torch.testing import assert_close
 
@@ -17,26 +17,28 @@ import render
 from vae import checkpoint
 from vae.generator import seeded_latents
 from vae.latent.paths import slerp
-from vae.render.morph_pad import CELLS, square
+from vae.render.morph_pad import CELLS, square_latents
+
+CHECKPOINT = render._SHIPPED.with_name("lines.ckpt")
 
 
 @pytest.fixture(scope="module")
-def page(run: Run, tmp_path_factory) -> Path:
+def page(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("page") / "a page.html"
-    render.main(["explore", f"--checkpoint={run.checkpoints / 'last.ckpt'}", f"--out={out}", "--sets=3"])
+    render.main(["explore", f"--checkpoint={CHECKPOINT}", f"--out={out}", "--sets=3"])
     return out
 
 
 def test_a_square_has_its_keyframes_in_its_corners_and_great_circles_for_sides():
     corners = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    z = square(corners, 9).reshape(9, 9, 6)
+    z = square_latents(corners, 9).reshape(9, 9, 6)
     assert_close(torch.stack([z[0, 0], z[0, -1], z[-1, 0], z[-1, -1]]), corners)
     u = torch.linspace(0, 1, 9, dtype=torch.float64)
     assert_close(z[0], slerp(corners[:2], u))
     assert_close(z[:, -1], slerp(corners[[1, 3]], u))
 
 
-def test_the_page_needs_nothing_else_and_holds_the_pictures(page: Path, run: Run):
+def test_the_page_needs_nothing_else_and_holds_the_pictures(page: Path):
     html = page.read_text(encoding="utf-8")
     assert page.stat().st_size < 5_000_000
     assert not re.search(r"(src|href)\s*=\s*[\"'](?!data:)|https?://|@import|fetch\(", html)
@@ -45,9 +47,9 @@ def test_the_page_needs_nothing_else_and_holds_the_pictures(page: Path, run: Run
     with Image.open(io.BytesIO(base64.b64decode(content["sets"][0].split(",")[1]))) as atlas:
         assert atlas.size == (CELLS * 32, CELLS * 32)
         corner = np.asarray(atlas.convert("RGB"))[:32, :32].astype(float)
-    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    vae = checkpoint.load_vae(CHECKPOINT)
     with torch.inference_mode():
-        expected = ((vae.decode(seeded_latents(0, 1, 4)) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
+        expected = ((vae.decode(seeded_latents(0, 1, vae.latent_dim)) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
     assert np.abs(corner - expected).mean() < 8
 
 
@@ -83,10 +85,10 @@ def pad(browser, page):
     opened.tab.close()
 
 
-def test_the_page_says_nothing_that_a_file_is_called(run: Run, tmp_path: Path, page: Path):
+def test_the_page_says_nothing_that_a_file_is_called(tmp_path: Path):
     hostile = tmp_path / '"><img src=x onerror=alert(1)>.png'
     scene(0).save(hostile)
-    words = ["explore", f"--checkpoint={run.checkpoints / 'last.ckpt'}", f"--out={tmp_path / 'hostile.html'}"]
+    words = ["explore", f"--checkpoint={CHECKPOINT}", f"--out={tmp_path / 'hostile.html'}"]
     render.main([*words, "--sets=1", "--keyframes", str(hostile), "1", "2", "3"])
     html = (tmp_path / "hostile.html").read_text(encoding="utf-8")
     assert "onerror" not in html

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from vae.render.formats.encoders import encode
 from vae.render.formats.quantize import Quantizer
+from vae.render.formats.writers import encode_animation
 
 
 def shown(palette, frame):
@@ -44,7 +44,7 @@ def flicker(frames, found):
 
 
 @given(st.integers(0, 10**6), st.integers(1, 256))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 def test_a_frame_of_few_colours_is_exact(seed, count):
     rng = np.random.default_rng(seed)
     spread = rng.permutation(64**3)[:count]  # one colour in a cell
@@ -59,7 +59,7 @@ def test_every_grey_is_exact():
 
 
 @given(st.integers(0, 10**6), st.sampled_from([2, 16, 200, 256]))
-@settings(deadline=None, max_examples=20)
+@settings(deadline=None, max_examples=10)
 def test_any_frame_has_indices_into_its_palette_and_the_same_every_time(seed, colours):
     rng = np.random.default_rng(seed)
     frames = [rng.integers(0, 256, (8, 9, 3), dtype=np.uint8) for _ in range(3)]
@@ -81,7 +81,7 @@ def test_frames_are_nearer_than_with_median_cut(colours):
 
 @pytest.mark.parametrize("speed", [1, 5])
 def test_colours_that_move_together_flicker_less_than_with_median_cut(speed):
-    frames, palette = drift(60)[::speed], Quantizer()
+    frames, palette = drift(60, 48)[::speed], Quantizer()
     assert flicker(frames, [shown(palette, frame) for frame in frames]) < 0.8 * flicker(frames, median_cut(frames))
 
 
@@ -100,8 +100,8 @@ def stripes(side, period, count=8):
     return list((still * (0.7 + 0.3 * waves)).astype(np.uint8))
 
 
-FILMS = {"spot": spot(), "drift": drift(30)} | {
-    f"{period} stripes on {side}": stripes(side, period) for period in (5, 12) for side in (192, 240, 241, 300)
+FILMS = {"spot": spot(20, 48), "drift": drift(20, 48)} | {
+    f"{period} stripes on {side}": stripes(side, period) for period, side in ((5, 240), (12, 192), (12, 241))
 }
 
 
@@ -131,12 +131,12 @@ def test_a_gif_is_no_larger_than_pillows():
     file = io.BytesIO()
     first, *rest = map(Image.fromarray, frames)
     first.save(file, "GIF", save_all=True, append_images=rest, duration=50, loop=0)
-    assert len(encode(frames, ".gif", 20)) < 1.02 * len(file.getvalue())
+    assert len(encode_animation(frames, ".gif", 20)) < 1.02 * len(file.getvalue())
 
 
 @pytest.mark.parametrize("colours", [16, 64, 256])
 def test_the_first_frame_is_as_near_as_the_others(colours):
-    frames, palette = drift(24), Quantizer(colours)
+    frames, palette = drift(24)[:12], Quantizer(colours)
     found = [psnr([frame], [shown(palette, frame)]) for frame in frames]
     assert found[0] > np.median(found) - 1
 

@@ -208,11 +208,11 @@ def test_a_critic_has_one_verdict_for_each_picture(size, channels):
 def test_doubts_teach_the_decoder_and_the_verdict_the_critic():
     critic = Discriminator(32, 1, 8)
     real, fake = normal(4, 1, 32, 32), normal(4, 1, 32, 32, seed=1).requires_grad_()
-    critic.doubts(fake).backward()
+    critic.generator_loss(fake).backward()
     assert fake.grad.abs().sum() > 0
     assert all(weight.grad is None for weight in critic.parameters())
     fake.grad = None
-    critic.loss(real, fake).backward()
+    critic.discriminator_loss(real, fake).backward()
     assert fake.grad is None
     assert all(weight.grad is not None for weight in critic.parameters())
 
@@ -225,7 +225,7 @@ def test_a_critic_learns_to_tell_blurry_pictures():
     for step in range(60):
         rows = torch.arange(16) + 16 * (step % 20)
         optimizer.zero_grad()
-        critic.loss(PATTERNS[rows], blurry[rows]).backward()
+        critic.discriminator_loss(PATTERNS[rows], blurry[rows]).backward()
         optimizer.step()
     assert critic(PATTERNS[320:]).mean() > critic(blurry[320:]).mean() + 1
 

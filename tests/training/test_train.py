@@ -408,7 +408,7 @@ def trained_weights(run: Run, root: Path, *options: str) -> dict[str, torch.Tens
     small = Run(root, run.pictures, run.cache, "", "")
     unwatched = ["--watch.every_n_epochs=0", "--trainer.logger=false"]
     train.main(small.arguments("--model.latent_dim=8", *unwatched, *options))  # more latents than anchors
-    return checkpoint.load_vae(checkpoint.newest(small.checkpoints.parent)).state_dict()
+    return checkpoint.load_vae(checkpoint.last_checkpoints(small.checkpoints.parent)[0]).state_dict()
 
 
 @pytest.fixture(scope="module")

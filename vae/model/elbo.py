@@ -1,9 +1,9 @@
-"""The evidence lower bound and what training makes of it.
+"""The evidence lower bound (ELBO), and the training objective.
 
     ELBO(x) = E_q(z|x)[log p(x|z)] − KL(q(z|x) ‖ p(z)) ≤ log p(x)          (Kingma and Welling 2014, eq. 3)
 
-in nats per image, with q(z|x) = Normal(mu, exp(logvar)) and the prior p(z) = Normal(0, I). Training may weigh the two
-terms otherwise; what is logged is always the bound itself.
+in nats per image, with q(z|x) = Normal(mu, exp(logvar)) and the prior p(z) = Normal(0, I). Training may weight the two
+terms differently; the logged number is always the bound itself.
 """
 
 import math
@@ -28,11 +28,11 @@ def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
 
 
 class Elbo(NamedTuple):
-    """The bound's two terms, in nats per image.
+    """The two terms of the bound, in nats per image.
 
     Attributes:
         reconstruction: (N,) log p(x|z).
-        kl: (N, D) the divergence of each latent dimension.
+        kl: (N, D) the KL divergence of each latent dimension.
     """
 
     reconstruction: Tensor
@@ -45,12 +45,12 @@ class Elbo(NamedTuple):
 
 
 def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
-    """What training maximises: E[log p(x|z)] − β · Σ_k max(KL_k, λ), the mean over the batch, in nats per image.
+    """The objective that training maximises, E[log p(x|z)] − β · Σ_k max(KL_k, λ), with means over the batch.
 
     Args:
-        elbo: the batch's terms.
-        beta: the KL's weight (Higgins 2017, eq. 4).
-        free_bits: λ, nats a dimension may use at no cost (Kingma 2016, appendix C.8).
+        elbo: the terms of the batch.
+        beta: β, the weight of the KL divergence (Higgins 2017, eq. 4).
+        free_bits: λ, the nats that each dimension may use at no cost (Kingma 2016, appendix C.8).
 
     Returns:
         () nats per image.
@@ -62,12 +62,14 @@ def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
 
 
 def anneal(start: float, end: float, progress: float) -> float:
-    """β on its way from `start` to `end`: linear from zero (KL warm-up, Bowman 2016), else geometric.
+    """The weight β at a time of its schedule from `start` to `end`.
+
+    It is linear if it starts or ends at 0 (KL warm-up, Bowman 2016), else geometric.
 
     Args:
         start: β at progress 0.
         end: β from progress 1 on.
-        progress: may exceed 1.
+        progress: of the schedule, in [0, 1]; numbers outside count as the nearer end.
 
     >>> [anneal(0, 2, p) for p in (0, 0.5, 1, 3)]
     [0.0, 1.0, 2.0, 2.0]
@@ -81,7 +83,7 @@ def anneal(start: float, end: float, progress: float) -> float:
 
 
 def bits_per_dim(nats: Tensor, dims: int) -> Tensor:
-    """Bits a pixel value costs: −log₂ p(x) / dims for 8-bit pixels.
+    """Bits per dimension: −log₂ p(x) / dims of 8-bit pixels.
 
     The density of pixels in [-1, 1] becomes one of 8-bit values by the change of variables x = level/127.5 − 1.
 

@@ -1,9 +1,11 @@
-"""p(x|z): the decoder's distribution over pictures; its log density is the ELBO's reconstruction term.
+"""Likelihoods p(x|z): the decoder's distribution over pictures. log p(x|z) is the reconstruction term of the ELBO.
 
-A calibrated likelihood has one scale for all pixels (the wavelet one for all details and one for all means), set to its
-maximum-likelihood value given the residuals (Rybkin, Daniilidis and Levine, *Simple and Effective VAE Training with
-Calibrated Decoders*, ICML 2021, eq. 6). While training it is the batch's own; from then on it is the running value, so
-that what is measured on held-out pictures is the log density of one fixed distribution.
+The scale σ of a likelihood is fixed or calibrated. A calibrated one is the same for all pixels (the wavelet likelihood
+has two) and has its maximum-likelihood value given the errors (Rybkin, Daniilidis and Levine, *Simple and Effective VAE
+Training with Calibrated Decoders*, ICML 2021, eq. 6). In training mode that is the value of the batch; in eval mode it
+is the running average, so that a measurement on held-out pictures is the log density of one fixed distribution.
+
+A new likelihood is a class, its name in `LikelihoodName`, and a row of `LIKELIHOODS`.
 """
 
 import math
@@ -19,16 +21,16 @@ from data.system.errors import UserError
 from vae.model.distributed import all_mean
 from vae.model.networks import squash
 
-_QUANTIZATION = 2 / 255 / math.sqrt(12)  # σ of what 8 bits do not say, which no calibrated scale falls below
+_QUANTIZATION = 2 / 255 / math.sqrt(12)  # standard deviation of the rounding to 8 bits, the least calibrated scale
 LikelihoodName = Literal["wavelet", "gaussian", "laplace", "bernoulli"]
 
 
 class Likelihood(nn.Module):
-    """log p(x|z) of pictures x given the decoder's logits.
+    """A distribution over pictures x, given the decoder's logits.
 
     Attributes:
-        density: whether log p is a density over pixel values, so that bits per dimension are defined.
-        scale: (), the current σ or b (laplace) on pixels in [-1, 1].
+        density: whether p(x|z) is a density over pixel values, so that bits per dimension are defined.
+        scale: () the current σ, of a Laplace distribution b, on pixels in [-1, 1]; NaN if there is none.
     """
 
     density: bool = True
@@ -36,10 +38,10 @@ class Likelihood(nn.Module):
 
     @abstractmethod
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
-        """Nats per image.
+        """The log likelihood of pictures, in nats per image.
 
         Args:
-            logits: (N, C, H, W), `Decoder.logits` of the latents.
+            logits: (N, C, H, W), see `vae.model.networks.Decoder.logits`.
             x: (N, C, H, W) in [-1, 1].
 
         Returns:
@@ -47,7 +49,9 @@ class Likelihood(nn.Module):
         """
 
 
-class _Scaled(Likelihood):
+class _ScaledLikelihood(Likelihood):
+    """A likelihood with a scale: fixed to `sigma`, or calibrated where that is None."""
+
     def __init__(self, sigma: float | None) -> None:
         super().__init__()
         if sigma is not None and sigma <= 0:
@@ -56,11 +60,11 @@ class _Scaled(Likelihood):
         self.register_buffer("scale", torch.tensor(1.0 if sigma is None else sigma))
 
     def _calibrate(self, running: Tensor, errors: Tensor, power: int) -> Tensor:
-        """The scale to use: while training, the maximum-likelihood one of the whole batch, which `running` follows.
+        """The present scale, (): in training mode, where it is calibrated, that of the batch; else the running average.
 
         Args:
-            running: () the scale of the pictures so far.
-            errors: (N, dims), to the power.
+            running: () the running average; it is updated in place.
+            errors: (N, dims) the absolute errors to the power.
             power: 1 or 2; the scale is (E errors)^(1/power).
         """
         if not (self.calibrated and self.training):
@@ -72,21 +76,21 @@ class _Scaled(Likelihood):
         return scale
 
 
-def _normal(squared: Tensor, sigma: Tensor) -> Tensor:
-    """Σ log Normal(error; 0, σ²) over squared errors (N, dims): (N,)."""
+def _normal_log_prob(squared: Tensor, sigma: Tensor) -> Tensor:
+    """Σ log Normal(error; 0, σ²) of squared errors: (N, dims) → (N,)."""
     return -0.5 * squared.sum(1) / sigma**2 - squared.shape[1] * (sigma.log() + 0.5 * math.log(2 * math.pi))
 
 
-class Gaussian(_Scaled):
+class Gaussian(_ScaledLikelihood):
     """Normal(decode(z), σ²) for each pixel."""
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         squared = (x - squash(logits)).square().flatten(1)
-        return _normal(squared, self._calibrate(self.scale, squared, 2))
+        return _normal_log_prob(squared, self._calibrate(self.scale, squared, 2))
 
 
-class Laplace(_Scaled):
-    """Laplace(decode(z), b) for each pixel: kinder to sharp edges than a Gaussian."""
+class Laplace(_ScaledLikelihood):
+    """Laplace(decode(z), b) for each pixel: large errors, as at sharp edges, cost less than with a Gaussian."""
 
     def log_prob(self, logits: Tensor, x: Tensor) -> Tensor:
         absolute = (x - squash(logits)).abs().flatten(1)
@@ -95,11 +99,11 @@ class Laplace(_Scaled):
 
 
 class Bernoulli(Likelihood):
-    """Bernoulli(brightness) for each pixel: the cross entropy, exact for black-and-white pictures."""
+    """Bernoulli((decode(z) + 1)/2) for each pixel: the cross entropy; a distribution of black-and-white pictures."""
 
     density = False
 
-    def __init__(self) -> None:
+    def __init__(self, sigma: float | None = None) -> None:
         super().__init__()
         self.register_buffer("scale", torch.tensor(math.nan))
 
@@ -108,22 +112,26 @@ class Bernoulli(Likelihood):
 
 
 def haar(x: Tensor) -> tuple[Tensor, Tensor]:
-    """One octave of the orthonormal Haar transform.
+    """One level of the orthonormal Haar wavelet transform.
 
     Args:
         x: (N, C, H, W), even sides.
 
     Returns:
-        details (N, 3·C·H·W/4) and means (N, C·H·W/4) of blocks of 2×2 pixels, twice as large; the sum of all squares
-        is that of x.
+        details (N, 3·C·H·W/4) and means (N, C·H·W/4) of blocks of 2×2 pixels, times 2; the sum of squares is that of
+        x.
     """
     a, b, c, d = x[..., ::2, ::2], x[..., ::2, 1::2], x[..., 1::2, ::2], x[..., 1::2, 1::2]
     details = torch.stack([a + b - c - d, a - b + c - d, a - b - c + d], 1)
     return details.flatten(1) / 2, (a + b + c + d).flatten(1) / 2
 
 
-class Wavelet(_Scaled):
-    """Normal in the Haar basis, with one σ for the details and one for the means."""
+class Wavelet(_ScaledLikelihood):
+    """Normal(decode(z), σ²) in the Haar basis, with one σ for all details and one for all means.
+
+    Attributes:
+        scales: (2,) σ of the details and of the means; `scale` is their root mean square over all pixels.
+    """
 
     scales: Tensor
 
@@ -135,30 +143,31 @@ class Wavelet(_Scaled):
         total = x.new_zeros(len(x))
         for running, band in zip(self.scales, haar(x - squash(logits)), strict=True):
             squared = band.square()
-            total = total + _normal(squared, self._calibrate(running, squared, 2))
+            total = total + _normal_log_prob(squared, self._calibrate(running, squared, 2))
         with torch.no_grad():
             details, means = self.scales.square()
             self.scale.copy_((0.75 * details + 0.25 * means).sqrt())
         return total
 
 
-def likelihood(name: LikelihoodName, sigma: float | None = None) -> Likelihood:
+LIKELIHOODS: dict[LikelihoodName, Callable[[float | None], Likelihood]] = {
+    "wavelet": Wavelet,
+    "gaussian": Gaussian,
+    "laplace": Laplace,
+    "bernoulli": Bernoulli,
+}
+
+
+def build_likelihood(name: LikelihoodName, sigma: float | None = None) -> Likelihood:
     """The likelihood of that name.
 
     Args:
-        name: `wavelet`, `gaussian`, `laplace` or `bernoulli`.
-        sigma: a fixed scale on pixels in [-1, 1]; None calibrates it.
+        name: one of `LIKELIHOODS`.
+        sigma: a fixed scale on pixels in [-1, 1], which bernoulli ignores; None calibrates it.
 
     Raises:
         UserError: unknown name, or a scale that is not positive.
     """
-    if name == "bernoulli":
-        return Bernoulli()
-    kinds: dict[str, Callable[[float | None], Likelihood]] = {
-        "wavelet": Wavelet,
-        "gaussian": Gaussian,
-        "laplace": Laplace,
-    }
-    if name not in kinds:
-        raise UserError(f"likelihood {name!r}: must be wavelet, gaussian, laplace or bernoulli")
-    return kinds[name](sigma)
+    if name not in LIKELIHOODS:
+        raise UserError(f"likelihood {name!r}: must be {', '.join(LIKELIHOODS)}")
+    return LIKELIHOODS[name](sigma)

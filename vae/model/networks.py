@@ -16,13 +16,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from data.system.errors import UserError
+from vae.model.autocast import without_autocast
 
 _GROUPS = 8
 _CODE_CHANNELS = 128
 
 
 def halvings(image_size: int) -> int:
-    """How often the encoder halves the picture: until its side is odd or at most 8.
+    """The number of times that the encoder halves the picture: until its side is odd or at most 8.
 
     >>> [halvings(size) for size in (32, 48, 64, 128, 176, 256)]
     [2, 3, 3, 4, 4, 5]
@@ -46,19 +47,19 @@ def check_size(image_size: int, channels: int, latent_dim: int, width: int) -> N
         raise UserError(f"width {width}: must be a multiple of {_GROUPS}")
 
 
-def scales(image_size: int, width: int) -> list[int]:
-    """Channels at each scale, from half the picture's size down to the smallest map."""
+def stage_widths(image_size: int, width: int) -> list[int]:
+    """The number of channels at each scale, from half the picture's side down to the smallest map."""
     return [width * min(2**level, 4) for level in range(halvings(image_size))]
 
 
 class Norm(nn.GroupNorm):
-    """Group normalization in float32: in bfloat16 it would be less exact, and on a CPU take four times as long."""
+    """Group normalization in float32: bfloat16 would be less exact, and on a CPU four times slower."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(_GROUPS, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W), of the same type."""
+        """(N, C, H, W) → the same shape and type."""
         return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
 
 
@@ -85,7 +86,7 @@ class Position(nn.Module):
 
     def __init__(self, channels: int, side: int) -> None:
         super().__init__()
-        axis = (torch.arange(side, device="cpu") + 0.5) / side * 2 - 1  # on meta: imports torch._dynamo, 2 s
+        axis = (torch.arange(side, device="cpu") + 0.5) / side * 2 - 1  # on "meta" this would import torch._dynamo, 2 s
         y, x = torch.meshgrid(axis, axis, indexing="ij")
         maps = [x, y, torch.hypot(x, y), x.abs(), y.abs()]
         for octave in (1, 2, 4):
@@ -100,7 +101,7 @@ class Position(nn.Module):
 
 
 def apply_frozen(module: nn.Module, x: Tensor) -> Any:
-    """The module's output with its weights as constants: gradients pass through it and leave it as it is."""
+    """The output of a module whose weights are constants: gradients reach its input alone."""
     return functional_call(module, {name: weight.detach() for name, weight in module.named_parameters()}, (x,))
 
 
@@ -109,7 +110,7 @@ class Encoder(nn.Module):
 
     def __init__(self, image_size: int, channels: int, latent_dim: int, width: int) -> None:
         super().__init__()
-        widths = scales(image_size, width)
+        widths = stage_widths(image_size, width)
         layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1)]
         for narrow, wide in pairwise(widths):
             layers += [Residual(narrow), nn.Conv2d(narrow, wide, 3, stride=2, padding=1)]
@@ -124,7 +125,7 @@ class Encoder(nn.Module):
         return mu, logvar.clamp(-12, 4)
 
 
-def _everything(z: Tensor) -> Tensor:
+def _identity(z: Tensor) -> Tensor:
     return z
 
 
@@ -137,7 +138,7 @@ class Decoder(nn.Module):
         latent_dim: D.
         width: channels of the widest map.
         palette: colours, see `PaletteMixer`; 0 is none.
-        input_map: what of the latents reaches the layers, (N, D) → (N, D).
+        input_map: applied to the latents before the first layer, (N, D) → (N, D).
     """
 
     def __init__(
@@ -147,11 +148,11 @@ class Decoder(nn.Module):
         latent_dim: int,
         width: int,
         palette: int = 0,
-        input_map: Callable[[Tensor], Tensor] = _everything,
+        input_map: Callable[[Tensor], Tensor] = _identity,
     ) -> None:
         super().__init__()
         self.input_map = input_map
-        widths = scales(image_size, width)[::-1]
+        widths = stage_widths(image_size, width)[::-1]
         side = image_size >> len(widths)
         self.project = nn.Linear(latent_dim, widths[0] * side * side)
         self.unflatten = nn.Unflatten(1, (widths[0], side, side))
@@ -168,11 +169,11 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers)
         # not among the layers, as torch.compile mistakes what its gradient looks like in memory:
         # https://github.com/pytorch/pytorch/issues/179442
-        self.smooth = MeanOfFour()
+        self.smooth = BoxFilter()
         self.palette = PaletteMixer(latent_dim, channels, palette) if palette else None
 
     def logits(self, z: Tensor) -> Tensor:
-        """The picture before squashing, (N, C, H, W): log p/(1 − p) of a pixel's brightness p = (x + 1)/2."""
+        """The logits log(p / (1 − p)) of the brightness p = (x + 1)/2 of pixels: (N, D) → (N, C, H, W)."""
         z = self.input_map(z)
         h = self.unflatten(self.project(z)).contiguous(memory_format=torch.channels_last)
         maps: Tensor = self.smooth(self.layers(h)).float()
@@ -182,22 +183,22 @@ class Decoder(nn.Module):
         return squash(self.logits(z))
 
 
-class MeanOfFour(nn.Module):
-    """Each pixel the mean of a square of four, one of each place in a block: no pattern of period two is left to draw.
+class BoxFilter(nn.Module):
+    """The mean of 2×2 neighbouring pixels, a low-pass filter that removes checkerboards.
 
-    A depthwise convolution, because average pooling is many times slower on a CPU.
+    It is a depthwise convolution, because average pooling is many times slower on a CPU.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) of the same shape; above and to the left of a border is the border again."""
+        """(N, C, H, W) → the same shape; the border is repeated above and to the left."""
         weight = x.new_full((x.shape[1], 1, 2, 2), 0.25)
         return F.conv2d(F.pad(x, (1, 0, 1, 0), mode="replicate"), weight, groups=x.shape[1])
 
 
 class PaletteMixer(nn.Module):
-    """A few colours that the whole picture shares, read from z, mixed by soft masks, plus what they cannot say.
+    """Mixes a few colours, which depend on z and are the same in the whole picture, by soft masks, and adds a residual.
 
-    logits = Σ_k softmax_k(masks) · colour_k(z) + rest: shapes and colours then change apart from one another.
+    logits = Σ_k softmax_k(masks) · colour_k(z) + residual, so that shapes and colours change independently.
 
     Args:
         latent_dim: D.
@@ -215,11 +216,11 @@ class PaletteMixer(nn.Module):
 
     def forward(self, z: Tensor, maps: Tensor) -> Tensor:
         """Latents (N, D) and maps (N, C + K, H, W) → logits (N, C, H, W)."""
-        rest, masks, colours = maps[:, : self.channels], maps[:, self.channels :], self.colours(z).float()
-        with torch.autocast(maps.device.type, enabled=False):
-            return 2 * torch.einsum("nck,nkhw->nchw", colours, (2 * masks).softmax(1)) + 0.2 * rest
+        residual, masks, colours = maps[:, : self.channels], maps[:, self.channels :], self.colours(z).float()
+        with without_autocast(maps.device):
+            return 2 * torch.einsum("nck,nkhw->nchw", colours, (2 * masks).softmax(1)) + 0.2 * residual
 
 
 def squash(logits: Tensor) -> Tensor:
-    """Logits to pixels in [-1, 1]: 2·sigmoid(logits) − 1."""
+    """Pixels in [-1, 1] from logits, of any shape: 2·sigmoid(logits) − 1."""
     return torch.tanh(logits / 2)

@@ -1,9 +1,9 @@
-"""Anchored latents: leading dimensions that are not learned but given, and so cannot fold.
+"""PCA latents: leading latent dimensions that are principal components of the pictures and are not learned.
 
-They are the principal components of heavily blurred pictures, the coarse layout that every picture has, whitened so
-that their variance is the prior's: what the mean of a linear VAE's posterior is, up to its noise (Tipping and Bishop,
+They are the components of heavily blurred pictures, that is of their coarse layout, scaled to the variance of the
+prior: the mean of a linear VAE's posterior, up to its noise (Tipping and Bishop,
 *Probabilistic Principal Component Analysis*, 1999, eq. 10; Lucas, Tucker, Grosse and Norouzi, *Don't Blame the ELBO!*,
-NeurIPS 2019). As a linear map of the picture they change evenly when the picture does.
+NeurIPS 2019). A linear map of the picture cannot fold, and changes evenly when the picture does.
 """
 
 from collections.abc import Iterable
@@ -12,21 +12,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vae.model.autocast import without_autocast
 from vae.model.blur import blur
 
-STD = 0.003
-_SIDE = 16  # more detail than this a blur of 6 pixels in 16 leaves nothing of
+PCA_STD = 0.003  # of the posterior in these dimensions
+_SIDE = 16  # pixels: a blur of 6 of them leaves no finer detail
 _BLUR = 6.0
-_ON_SPHERE = 0.1
-_ENOUGH = 4  # fewer pictures for each component lie on a sphere whatever they show: whitening makes a simplex of them
+_SPHERE_VARIATION = 0.1  # of lengths, below which points are taken to lie on a sphere
+_PICTURES_PER_COMPONENT = 4  # fewer always lie on a sphere: whitening makes a simplex of them
 
 
 class PCALatents(nn.Module):
-    """A linear map from pictures to the first latents; all zero until it was fitted.
+    """The linear map from pictures to the first latents; it has no dimensions until `fit` was called.
 
     Attributes:
-        mask: (D,) 1 where a dimension is anchored.
-        radius: () the length that all codes are given, 0 where they keep their own.
+        mask: (D,) 1 for PCA dimensions, which come first, 0 for learned ones.
+        weight: (D, C·256) the map, applied to blurred pictures of 16×16 pixels.
+        offset: (D,) the latents of the mean picture.
+        radius: () the length of all PCA latents if they lie on a sphere, else 0.
     """
 
     mask: Tensor
@@ -42,30 +45,30 @@ class PCALatents(nn.Module):
         self.register_buffer("radius", torch.zeros(()))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Pictures (N, C, H, W) → (N, D), 0 where a dimension is not anchored."""
-        with torch.autocast(x.device.type, enabled=False):
+        """Pictures (N, C, H, W) in [-1, 1] → (N, D), 0 in learned dimensions."""
+        with without_autocast(x.device):
             return self.onto_sphere(self._project(_coarse(x)))
 
     def _project(self, coarse: Tensor) -> Tensor:
         return F.linear(coarse, self.weight) - self.offset
 
     def onto_sphere(self, z: Tensor) -> Tensor:
-        """Latents (N, D) with the anchored ones at their radius, if they have one; the others as they are."""
+        """Latents (N, D) whose PCA dimensions have been scaled to the length `radius`, if there is one."""
         length = (z * self.mask).norm(dim=1, keepdim=True).clamp_min(1e-6)
         return torch.where((self.mask > 0) & (self.radius > 0), z * self.radius / length, z)
 
     @torch.no_grad()
     def fit(self, batches: Iterable[Tensor], share: float) -> None:
-        """Takes the components that hold more than a share of the variance of the blurred pictures.
+        """Chooses the components that hold more than a share of the variance of the blurred pictures.
 
-        Where the lengths of their codes hardly differ (a coefficient of variation below 0.1), the codes lie on a
-        sphere, as those of a turning object do; then they are put onto it, so that a great circle never leaves it.
+        Where the lengths of the PCA latents hardly differ (coefficient of variation below 0.1), as for an object that
+        rotates, they lie on a sphere; its radius is then stored, so that a great circle never leaves it.
 
         Args:
-            batches: of pictures, (N, C, H, W) in [-1, 1].
-            share: in (0, 1).
+            batches: of pictures, (N, C, H, W) in [-1, 1], on any device.
+            share: of the variance, in (0, 1).
         """
-        coarse = torch.cat([_coarse(batch) for batch in batches])
+        coarse = torch.cat([_coarse(batch.to(self.weight.device)) for batch in batches])
         mean = coarse.mean(0)
         _, singular, directions = torch.linalg.svd(coarse - mean, full_matrices=False)
         variance = singular.square()
@@ -77,7 +80,8 @@ class PCALatents(nn.Module):
         self.offset.copy_(self.weight @ mean)
         self.radius.zero_()
         lengths = self._project(coarse).norm(dim=1)
-        if count > 1 and len(coarse) > _ENOUGH * count and lengths.std() < _ON_SPHERE * lengths.mean():
+        enough = count > 1 and len(coarse) > _PICTURES_PER_COMPONENT * count
+        if enough and lengths.std() < _SPHERE_VARIATION * lengths.mean():
             self.radius.fill_(count**0.5)
 
 

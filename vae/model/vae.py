@@ -5,52 +5,63 @@ import math
 import torch
 from torch import Tensor, nn
 
+from vae.model.config import VAEConfig
 from vae.model.elbo import Elbo, kl_divergence
-from vae.model.likelihoods import LikelihoodName
-from vae.model.likelihoods import likelihood as build_likelihood
+from vae.model.likelihoods import LikelihoodName, build_likelihood
 from vae.model.networks import Decoder, Encoder, apply_frozen, check_size
-from vae.model.pca_latents import STD, PCALatents
+from vae.model.pca_latents import PCA_STD, PCALatents
 
-_SET = 0.5  # of a flag; in checkpoints of earlier versions it was averaged
+_FLAG_SET = 0.5  # the least number that counts as 1: older checkpoints hold averages of flags
 
 
 class VAE(nn.Module):
-    """A Gaussian posterior over `latent_dim` numbers and a convolutional decoder.
+    """A variational autoencoder: a Gaussian posterior over D latents, and a convolutional decoder.
+
+    The defaults are those of `vae.model.config.VAEConfig`, as in training.
 
     Args:
         image_size: side of the square images, a multiple of 16 from 32 to 256.
         channels: 1 (grey) or 3 (RGB).
-        latent_dim: D, how many numbers describe a picture.
-        width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
+        latent_dim: D, the number of latents.
+        width: channels of the largest map of the networks, a multiple of 8; the cost grows with its square.
         likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
-        sigma: fixed scale of such a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it.
-        palette: colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is none.
-        pca_share: above 0, some latents are given and not learned, see `vae.model.pca_latents.PCALatents.fit`.
-        inactive_below: above 0, latents that say next to nothing can be made inactive.
+        sigma: a fixed scale of the likelihood, except bernoulli, on pixels in [-1, 1]; None calibrates it.
+        palette: number of colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is off.
+        pca_share: above 0, the first latents may be principal components, see `vae.model.pca_latents`; training chooses
+            those with more than this share of the variance.
+        inactive_below: above 0, latents may be inactive; training chooses those with fewer nats than this.
 
     Attributes:
-        inactive: (D,) 1 where a latent is: its posterior is the prior and the decoder sees 0; None without
-            `inactive_below`.
+        config: these arguments.
+        encoder: (N, C, H, W) → `mu` and `logvar` before PCA latents and inactive ones are taken into account.
+        decoder: (N, D) → (N, C, H, W) in [-1, 1].
+        pca_latents: `None` if `pca_share` is 0.
+        likelihood: p(x|z).
+        inactive: (D,) 1 where a latent is inactive: its posterior is the prior, and the decoder is given 0 in its
+            place; None if `inactive_below` is 0.
 
     Raises:
-        UserError: a size, width or likelihood that cannot be built.
+        UserError (a ValueError): a size, width, scale or likelihood that is not allowed.
     """
 
     inactive: Tensor | None
 
     def __init__(
         self,
-        image_size: int = 64,
-        channels: int = 3,
-        latent_dim: int = 16,
-        width: int = 24,
-        likelihood: LikelihoodName = "gaussian",
-        sigma: float | None = None,
-        palette: int = 0,
-        pca_share: float = 0.0,
-        inactive_below: float = 0.0,
+        image_size: int = VAEConfig.image_size,
+        channels: int = VAEConfig.channels,
+        latent_dim: int = VAEConfig.latent_dim,
+        width: int = VAEConfig.width,
+        likelihood: LikelihoodName = VAEConfig.likelihood,
+        sigma: float | None = VAEConfig.sigma,
+        palette: int = VAEConfig.palette,
+        pca_share: float = VAEConfig.pca_share,
+        inactive_below: float = VAEConfig.inactive_below,
     ) -> None:
         super().__init__()
+        self.config = VAEConfig(
+            image_size, channels, latent_dim, width, likelihood, sigma, palette, pca_share, inactive_below
+        )
         check_size(image_size, channels, latent_dim, width)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
         self.encoder = Encoder(image_size, channels, latent_dim, width)
@@ -61,16 +72,16 @@ class VAE(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where its weights are."""
+        """The device of the weights."""
         return next(self.parameters()).device
 
     @property
     def dims(self) -> int:
-        """C · H · W."""
+        """The number of pixel values of a picture, C · H · W."""
         return self.channels * self.image_size**2
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The posterior q(z|x) = Normal(mu, exp(logvar)); of anchored dimensions, the anchors' own with σ = 0.003.
+        """The posterior q(z|x) = Normal(mu, exp(logvar)); for PCA latents σ = 0.003, for inactive ones it is the prior.
 
         Args:
             x: (N, C, H, W) in [-1, 1].
@@ -82,13 +93,13 @@ class VAE(nn.Module):
 
     def _posterior(self, x: Tensor, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
         if self.pca_latents is not None:
-            anchored = self.pca_latents.mask > 0
-            mu = torch.where(anchored, self.pca_latents(x), mu)
-            logvar = torch.where(anchored, 2 * math.log(STD), logvar)
+            is_pca = self.pca_latents.mask > 0
+            mu = torch.where(is_pca, self.pca_latents(x), mu)
+            logvar = torch.where(is_pca, 2 * math.log(PCA_STD), logvar)
         return self.zero_inactive(mu), self.zero_inactive(logvar)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
-        """Z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
+        """A posterior sample z = mu + exp(logvar/2) · ε, ε ~ Normal(0, I) (Kingma and Welling 2014, section 2.4).
 
         Args:
             mu: (N, D).
@@ -106,20 +117,20 @@ class VAE(nn.Module):
         return images
 
     def logits(self, z: Tensor) -> Tensor:
-        """The same before squashing, see `vae.model.networks.Decoder.logits`."""
+        """The logits of that picture, of the same shape, see `vae.model.networks.Decoder.logits`."""
         return self.decoder.logits(z)
 
     def _decoder_input(self, z: Tensor) -> Tensor:
         return self.zero_inactive(z if self.pca_latents is None else self.pca_latents.onto_sphere(z))
 
     def zero_inactive(self, values: Tensor) -> Tensor:
-        """(…, D) with 0 for the inactive latents, so that they do not bend a path."""
-        return values if self.inactive is None else values.masked_fill(self.inactive > _SET, 0)
+        """Latents (…, D) with 0 in place of the inactive ones, which then do not bend a path."""
+        return values if self.inactive is None else values.masked_fill(self.inactive > _FLAG_SET, 0)
 
     def cycle_error(self, z: Tensor, x: Tensor) -> Tensor:
-        """How far the encoder is from finding latents again in their pictures, for the decoder to make it small.
+        """The error of the encoder's mean as an estimate of the latents of decoded pictures, E‖mu(x) − z‖² / D.
 
-        E‖mu(x) − z‖² / D: a latent regressor (Zhu, Zhang et al., *Toward Multimodal Image-to-Image Translation*, NIPS
+        A latent regressor (Zhu, Zhang et al., *Toward Multimodal Image-to-Image Translation*, NIPS
         2017, section 3.3).
 
         Args:
@@ -127,21 +138,31 @@ class VAE(nn.Module):
             x: (N, C, H, W), decoded from z.
 
         Returns:
-            () squared deviations of the prior, differentiable in x; the encoder's weights are constants.
+            () in units of the prior's variance, differentiable in z and x; the weights of the encoder are constants.
         """
         mu, _ = self._posterior(x, *apply_frozen(self.encoder, x))
         return (mu - self._decoder_input(z)).square().mean()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """`n` pictures from the prior, (n, C, H, W) in [-1, 1]."""
-        return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=self.device))
+        """`n` pictures decoded from the prior.
+
+        Args:
+            n: how many.
+            generator: draws the latents, on its own device: one on the CPU gives the same latents for a model on any
+                device. None is PyTorch's global one on the CPU.
+
+        Returns:
+            (n, C, H, W) in [-1, 1], on the device of the weights.
+        """
+        device = torch.device("cpu") if generator is None else generator.device
+        return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=device).to(self.device))
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Elbo, Tensor, Tensor]:
-        """The ELBO of each image with one posterior sample, and the posterior it came from.
+        """The ELBO of each picture, estimated with one sample of the posterior, and the posterior.
 
         Args:
             x: (N, C, H, W) in [-1, 1].
-            noise: the sample's ε ~ Normal(0, I), (N, D).
+            noise: ε ~ Normal(0, I) of the sample, (N, D).
 
         Returns:
             the `Elbo` with terms of shape (N,) and (N, D); `mu` and `logvar`, each (N, D).
@@ -151,13 +172,13 @@ class VAE(nn.Module):
         return Elbo(self.likelihood.log_prob(logits, x), kl_divergence(mu, logvar)), mu, logvar
 
     def importance_bound(self, x: Tensor, noise: Tensor) -> Tensor:
-        """The importance-weighted bound on log p(x) (Burda 2016, eq. 8), which tightens with the number of samples, k.
+        """The importance-weighted lower bound on log p(x) (Burda 2016, eq. 8), which is tighter the larger k is.
 
         L_k = E[log 1/k Σ_i p(x|z_i) p(z_i) / q(z_i|x)], z_i ~ q(z|x).
 
         Args:
             x: (N, C, H, W) in [-1, 1].
-            noise: the samples' ε ~ Normal(0, I), (k, N, D).
+            noise: ε ~ Normal(0, I) of k samples for each picture, (k, N, D).
 
         Returns:
             (N,) nats per image.

@@ -23,8 +23,8 @@ from vae.render import captions, findings
 from vae.render import chart as plot
 from vae.render.formats import size_limit as sizes
 from vae.render.formats import writers as animation
-from vae.render.formats.encoders import STREAMED
 from vae.render.formats.frame import Frame
+from vae.render.formats.table import FORMATS
 from vae.render.takes import Clip, check_screen, clips, shown, side
 
 _MOST_FRAMES = 100_000
@@ -69,7 +69,7 @@ def _compared(every: list[Clip], t: list[Tensor], columns: int, streams: list[It
     for index, tiles in enumerate(zip(*streams, strict=True)):
         labelled = [
             captions.caption(frame, take.label, ink)
-            for frame, take, ink in zip(tiles, every, plot.inks(len(every)), strict=True)
+            for frame, take, ink in zip(tiles, every, plot.curve_colours(len(every)), strict=True)
         ]
         frame = captions.in_grid(labelled, columns)
         chart = chart or plot.live_chart(curves, frame.shape[1])
@@ -83,7 +83,7 @@ def _curves(take: Clip, t: Tensor) -> plot.Curves:
     z = take.walk.at(t)
     speed = visible_change(take.vae, z)
     sharp = torch.cat([gradient_energy(decode_all(take.vae, some)) for some in torch.split(z, 64)])
-    return plot.Curves(torch.cat([speed, speed[-1:]]), plot.over_keyframes(sharp, t, gradient_energy(pictures)))
+    return plot.Curves(torch.cat([speed, speed[-1:]]), plot.relative_sharpness(sharp, t, gradient_energy(pictures)))
 
 
 def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
@@ -112,7 +112,7 @@ def _check(vaes: Mapping[str, Generator], options: Any, out: Path) -> None:
 
 def _check_memory(every: list[Clip], t: list[Tensor], options: Any, out: Path) -> None:
     """Refuses what would not fit into memory, of the formats whose encoders take all frames at once."""
-    streamed = out.suffix.lower() in ("", *STREAMED) and options.max_size is None
+    streamed = (not out.suffix or FORMATS[out.suffix.lower()].streamed) and options.max_size is None
     needed = len(t[0]) * sum(3 * side(take.vae, options) ** 2 for take in every)
     if not streamed and needed > _MOST_BYTES:
         raise UserError(
@@ -134,11 +134,12 @@ def render_animation(command: str, vaes: Mapping[str, Generator], options: Any, 
         if limit is None:
             animation.write(frames, out, fps, "draft" if options.quality == "draft" else None)
         else:
-            fitted = sizes.fit(list(frames), out.suffix.lower(), fps, limit, every[0].walk.closed, options.resample)
+            suffix, closed = out.suffix.lower(), every[0].walk.closed
+            fitted = sizes.encode_within(list(frames), suffix, fps, limit, closed, options.resample)
             save(fitted.content, out)
-            sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.sacrifice})"
-            fps *= len(fitted.kept) / len(t[0])
-            t = [when[fitted.kept] for when in t]
+            sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.reductions})"
+            fps *= len(fitted.frame_indices) / len(t[0])
+            t = [when[fitted.frame_indices] for when in t]
     say(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
     numbers = findings.numbers(command, every, options)
     seams = findings.seams(every, t)

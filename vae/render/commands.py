@@ -63,7 +63,7 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
         (Source, Explore),
         (_KEYFRAMES,),
     ),
-    "export": ("The model for other programs, as ONNX or safetensors.", (Source, Export), (_ENCODER,)),
+    "export": ("The model for other programs: ONNX, safetensors or PyTorch weights.", (Source, Export), (_ENCODER,)),
     "lines": (
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
         (Lines,),

@@ -28,11 +28,10 @@ from torch import Tensor
 from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.trajectory import trajectory_along
-from vae.optional import needed
+from vae.optional import import_optional
 from vae.render.animation import times
-from vae.render.formats.encoders import encode
 from vae.render.formats.frame import Frame
-from vae.render.formats.writers import check_rate
+from vae.render.formats.writers import check_rate, encode_animation
 from vae.render.frames import decode
 from vae.render.options import Motion
 from vae.render.takes import Clip, named_paths
@@ -78,5 +77,5 @@ def inline(frames: Iterable[Frame], fps: float = Motion.fps) -> Any:
         UserError: another frame rate, no frames, or no IPython.
     """
     check_rate(".gif", fps)
-    display = needed("IPython.display", "notebook")
-    return display.Image(encode(frames, ".gif", fps), format="gif")
+    display = import_optional("IPython.display", "notebook")
+    return display.Image(encode_animation(frames, ".gif", fps), format="gif")

@@ -188,7 +188,7 @@ class Export:
     """A model for other programs.
 
     Args:
-        out: .onnx for the decoder, .safetensors for all weights; null is renders/decoder.onnx.
+        out: .onnx for the decoder, .safetensors or .pth for all weights; null is renders/decoder.onnx.
     """
 
     out: str | None = None

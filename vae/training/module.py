@@ -8,6 +8,7 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from vae.metrics.posterior import AggregatePosterior
+from vae.model.config import VAEConfig
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_gather, all_mean, local_part, world_size
 from vae.model.elbo import Elbo, kl_divergence, objective
@@ -87,21 +88,21 @@ class VAETraining(ProgressModule, VAEEvaluation):
 
     def __init__(
         self,
-        image_size: int = 64,
-        channels: int = 3,
-        latent_dim: int = 16,
-        width: int = 24,
-        likelihood: LikelihoodName = "wavelet",
-        sigma: float | None = None,
+        image_size: int = VAEConfig.image_size,
+        channels: int = VAEConfig.channels,
+        latent_dim: int = VAEConfig.latent_dim,
+        width: int = VAEConfig.width,
+        likelihood: LikelihoodName = VAEConfig.likelihood,
+        sigma: float | None = VAEConfig.sigma,
         beta: float = 10.0,
         beta_start: float = 100.0,
         beta_share: float = 0.3,
         free_bits: float = 0.0,
         moment_weight: float = 40.0,
-        pca_share: float = 0.05,
-        palette: int = 0,
+        pca_share: float = VAEConfig.pca_share,
+        palette: int = VAEConfig.palette,
         decoder_share: float = 0.4,
-        inactive_below: float = 1.0,
+        inactive_below: float = VAEConfig.inactive_below,
         adversarial_weight: float = 0.03,
         cycle_weight: float = 5.0,
         lr: float = 2e-3,
@@ -194,7 +195,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         if cycle:
             loss = loss + cycle * self.vae.cycle_error(unseen, drawn)
         if critic is not None:
-            verdict, doubts = critic.judge(x, drawn, self.trainer.global_step)
+            verdict, doubts = critic.losses(x, drawn, self.trainer.global_step)
             if self._told:
                 self.log_dict({"train/discriminator_loss": verdict, "train/adversarial_loss": doubts}, sync_dist=True)
             sigma = self.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none

@@ -1,4 +1,4 @@
-"""A frame: uint8 (H, W, 3)."""
+"""A frame of an animation: uint8 (H, W, 3)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,11 +8,11 @@ Frame = NDArray[np.uint8]
 
 
 def resize(frame: Frame, height: int, resample: str) -> Frame:
-    """A frame of another height and of the same shape.
+    """The frame at another height and the same aspect ratio.
 
     Args:
         frame: (H, W, 3) uint8.
-        height: the new one in pixels.
+        height: the new height in pixels.
         resample: `nearest` keeps pixels as hard squares, `lanczos` is smooth.
     """
     if frame.shape[0] == height:

@@ -1,6 +1,6 @@
-"""Scenes in which nothing moves, as animated PNG and WebP: of frames that are all alike, Pillow makes a still.
+"""Animated PNG and WebP of equal frames, of which Pillow alone would make a still picture without a duration.
 
-A still has no duration. A WebP is put together chunk by chunk (RFC 9649), for its encoder merges like frames always.
+A WebP is put together chunk by chunk (RFC 9649), because its encoder always merges equal frames.
 """
 
 import io
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from PIL import Image
 
-_LONGEST = (1 << 24) - 1  # milliseconds of a WebP's frame; an APNG's may last longer
+_LONGEST_DURATION = (1 << 24) - 1  # milliseconds of a WebP's frame; an APNG's may last longer
 
 
 def is_animated(content: bytes) -> bool:
@@ -18,28 +18,28 @@ def is_animated(content: bytes) -> bool:
         return bool(getattr(image, "is_animated", False))
 
 
-def still_scene(still: bytes, suffix: str, durations: Sequence[int]) -> bytes:
-    """A picture as an animation of at least two like frames.
+def still_scene(still: bytes, name: str, durations: Sequence[int]) -> bytes:
+    """An animation of two or more equal frames.
 
     Args:
         still: the bytes of a PNG or WebP, opaque.
-        suffix: `.png` or `.webp`.
-        durations: in milliseconds, at least two; the sum counts.
+        name: Pillow's, of the format: PNG or WEBP.
+        durations: in milliseconds, at least two; the animation lasts their sum.
     """
     merged = [0]
     for duration in durations[:-1]:
-        if merged[-1] + duration > _LONGEST:
+        if merged[-1] + duration > _LONGEST_DURATION:
             merged.append(0)
         merged[-1] += duration
     merged.append(durations[-1])
     with Image.open(io.BytesIO(still)) as image:
-        return _png(image, merged) if suffix == ".png" else _webp(still[12:], image.size, merged)
+        return _png(image, merged) if name == "PNG" else _webp(still[12:], image.size, merged)
 
 
 def _png(image: Image.Image, durations: list[int]) -> bytes:
     file = io.BytesIO()
     rest = [image.copy() for _ in durations[1:]]
-    blend = [index % 2 for index in range(len(durations))]  # frames that blend otherwise are not merged
+    blend = [index % 2 for index in range(len(durations))]  # Pillow merges equal frames only where they blend alike
     image.save(file, "PNG", save_all=True, append_images=rest, duration=durations, blend=blend, loop=0)
     return file.getvalue()
 

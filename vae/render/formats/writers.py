@@ -1,28 +1,32 @@
-"""Frames → a file; its suffix picks the format, see `encoders`, and without one it is a folder of PNG pictures."""
+"""Frames → files. The suffix picks the format (`vae.render.formats.table`); a name without one is a folder of PNGs.
 
-from collections.abc import Iterable
+Still pictures and numbered frames are encoded by imageio.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 import imageio.v3 as iio
-from PIL import Image
 
 from data.system.errors import UserError
 from data.system.files import atomic_writer, check_writable, resolved, save, storage_errors, swap, temporary_path
-from vae.render.formats.encoders import SUFFIXES, Quality, encode_into, that_fit
+from vae.render.formats.format import Format, Quality
 from vae.render.formats.frame import Frame
+from vae.render.formats.table import FORMATS
 
-_STILLS = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
-_FASTEST_GIF = 50  # players slow down delays under 2/100 s
-_SLOWEST = 0.01  # a GIF's delay has 16 bits
+STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
+_LOWEST_FPS = 0.01  # a GIF's duration has 16 bits
 
 
 def check(path: Path, fps: float) -> None:
     """Raises `UserError` unless `write` could write such an animation there."""
     suffix = path.suffix.lower()
-    if not path.name or path.name.lower() in SUFFIXES:
+    if not path.name or path.name.lower() in FORMATS:
         raise UserError(f"{path}: has no name; write for example renders/morph.gif")
-    if suffix and suffix not in SUFFIXES:
-        raise UserError(f"{path}: cannot write {suffix}; use {' '.join(SUFFIXES)}, or no suffix for a folder of frames")
+    if suffix and suffix not in FORMATS:
+        raise UserError(f"{path}: cannot write {suffix}; use {' '.join(FORMATS)}, or no suffix for a folder of frames")
     check_rate(suffix, fps)
     if suffix:
         check_writable(path)
@@ -30,53 +34,84 @@ def check(path: Path, fps: float) -> None:
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is no folder; a name without suffix means a folder of frames")
     check_writable(path / "0000.png")
-    if path.is_dir() and not all(_is_frame(entry) for entry in path.iterdir()):
+    if path.is_dir() and not all(entry.suffix == ".png" and entry.stem.isdigit() for entry in path.iterdir()):
         raise UserError(f"{path}: holds other things than numbered frames; name a new or empty folder")
 
 
 def check_rate(suffix: str, fps: float) -> None:
-    """Raises `UserError` unless files of that suffix can play so many frames a second."""
-    if not _SLOWEST <= fps <= 1000:
-        raise UserError(f"fps {fps:g}: must be from {_SLOWEST:g} to 1000")
-    if suffix == ".gif" and fps > _FASTEST_GIF:
-        raise UserError(f"fps {fps:g}: players slow GIFs down above {_FASTEST_GIF}; use {_FASTEST_GIF}, .webp or .mp4")
+    """Raises `UserError` unless files of that suffix, "" for a folder, can play so many frames a second."""
+    highest = FORMATS[suffix].highest_fps if suffix else Format.highest_fps
+    if not _LOWEST_FPS <= fps <= Format.highest_fps:
+        raise UserError(f"fps {fps:g}: must be from {_LOWEST_FPS:g} to {Format.highest_fps:g}")
+    if fps > highest:
+        raise UserError(f"fps {fps:g}: players slow {suffix} down above {highest:g}; use {highest:g}, .webp or .mp4")
 
 
-def write(frames: Iterable[Frame], path: Path, fps: float, quality: Quality = None) -> None:
-    """Writes an animation; a crash leaves what was there before, or the new one, never half of it.
+def write(frames: Iterable[Frame], path: Path | str, fps: float, quality: Quality = None) -> None:
+    """Writes an animation; a crash leaves the old file or the new one, never half of it.
 
     Args:
         frames: (H, W, 3) uint8, all of one size, at least one.
         path: the suffix picks the format; without one, a folder of numbered PNG pictures.
         fps: frames a second.
-        quality: see `encoders.encode_into`; of a folder, whose frames are lossless, there is but one.
+        quality: None is the best, "draft" is encoded faster and less well, a number is one of `Format.qualities`;
+            the pictures of a folder have one quality only, without loss.
 
     Raises:
-        UserError: unknown suffix, a frame rate that the format cannot play, or a place that cannot be written to.
+        UserError: unknown suffix, a frame rate that the format cannot play, no frames or too large ones, or a place
+            that cannot be written to.
     """
+    path = Path(path)
     check(path, fps)
     if path.suffix:
-        suffix = path.suffix.lower()
-        fitting = that_fit(frames, suffix)
+        form = FORMATS[path.suffix.lower()]
+        checked = _checked(frames, form)
         with atomic_writer(path) as file:
-            encode_into(file, fitting, suffix, fps, quality)
+            form.encode(file, checked, fps, quality)
     else:
         with storage_errors(path):
             _write_folder(frames, path)
 
 
+def encode_animation(frames: Iterable[Frame], suffix: str, fps: float, quality: Quality = None) -> bytes:
+    """The bytes of the file that `write` would write. Raises `UserError` for no frames or too large ones."""
+    file, form = io.BytesIO(), FORMATS[suffix]
+    form.encode(file, _checked(frames, form), fps, quality)
+    return file.getvalue()
+
+
+def _checked(frames: Iterable[Frame], form: Format) -> Iterator[Frame]:
+    """The same frames. Raises `UserError` at once if there are none or the first is too large for the format."""
+    rest = iter(frames)
+    if (first := next(rest, None)) is None:
+        raise UserError("frames: there are none; give at least one")
+    height, width, _ = first.shape
+    if max(height, width) > form.longest_side:
+        raise UserError(f"{width}×{height} pixels are too many for {form.suffix}; give a smaller --size or fewer tiles")
+    return chain([first], rest)
+
+
+def _write_folder(frames: Iterable[Frame], path: Path) -> None:
+    path = resolved(path)
+    with temporary_path(path) as temporary:
+        temporary.mkdir()
+        for index, frame in enumerate(frames):
+            iio.imwrite(temporary / f"{index:04d}.png", frame)
+        swap(temporary, path)
+
+
 def check_still(path: Path) -> None:
     """Raises `UserError` unless `write_still` could write a picture there."""
-    if path.suffix.lower() not in _STILLS:
-        raise UserError(f"{path}: not a picture's name; use {' '.join(_STILLS)}")
+    if path.suffix.lower() not in STILL_SUFFIXES:
+        raise UserError(f"{path}: not a picture's name; use {' '.join(STILL_SUFFIXES)}")
     check_writable(path)
 
 
 def write_still(frame: Frame, path: Path) -> None:
-    """Writes one picture, whole or not at all.
+    """Writes one picture; a crash leaves the old file or the new one.
 
     Raises:
-        UserError: unknown suffix, or a place that cannot be written to.
+        UserError: unknown suffix, a picture that is too large, or a place that cannot be written to.
     """
     check_still(path)
     try:
@@ -85,17 +120,3 @@ def write_still(frame: Frame, path: Path) -> None:
         height, width, _ = frame.shape
         raise UserError(f"{path}: {width}×{height} pixels are too many for {path.suffix}; use .png") from None
     save(content, path)
-
-
-def _is_frame(path: Path) -> bool:
-    return path.suffix == ".png" and path.stem.isdigit()
-
-
-def _write_folder(frames: Iterable[Frame], path: Path) -> None:
-    path = resolved(path)
-    with temporary_path(path) as temporary:
-        temporary.mkdir()
-        for index, frame in enumerate(frames):
-            with (temporary / f"{index:04d}.png").open("xb") as file:
-                Image.fromarray(frame).save(file, "PNG")
-        swap(temporary, path)

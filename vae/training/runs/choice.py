@@ -11,7 +11,7 @@ from data.system.errors import UserError, say
 from data.system.files import user_path
 from vae import checkpoint
 from vae.training import environment as launch
-from vae.training.runs.folders import Note, kept, own_run
+from vae.training.runs.folders import Note, own_run
 from vae.training.runs.lock import NAME, InUseError, RunLock
 from vae.training.runs.resume import contradictions
 
@@ -38,7 +38,7 @@ def choose(command: str, options: Any, given: Any, root: Path, lock: RunLock) ->
         if command == "fit" and wanted and (path := user_path(wanted)).is_file():
             _take(path, root, lock)
         return
-    found = kept(root / "checkpoints")
+    found = checkpoint.last_checkpoints(root / "checkpoints")
     if command == "fit" and launch.is_first():
         options.ckpt_path = _first_free(found, options, given, root, lock)
         return

@@ -60,15 +60,6 @@ def own_run(checkpoint: Path, root: Path) -> Path | None:
     return checkpoint.parent if checkpoint.name == "last.ckpt" and resolved(root / "checkpoints") in around else None
 
 
-def kept(runs: Path) -> list[Path]:
-    """All `last.ckpt` below a folder, that which was written last first."""
-    ages: dict[Path, int] = {}
-    for path in runs.rglob("last.ckpt"):
-        with suppress(OSError):  # it has just been removed, or is a link that leads nowhere
-            ages[path] = path.stat().st_mtime_ns
-    return sorted(ages, key=lambda path: ages[path], reverse=True)
-
-
 class Note(NamedTuple):
     """Which job, and which of its launches, trained in a run; empty where none has noted it."""
 

@@ -15,8 +15,8 @@ from data.transforms import to_uint8
 from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.latent.timing import times
 from vae.model.vae import VAE
-from vae.render.formats.encoders import encode
 from vae.render.formats.frame import Frame
+from vae.render.formats.writers import encode_animation
 from vae.training.health_logger import held_out
 from vae.training.tensorboard.logger import RunLogger
 
@@ -74,7 +74,7 @@ class MorphLogger(pl.Callback):
         for logger in _tensorboards(trainer):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
             for tag, movie in self._movies(vae, prior[:4], mu[:4]).items():
-                _add_encoded(logger, tag, encode(movie, ".gif", _FPS), step)
+                _add_encoded(logger, tag, encode_animation(movie, ".gif", _FPS), step)
             pair = torch.cat([pictures, vae.decode(mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
             logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")

@@ -1,0 +1,32 @@
+"""`VAEConfig`: the arguments of `VAE`, and their defaults."""
+
+from dataclasses import dataclass, fields
+
+from vae.model.likelihoods import LikelihoodName
+
+_SIZES = ("image_size", "channels", "latent_dim", "width")
+
+
+@dataclass(frozen=True)
+class VAEConfig:
+    """The arguments that a `VAE` was built with; see there what they are. Trainings have the same defaults.
+
+    >>> print(VAEConfig(latent_dim=128, palette=5))
+    VAE(image_size=64, channels=3, latent_dim=128, width=24, palette=5)
+    """
+
+    image_size: int = 64
+    channels: int = 3
+    latent_dim: int = 16
+    width: int = 24
+    likelihood: LikelihoodName = "wavelet"
+    sigma: float | None = None
+    palette: int = 0
+    pca_share: float = 0.05
+    inactive_below: float = 1.0
+
+    def __str__(self) -> str:
+        """The constructor call in Python: the sizes, and what differs from the defaults."""
+        given = [(field, getattr(self, field.name)) for field in fields(self)]
+        words = (f"{field.name}={value!r}" for field, value in given if field.name in _SIZES or value != field.default)
+        return f"VAE({', '.join(words)})"
