@@ -102,14 +102,12 @@ def mutated(whole: bytes, chance: random.Random) -> bytes:
     """A file with something wrong in it: flipped bits, or a stretch that is lost, doubled, zeroed or elsewhere."""
     start = chance.randrange(len(whole))
     end = min(len(whole), start + chance.choice([1, 4, 64, 1024, len(whole)]))
-    middle = whole[start:end]
+    before, middle, after = (memoryview(whole)[part] for part in (slice(start), slice(start, end), slice(end, None)))
     flipped = bytearray(whole)
     for _ in range(chance.choice([1, 8, 64])):
         flipped[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
-    zeroed = whole[:start] + bytes(len(middle)) + whole[end:]
-    doubled = whole[:start] + middle + middle + whole[end:]
-    elsewhere = whole[end:] + middle + whole[:start]
-    return chance.choice([bytes(flipped), zeroed, doubled, elsewhere, whole[:start], whole[:start] + whole[end:]])
+    around = ([before, *parts, after] for parts in ([bytes(len(middle))], [middle, middle], []))
+    return b"".join(chance.choice([[flipped], *around, [after, middle, before], [before]]))
 
 
 @dataclass(frozen=True)

@@ -132,10 +132,8 @@ def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = 
     try:
         own = {name.removeprefix(_PREFIX): weight for name, weight in weights if name.startswith(_PREFIX)}
         with torch.device("meta"):  # nothing is allocated before the weights are known to have these sizes
-            expected = VAE(**options)
-        arrays = check_weights(own, expected)
-        vae = VAE(**options)
-        vae.load_state_dict(arrays)
+            vae = VAE(**options)
+        vae.load_state_dict(check_weights(own, vae), assign=True)
     except Exception as error:  # anything: sizes and names may be made up
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: its weights do not fit its hyperparameters ({reason}); name another one") from None

@@ -4,8 +4,6 @@ import os
 import pickle
 import random
 import resource
-import subprocess
-import sys
 import zipfile
 
 import pytest
@@ -13,7 +11,8 @@ import torch
 from conftest import mutated
 
 from data.system.errors import UserError
-from vae.checkpoint import FORMAT, load_vae, newest, read, strip
+from vae import checkpoint
+from vae.checkpoint import FORMAT, last_checkpoints, load_vae, read, strip
 from vae.model.vae import VAE
 
 HYPERPARAMETERS = {"image_size": 32, "channels": 1, "latent_dim": 4, "width": 8}
@@ -45,6 +44,7 @@ def content(vae, **hyperparameters):
         "optimizer_states": [{"state": {i: {"exp_avg": w.clone()} for i, w in enumerate(weights.values())}}],
         "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0)}},
         "epoch": 3,
+        "format": FORMAT,
     }
 
 
@@ -79,6 +79,7 @@ def test_a_loaded_vae_makes_the_same_pictures(kind, vae, path):
 def test_a_loaded_vae_is_ready_for_use(path):
     loaded = load_vae(path)
     assert not loaded.training
+    assert loaded.device.type == "cpu"
     assert {weight.dtype for weight in loaded.parameters()} == {torch.float32}
     assert not any(weight.requires_grad for weight in loaded.parameters())
 
@@ -199,8 +200,8 @@ def test_a_missing_or_unknown_weight_is_refused(vae, path):
     missing, unknown = content(vae), content(vae)
     del missing["state_dict"][WEIGHT]
     unknown["state_dict"]["vae.extra"] = torch.zeros(1)
-    for checkpoint in (missing, unknown):
-        torch.save(checkpoint, path)
+    for wrong in (missing, unknown):
+        torch.save(wrong, path)
         assert_refused(path)
 
 
@@ -226,48 +227,65 @@ def test_another_format_is_refused(written, vae, path):
     assert_refused(path)
 
 
+FORMAT_1 = {  # prefixes of weights, and options, as they were called
+    "kl_average": "worth",
+    "moment_matching.": "moments.",
+    "discriminator.": "critic.",
+    "vae.inactive": "vae.asleep",
+    "vae.pca_latents.": "vae.anchors.",
+}
+FORMAT_1_OPTIONS = {
+    "pca_share": "anchor_share",
+    "inactive_below": "prune",
+    "moment_weight": "moments",
+    "adversarial_weight": "critic",
+    "cycle_weight": "cycle",
+}
+
+
 def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
-    new = VAE(**HYPERPARAMETERS, pca_share=0.05, inactive_below=1.0).eval()
-    own = {
-        "kl_average": torch.ones(4),
-        "moment_matching.mean": torch.ones(4),
-        "discriminator.layers.0.bias": torch.ones(1),
-    }
+    new = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
+    own = {name: torch.ones(4) for name in ("kl_average", "moment_matching.mean", "discriminator.layers.0.bias")}
     weights = own | {"vae." + name: weight for name, weight in new.state_dict().items()}
-    options = {
-        "pca_share": 0.05,
-        "inactive_below": 1.0,
-        "moment_weight": 2.0,
-        "adversarial_weight": 3.0,
-        "cycle_weight": 4.0,
-    }
-    before = {
-        "kl_average": "worth",
-        "moment_matching.": "moments.",
-        "discriminator.": "critic.",
-        "vae.inactive": "vae.asleep",
-        "vae.pca_latents.": "vae.anchors.",
-    }
+    options = dict(zip(FORMAT_1_OPTIONS, (0.05, 1.0, 2.0, 3.0, 4.0), strict=True))
 
     def old(name):
-        begun = next((begun for begun in before if name.startswith(begun)), "")
-        return before.get(begun, "") + name.removeprefix(begun)
+        begun = next((begun for begun in FORMAT_1 if name.startswith(begun)), "")
+        return FORMAT_1.get(begun, "") + name.removeprefix(begun)
 
-    named = {"anchor_share": 0.05, "prune": 1.0, "moments": 2.0, "critic": 3.0, "cycle": 4.0}
     old_weights = {old(name): weight for name, weight in weights.items()}
-    assert (
-        len(old_weights.keys() & weights.keys()) == len(weights) - len(own) - 5
-    )  # the flag and four of the components
-    torch.save({"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | named}, path)
-    found = read(path)
-    assert found["hyper_parameters"] == HYPERPARAMETERS | options
+    renamed = len(own) + 5  # the flag and four of the components
+    assert len(old_weights.keys() & weights.keys()) == len(weights) - renamed
+    old_options = {FORMAT_1_OPTIONS[name]: value for name, value in options.items()}
+    torch.save({"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | old_options}, path)
+    found, defaults = read(path), {"likelihood": "gaussian", "sigma": None, "palette": 0}
+    assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()
     assert_same_pictures(new, load_vae(path))
 
 
-def test_five_hundred_mutations_load_to_a_finite_model_or_are_refused(vae, path):
-    whole, chance, told = path.read_bytes(), random.Random(0), []
-    for _ in range(500):
+def test_a_checkpoint_of_format_1_without_options_has_the_defaults_of_its_time(path):
+    old = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
+    weights = {"vae." + name: weight for name, weight in old.state_dict().items()}
+    torch.save({"state_dict": weights, "hyper_parameters": HYPERPARAMETERS}, path)
+    loaded = load_vae(path)
+    assert loaded.config == old.config
+    assert_same_pictures(old, loaded)
+
+
+def test_a_vae_is_loaded_onto_a_device_and_an_unknown_one_is_refused(path):
+    loaded = load_vae(path, device="meta")
+    assert {value.device.type for value in loaded.state_dict().values()} == {"meta"}
+    for device in ("nonsense", "cuda:99"):
+        with pytest.raises(UserError, match=f"device {device}: is not available") as caught:
+            load_vae(path, device)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("seed", "count"), [(0, 50), pytest.param(1, 400, marks=pytest.mark.slow)])
+def test_mutations_load_to_a_finite_model_or_are_refused(seed, count, vae, path):
+    whole, chance, told = path.read_bytes(), random.Random(seed), []
+    for _ in range(count):
         path.write_bytes(mutated(whole, chance))
         try:
             found = load_vae(path)
@@ -275,7 +293,7 @@ def test_five_hundred_mutations_load_to_a_finite_model_or_are_refused(vae, path)
             told.append(str(error))
         else:
             assert all(weight.isfinite().all() for weight in found.parameters())
-    assert 0 < len(told) < 500
+    assert 0 < len(told) < count
     assert all(str(path) in message and len(message.splitlines()) == 1 for message in told)
 
 
@@ -339,16 +357,16 @@ def test_weights_of_another_kind_are_refused(dtype, vae, path):
     assert_refused(path)
 
 
-def test_the_newest_is_the_last_ckpt_written_last(tmp_path):
-    assert newest(tmp_path) is None
-    assert newest(tmp_path / "none") is None
+def test_last_checkpoints_are_the_files_of_that_name_the_newest_first(tmp_path):
+    assert last_checkpoints(tmp_path) == last_checkpoints(tmp_path / "none") == []
     ages = {"a/version_0/last.ckpt": 30, "b/version_0/last.ckpt": 10, "a/version_1/last.ckpt": 20, "b/best.ckpt": 0}
     for name, age in ages.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (1e9 - age, 1e9 - age))
-    assert newest(tmp_path) == tmp_path / "b/version_0/last.ckpt"
-    assert newest(tmp_path / "a") == tmp_path / "a/version_1/last.ckpt"
+    (tmp_path / "a" / "last.ckpt").symlink_to("nowhere")
+    names = [str(path.relative_to(tmp_path)) for path in last_checkpoints(tmp_path)]
+    assert names == ["b/version_0/last.ckpt", "a/version_1/last.ckpt", "a/version_0/last.ckpt"]
 
 
 def test_a_stripped_checkpoint_is_smaller_and_loads_the_same(vae, path, tmp_path):
@@ -378,9 +396,7 @@ def test_stripping_what_is_no_checkpoint_leaves_its_target_alone(path, tmp_path)
     assert path.read_bytes() == old
 
 
-def test_the_strip_command_says_what_is_wrong_in_one_line(tmp_path):
-    command = [sys.executable, "-m", "vae.checkpoint", str(tmp_path / "none.ckpt"), str(tmp_path / "small.ckpt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert "none.ckpt" in done.stderr
-    assert done.returncode == 2
+def test_the_strip_command_says_what_is_wrong_in_one_line(tmp_path, one_line_error):
+    line = one_line_error(checkpoint.main, str(tmp_path / "none.ckpt"), str(tmp_path / "small.ckpt"))
+    assert "none.ckpt" in line
+    assert "two files" in one_line_error(checkpoint.main, "last.ckpt")

@@ -2,6 +2,7 @@
 
 import math
 from itertools import pairwise
+from typing import get_args
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from torch.testing import assert_close
 from data.system.errors import UserError
 from vae.model import elbo
 from vae.model.elbo import Elbo, anneal, bits_per_dim, objective
-from vae.model.likelihoods import likelihood
+from vae.model.likelihoods import LIKELIHOODS, LikelihoodName, build_likelihood
 from vae.model.networks import squash
 
 SCALED = {"gaussian": Normal, "laplace": Laplace}
@@ -54,7 +55,7 @@ def test_kl_divergence_is_zero_at_the_prior_and_positive_elsewhere():
 @pytest.mark.parametrize("sigma", [0.05, 0.5, 2.0])
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "training"])
 def test_a_fixed_scale_gives_the_log_density_of_torch(name, sigma, training, logits, x):
-    p = likelihood(name, sigma).train(training)
+    p = build_likelihood(name, sigma).train(training)
     assert_close(p.log_prob(logits, x), log_prob(name, logits, x, sigma), rtol=1e-4, atol=1e-2)
     assert_close(p.scale, torch.tensor(sigma))
 
@@ -63,12 +64,12 @@ def test_a_fixed_scale_gives_the_log_density_of_torch(name, sigma, training, log
 def test_bernoulli_gives_the_log_probability_of_torch(black_and_white, logits, x):
     x = x.sign() if black_and_white else x
     expected = Bernoulli(logits=logits, validate_args=False).log_prob((x + 1) / 2).flatten(1).sum(1)
-    assert_close(likelihood("bernoulli").log_prob(logits, x), expected)
+    assert_close(build_likelihood("bernoulli").log_prob(logits, x), expected)
 
 
 @every_scaled
 def test_a_calibrated_scale_in_eval_mode_is_the_running_one_and_stays(name, logits, x):
-    p = likelihood(name)
+    p = build_likelihood(name)
     for _ in range(3):
         p.log_prob(logits, x)
     running = p.scale.clone()
@@ -80,7 +81,7 @@ def test_a_calibrated_scale_in_eval_mode_is_the_running_one_and_stays(name, logi
 
 @every_scaled
 def test_no_other_scale_is_likelier_for_the_batch_than_the_calibrated_one(name, logits, x):
-    best = likelihood(name).log_prob(logits, x).sum()
+    best = build_likelihood(name).log_prob(logits, x).sum()
     scales = torch.logspace(-1, 1, 401)
     others = torch.stack([log_prob(name, logits, x, scale).sum() for scale in scales])
     assert_close(best, others.max(), rtol=1e-4, atol=0)
@@ -90,7 +91,7 @@ def test_no_other_scale_is_likelier_for_the_batch_than_the_calibrated_one(name, 
 
 @every_fixed
 def test_the_running_scale_settles_where_no_scale_is_likelier(name, logits, x):
-    p = likelihood(name)
+    p = build_likelihood(name)
     for _ in range(600):
         calibrated = p.log_prob(logits, x)
     assert_close(p.eval().log_prob(logits, x), calibrated, rtol=1e-4, atol=1e-2)
@@ -99,7 +100,7 @@ def test_the_running_scale_settles_where_no_scale_is_likelier(name, logits, x):
 @every_scaled
 def test_the_scale_is_calibrated_with_a_gradient_that_vanishes_at_the_best_one(name, logits, x):
     logits.requires_grad_()
-    likelihood(name).log_prob(logits, x).sum().backward()
+    build_likelihood(name).log_prob(logits, x).sum().backward()
     with_scale, logits.grad = logits.grad, None
     batch = {"gaussian": lambda e: e.square().mean().sqrt(), "laplace": lambda e: e.abs().mean()}
     scale = batch[name]((x - squash(logits)).detach())
@@ -109,7 +110,7 @@ def test_the_scale_is_calibrated_with_a_gradient_that_vanishes_at_the_best_one(n
 
 @every_fixed
 def test_a_calibrated_scale_does_not_fall_below_what_8_bits_say(name, logits):
-    p, floor = likelihood(name), (2 / 255) / 12**0.5
+    p, floor = build_likelihood(name), (2 / 255) / 12**0.5
     for _ in range(1000):
         p.log_prob(logits, squash(logits))
     assert_close(p.scale, torch.tensor(floor), rtol=1e-3, atol=0)
@@ -120,26 +121,29 @@ def test_a_calibrated_scale_does_not_fall_below_what_8_bits_say(name, logits):
 @pytest.mark.parametrize("sigma", [0, -0.1])
 def test_a_scale_that_is_not_positive_is_refused(name, sigma):
     with pytest.raises(UserError, match="sigma"):
-        likelihood(name, sigma)
+        build_likelihood(name, sigma)
 
 
 def test_two_scales_are_likelier_than_one_where_details_and_means_err_unevenly(x):
     coarse = normal(5, 3, 4, 4, seed=2).repeat_interleave(2, 2).repeat_interleave(2, 3)
     logits = torch.atanh(x * 0.9) * 2 + 0.3 * coarse + 0.01 * normal(5, 3, 8, 8, seed=3)
-    one, two = (likelihood(name).log_prob(logits, squash(2 * torch.atanh(x * 0.9))) for name in ("gaussian", "wavelet"))
+    one, two = (
+        build_likelihood(name).log_prob(logits, squash(2 * torch.atanh(x * 0.9))) for name in ("gaussian", "wavelet")
+    )
     assert two.sum() > one.sum() + 10
 
 
 def test_the_wavelets_overall_scale_is_the_root_mean_squared_error(logits, x):
-    p = likelihood("wavelet")
+    p = build_likelihood("wavelet")
     for _ in range(600):
         p.log_prob(logits, x)
     assert_close(p.scale, (x - squash(logits)).square().mean().sqrt(), rtol=1e-3, atol=0)
 
 
 def test_an_unknown_likelihood_is_refused():
+    assert set(LIKELIHOODS) == set(get_args(LikelihoodName))
     with pytest.raises(UserError, match="poisson"):
-        likelihood("poisson")
+        build_likelihood("poisson")
 
 
 @pytest.fixture

@@ -13,12 +13,14 @@ from torch import Tensor
 
 import render
 from vae import checkpoint
+from vae.checkpoint import FORMAT
 from vae.model.vae import VAE
 
 SHIPPED = {path.stem: path for path in sorted(render._SHIPPED.parent.glob("*.ckpt"))}
-TOLD = {"patterns": {"image_size": "64", "channels": "3", "latent_dim": "16"}}
-TOLD["lines"] = {"image_size": "32", "channels": "1", "latent_dim": "8"}
+SIZES = {"patterns": {"image_size": "64", "channels": "3", "latent_dim": "16"}}
+SIZES["lines"] = {"image_size": "32", "channels": "1", "latent_dim": "8"}
 FILES = {"patterns": ("decoder.onnx", "encoder.onnx"), "lines": ("lines.ONNX", "lines-encoder.ONNX")}
+every_model = pytest.mark.parametrize("name", SHIPPED)
 
 
 def run(path: Path, given: Tensor) -> list[Tensor]:
@@ -27,51 +29,81 @@ def run(path: Path, given: Tensor) -> list[Tensor]:
     return [torch.from_numpy(found) for found in session.run(None, {taken.name: given.numpy()})]
 
 
-@pytest.fixture(scope="module", params=SHIPPED)
-def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, VAE, list[Path]]:
-    """A model's name, itself, and its files: decoder, encoder, weights."""
-    name, folder = request.param, tmp_path_factory.mktemp(request.param)
-    files = [folder / each for each in (*FILES[name], "weights.safetensors")]
+def check_onnx(path: Path, name: str, outputs: list[str]) -> None:
+    model = onnx.load(path, load_external_data=False)
+    onnx.checker.check_model(model, full_check=True)
+    stated = {entry.key: entry.value for entry in model.metadata_props}
+    assert stated == {"format": str(FORMAT), "range": "[-1, 1]", **SIZES[name]}
+    assert {each.domain for each in model.opset_import} == {""}
+    assert b".py" not in path.read_bytes(), "a path of the machine that wrote it"
+    assert [entry.name for entry in model.graph.output] == outputs
+
+
+def latents(vae: VAE, count: int) -> Tensor:
+    return torch.randn(count, vae.latent_dim, generator=torch.Generator().manual_seed(count))
+
+
+@pytest.mark.slow  # torch.onnx.export takes seconds; another test renders from an exported decoder
+@every_model
+def test_an_onnx_decoder_computes_what_torch_does_and_says_what_it_holds(name, tmp_path, capsys):
+    vae, out = checkpoint.load_vae(SHIPPED[name]), tmp_path / FILES[name][0]
+    render.main(["export", "--out", str(out), f"--checkpoint={SHIPPED[name]}"])
+    assert f"--generator {out}" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == [out]
+    for count in (1, 3, 17):
+        z = latents(vae, count)
+        (found,) = run(out, z)
+        torch.testing.assert_close(found, vae.decode(z), rtol=0, atol=1e-5)
+    check_onnx(out, name, ["x"])
+
+
+@pytest.mark.slow
+@every_model
+def test_an_onnx_encoder_beside_it_does_too(name, tmp_path):
+    vae, files = checkpoint.load_vae(SHIPPED[name]), [tmp_path / each for each in FILES[name]]
     render.main(["export", "--out", str(files[0]), "--encoder", f"--checkpoint={SHIPPED[name]}"])
-    render.main(["export", "--out", str(files[2]), f"--checkpoint={SHIPPED[name]}"])
-    assert set(folder.iterdir()) == set(files)
-    return name, checkpoint.load_vae(SHIPPED[name]), files
+    assert set(tmp_path.iterdir()) == set(files)
+    for count in (1, 3, 17):
+        x = vae.decode(latents(vae, count))
+        for ours, theirs in zip(vae.encode(x), run(files[1], x), strict=True):
+            torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-4)
+    check_onnx(files[1], name, ["mu", "logvar"])
 
 
-@pytest.mark.parametrize("count", [1, 3, 17])
-def test_onnx_computes_what_torch_does(exported, count):
-    _, vae, (decoder, encoder, _) = exported
-    z = torch.randn(count, vae.latent_dim, generator=torch.Generator().manual_seed(count))
-    x = vae.decode(z)
-    (found,) = run(decoder, z)
-    assert found.shape == x.shape
-    torch.testing.assert_close(found, x, rtol=0, atol=1e-5)
-    for ours, theirs in zip(vae.encode(x), run(encoder, x), strict=True):
-        torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-4)
-
-
-def test_onnx_is_whole_plain_and_says_what_it_holds(exported):
-    name, _, (decoder, encoder, _) = exported
-    for path in (decoder, encoder):
-        model = onnx.load(path, load_external_data=False)
-        onnx.checker.check_model(model, full_check=True)
-        told = {entry.key: entry.value for entry in model.metadata_props}
-        assert told == {"format": "1", "range": "[-1, 1]", **TOLD[name]}
-        assert {each.domain for each in model.opset_import} == {""}
-        assert b".py" not in path.read_bytes(), "a path of the machine that wrote it"
-    assert [entry.name for entry in model.graph.output] == ["mu", "logvar"]
-
-
-def test_safetensors_holds_the_checkpoints_weights_by_their_names(exported):
-    name, vae, (*_, weights) = exported
-    content = torch.load(SHIPPED[name], weights_only=True)["state_dict"]
+@every_model
+def test_safetensors_holds_the_checkpoints_weights_by_their_names(name, tmp_path):
+    vae, out = checkpoint.load_vae(SHIPPED[name]), tmp_path / "weights.safetensors"
+    render.main(["export", "--out", str(out), f"--checkpoint={SHIPPED[name]}"])
+    content = checkpoint.read(SHIPPED[name])["state_dict"]
     expected = {key.removeprefix("vae."): weight for key, weight in content.items() if key.startswith("vae.")}
-    found = safetensors.torch.load_file(weights)
+    found = safetensors.torch.load_file(out)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[key].nan_to_num(), expected[key].nan_to_num()) for key in expected)
     vae.load_state_dict(found)
-    with safetensors.safe_open(weights, "pt") as file:
-        assert file.metadata() == {"format": "1", "range": "[-1, 1]", **TOLD[name]}
+    with safetensors.safe_open(out, "pt") as file:
+        assert file.metadata() == {"format": str(FORMAT), "range": "[-1, 1]", **SIZES[name]}
+
+
+@every_model
+def test_exported_weights_are_loaded_by_the_lines_that_the_command_prints(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    render.main(["export", "--out=vae_weights.pth", f"--checkpoint={SHIPPED[name]}"])
+    *_, lines = capsys.readouterr().out.partition("Next, in Python:\n")
+    assert "VAE(image_size=" in lines
+    lesson = """
+from vae import linear
+with torch.no_grad():
+    mu, logvar = model.encode(model.sample(2, torch.Generator().manual_seed(0)))
+    frames = model.decode(linear(mu, torch.linspace(0, 1, 3)))
+"""
+    names: dict = {}
+    exec(lines + lesson, names)
+    ours, theirs = checkpoint.load_vae(SHIPPED[name]), names["model"]
+    assert theirs.config == ours.config
+    torch.testing.assert_close(theirs.decode(latents(ours, 3)), ours.decode(latents(ours, 3)), rtol=0, atol=1e-5)
+    assert names["frames"].shape == (3, ours.channels, ours.image_size, ours.image_size)
+    weights = torch.load("vae_weights.pth", weights_only=True)
+    assert all(type(weight) is Tensor and weight.is_contiguous() for weight in weights.values())
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "safetensors.torch"])
@@ -87,9 +119,10 @@ def test_a_missing_package_is_named_with_what_brings_it(package, one_line_error,
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--out=weights.bin"], ".bin"),
+        (["--out=weights.bin"], ".bin; use .onnx, .safetensors or .pth"),
         (["--out=weights"], "safetensors"),
         (["--out=a.safetensors", "--encoder"], "--encoder"),
+        (["--out=a.pth", "--encoder"], "--encoder"),
         (["--out=/dev/null/decoder.onnx"], "/dev/null"),
         (["--checkpoint=none.ckpt"], "none.ckpt"),
         (["--encoder", "yes"], "yes"),
