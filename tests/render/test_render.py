@@ -414,7 +414,7 @@ def test_a_checkpoint_is_loaded_without_the_compiler(likelihood, tmp_path):
     path = tmp_path / "small.ckpt"
     options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
     weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
-    torch.save({"state_dict": weights, "hyper_parameters": options}, path)
+    torch.save({"state_dict": weights, "hyper_parameters": options, "format": checkpoint.FORMAT}, path)
     found = imported_by(f"from vae.checkpoint import load_vae; load_vae({str(path)!r})")
     assert "vae.model.vae" in found
     assert not found & {"torch._dynamo", "torch._inductor", "sympy", "triton"}
