@@ -78,12 +78,12 @@ def read(path: Path) -> dict[str, Any]:
     written = content.get("format", 1)
     if type(written) is not int or not 1 <= written <= FORMAT:
         found = written if type(written) is int else type(written).__name__
-        raise UserError(f"{path}: has format {found}, not {FORMAT}; take the version that wrote it")
+        raise UserError(f"{path}: has format {found}, not {FORMAT}; use the version of Latent Loom that wrote it")
     if written == 1:
         _upgrade(content)
     for name, value in (option for group in groups[1:] for option in content.get(group, {}).items()):
         if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST_OPTION:
-            raise UserError(f"{path}: says of {str(name)[:50]} what no option can be; name another one")
+            raise UserError(f"{path}: the value of {str(name)[:50]} is not that of an option; name another one")
     return content
 
 

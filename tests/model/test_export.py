@@ -45,29 +45,20 @@ def latents(vae: VAE, count: int) -> Tensor:
 
 @pytest.mark.slow  # torch.onnx.export takes seconds; another test renders from an exported decoder
 @every_model
-def test_an_onnx_decoder_computes_what_torch_does_and_says_what_it_holds(name, tmp_path, capsys):
-    vae, out = checkpoint.load_vae(SHIPPED[name]), tmp_path / FILES[name][0]
-    render.main(["export", "--out", str(out), f"--checkpoint={SHIPPED[name]}"])
-    assert f"--generator {out}" in capsys.readouterr().out
-    assert list(tmp_path.iterdir()) == [out]
+def test_onnx_computes_what_torch_does_and_says_what_it_holds(name, tmp_path, capsys):
+    vae, (decoder, encoder) = checkpoint.load_vae(SHIPPED[name]), (tmp_path / each for each in FILES[name])
+    render.main(["export", "--out", str(decoder), "--encoder", f"--checkpoint={SHIPPED[name]}"])
+    assert f"--generator {decoder}" in capsys.readouterr().out
+    assert set(tmp_path.iterdir()) == {decoder, encoder}
     for count in (1, 3, 17):
         z = latents(vae, count)
-        (found,) = run(out, z)
-        torch.testing.assert_close(found, vae.decode(z), rtol=0, atol=1e-5)
-    check_onnx(out, name, ["x"])
-
-
-@pytest.mark.slow
-@every_model
-def test_an_onnx_encoder_beside_it_does_too(name, tmp_path):
-    vae, files = checkpoint.load_vae(SHIPPED[name]), [tmp_path / each for each in FILES[name]]
-    render.main(["export", "--out", str(files[0]), "--encoder", f"--checkpoint={SHIPPED[name]}"])
-    assert set(tmp_path.iterdir()) == set(files)
-    for count in (1, 3, 17):
-        x = vae.decode(latents(vae, count))
-        for ours, theirs in zip(vae.encode(x), run(files[1], x), strict=True):
+        x = vae.decode(z)
+        (found,) = run(decoder, z)
+        torch.testing.assert_close(found, x, rtol=0, atol=1e-5)
+        for ours, theirs in zip(vae.encode(x), run(encoder, x), strict=True):
             torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-4)
-    check_onnx(files[1], name, ["mu", "logvar"])
+    check_onnx(decoder, name, ["x"])
+    check_onnx(encoder, name, ["mu", "logvar"])
 
 
 @every_model
