@@ -19,7 +19,7 @@ import train
 from data.datamodule import ImageData
 from vae import checkpoint
 from vae.model.distributed import all_gather, all_mean, local_part
-from vae.model.likelihoods import likelihood
+from vae.model.likelihoods import build_likelihood
 from vae.training import environment as launch
 from vae.training.runs.lock import RunLock
 
@@ -175,7 +175,7 @@ def _check_statistics(rank: int, folder: str, whole: torch.Tensor) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     own = local_part(whole).clone().requires_grad_()
     assert torch.equal(all_gather(own.detach()), whole)
-    scale = likelihood("gaussian").train()
+    scale = build_likelihood("gaussian").train()
     loss = -scale.log_prob(torch.zeros_like(own), own).mean() + all_mean(own.mean()).square()
     loss.backward()
     torch.save((loss.detach(), own.grad, scale.scale), f"{folder}/{rank}.pt")
@@ -187,7 +187,7 @@ def test_a_loss_of_the_whole_batch_has_its_own_gradient_on_every_process(tmp_pat
     spawn(_check_statistics, (str(tmp_path), whole), nprocs=2)
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     everything = whole.clone().requires_grad_()
-    scale = likelihood("gaussian").train()
+    scale = build_likelihood("gaussian").train()
     loss = -scale.log_prob(torch.zeros_like(everything), everything).mean() + everything.mean().square()
     loss.backward()
     torch.testing.assert_close((parts[0][0] + parts[1][0]) / 2, loss.detach())
