@@ -107,6 +107,14 @@ def _output(words: list[str]) -> Path:
     return Path(words[words.index("--out") + 1]) if "--out" in words else Path(f"renders/{words[1]}{suffix}")
 
 
+def recipes() -> dict[str, list[str]]:
+    """The command that makes a picture, by its name: the first with that output; `explore` for the pad."""
+    found: dict[str, list[str]] = {}
+    for words in (words for page in PAGES for words in page.commands if words[0] == "render.py" and words[1:]):
+        found.setdefault("pad" if words[1] == "explore" else _output(words).stem, words)
+    return found
+
+
 def _screenshot(page: Path, picture: Path) -> None:
     with chromium() as browser:
         tab = browser.new_page(viewport={"width": 560, "height": 720})
@@ -136,7 +144,7 @@ def _make(picture: Path, words: list[str], place: Path) -> None:
 
 
 def main() -> None:
-    """Makes each picture with the first command whose output has its name; the pad's is the page of `explore`.
+    """Makes each picture with its command.
 
     The pictures of TensorBoard and of the patterns come from the default training and from the data's Python.
     """
@@ -144,15 +152,11 @@ def main() -> None:
         place = Path(folder)
         (place / "checkpoints").mkdir()
         shutil.copyfile(ROOT / SHIPPED, place / SHIPPED)
-        rendered: dict[str, list[str]] = {}
-        for words in (words for page in PAGES for words in page.commands):
-            if words[0] == "render.py" and words[1:]:
-                rendered.setdefault("pad" if words[1] == "explore" else _output(words).stem, words)
-            elif "--trainer.default_root_dir" in words:
-                _run(words, place)
+        for words in (words for page in PAGES for words in page.commands if "--trainer.default_root_dir" in words):
+            _run(words, place)
         for picture in {picture for page in PAGES for picture in page.pictures}:
-            if picture.stem in rendered:
-                _make(picture, rendered[picture.stem], place)
+            if picture.stem in (commands := recipes()):
+                _make(picture, commands[picture.stem], place)
         for code in (code for page in PAGES for code in page.python if "patterns.png" in code):
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
             subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, check=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import scene
-from readme import PAGES, PROGRAMS, ROOT, SHIPPED, Page
+from readme import PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
 
 import render
 import train
@@ -29,17 +29,16 @@ OTHER_PROGRAMS = {  # what tests them
     "srun ": "training/test_together.py",
     "#": "the shell",
 }
-OTHER_OPTIONS = {"--device"}  # TODO: empty once every command has it
+OTHER_OPTIONS = {"--device"}  # of render.py, as soon as it chooses a device
 DOWNLOADS = {"CIFAR10"}
 READY = hasattr(vae, "load_vae")  # and then `export --out vae_weights.pth` is there
-GENERATOR = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh()).eval()
 
 HEALTH = ["--health.pairs=2", "--health.pictures=8", "--trainer.enable_progress_bar=false"]
 FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
 TINY = ["--data.image_size=32", "--model.width=8", *FEW]
-STILLS = {"strip": ["--size=32"], "traverse": ["--size=32"], "samples": ["--size=32"]}
-SMALL = STILLS | {"lines": ["--pairs=8"], "explore": [], "export": []}
 MOVING = ["--frames=4", "--size=32"]
+STILL = {command: ["--size=32"] for command in ("strip", "traverse", "samples")}
+SMALL = STILL | {"lines": ["--pairs=8"], "explore": [], "export": []}
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.path))
@@ -53,6 +52,15 @@ def anchors(text: str) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
+def test_commands_and_python_are_found_in_their_order():
+    text = """# X\n\nA.\n\n    python train.py fit  # here\n    pip install x\n\n```python\nif x:\n\n    y\n```\n
+- z\n    python no.py\n\n    python render.py a 'b c'\n"""
+    page = Page(Path("x.md"), text)
+    assert page.steps == [["train.py", "fit"], "if x:\n\n    y\n", ["render.py", "a", "b c"]]
+    assert page.shell == ["python train.py fit  # here", "pip install x", "python render.py a 'b c'"]
+    assert sum(len(page.commands) for page in PAGES) >= 45
+
+
 def test_pages_are_short_and_open_with_a_sentence(page: Page):
     assert len(page.text.splitlines()) <= LONGEST.get(page.path, 200)
     title, blank, opening, *_ = page.text.splitlines()
@@ -63,6 +71,7 @@ def test_pages_are_short_and_open_with_a_sentence(page: Page):
 
 def test_pictures_and_links_lead_somewhere(page: Page):
     assert all(picture.stat().st_size > 1000 for picture in page.pictures)
+    assert {picture.stem for picture in page.pictures} <= recipes().keys() | {"patterns", "tensorboard"}
     for target, anchor in re.findall(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.prose):
         path = (ROOT / page.path.parent / target).resolve() if target else ROOT / page.path
         assert path.exists(), target
@@ -96,9 +105,8 @@ def options_of(program: str, command: str) -> frozenset[str]:
 
 def options_in(text: str) -> set[str]:
     """The options that a text names, spelled as in the help."""
-    return {
-        option.replace("-", "_").replace("__", "--", 1) for option in re.findall(r"(?<![\w-])--[a-z][\w.-]*\w", text)
-    }
+    names = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text)
+    return {f"--{name.replace('-', '_')}" for name in names}
 
 
 def test_options_that_are_named_exist(page: Page):
@@ -151,7 +159,7 @@ def run(words: list[str]) -> None:
         for plan in [rest] if rest else [["linear"], ["compare"]]:
             few = ["--count=3", "--paths=slerp"] if "33" in plan else []
             render.main([*plan, *SMALL.get(plan[0], MOVING), *few])
-    elif "--print_config" in rest:
+    elif any(word.startswith("--print_config") for word in rest):
         written = io.StringIO()
         with contextlib.redirect_stdout(written), pytest.raises(SystemExit) as done:
             train.main(rest[: rest.index(">")])
@@ -171,6 +179,7 @@ def test_commands_and_python_run(page: Page, template: Path, tmp_path: Path):
                 if not DOWNLOADS & set(step) and (READY or "vae_weights.pth" not in step):
                     run(step)
             elif READY or "from vae import" not in step:
-                names: dict[str, object] = {"generator": GENERATOR}
+                gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh())
+                names: dict[str, object] = {"generator": gan}
                 exec(step, names)
                 assert any(isinstance(value, torch.Tensor) for value in names.values())
