@@ -138,7 +138,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train.main(["fit", *TINY])
         for name in ("a.ckpt", "b.ckpt"):
             shutil.copyfile("checkpoints/patterns/version_0/last.ckpt", name)
-        render.main(["slerp", *MOVING, "--frames=20", "--save-latents=walk.npz"])
     return folder
 
 
