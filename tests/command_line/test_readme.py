@@ -165,18 +165,23 @@ def run(words: list[str]) -> None:
         assert not done.value.code
         Path(rest[-1]).write_text(written.getvalue())
     else:
-        train.main([*rest, *(HEALTH if rest[0] in ("validate", "test") else TINY)])
+        more = ["--trainer.max_epochs=2"] if rest[-1] == "last" else []
+        train.main([*rest, *(HEALTH if rest[0] in ("validate", "test") else [*TINY, *more])])
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_commands_and_python_run(page: Page, template: Path, tmp_path: Path):
+def test_commands_and_python_run(page: Page, template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     place = shutil.copytree(template, tmp_path / "place")
     with at(place):
         for step in page.steps:
             if isinstance(step, list):
                 if not DOWNLOADS & set(step) and (READY or "vae_weights.pth" not in step):
+                    capsys.readouterr()
                     run(step)
+                if READY and "vae_weights.pth" in step:
+                    (printed,) = re.findall("^model = .*", capsys.readouterr().out, re.M)
+                    assert printed in page.text
             elif READY or "from vae import" not in step:
                 gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh())
                 names: dict[str, object] = {"generator": gan}
