@@ -156,8 +156,9 @@ def run(words: list[str]) -> None:
         checkpoint.main(rest[1:])
     elif program == "render.py":
         for plan in [rest] if rest else [["linear"], ["compare"]]:
-            few = ["--count=3", "--paths=slerp"] if "33" in plan else []
-            render.main([*plan, *SMALL.get(plan[0], MOVING), *few])
+            count = ["--count=3"] if "--count" in plan and "noise" not in plan else []
+            paths = ["--paths=slerp"] if "33" in plan else []  # of a model that is not tiny
+            render.main([*plan, *SMALL.get(plan[0], MOVING), *count, *paths])
     elif any(word.startswith("--print_config") for word in rest):
         written = io.StringIO()
         with contextlib.redirect_stdout(written), pytest.raises(SystemExit) as done:
