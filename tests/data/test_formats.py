@@ -18,6 +18,7 @@ from data.image_files.listing import find_pictures
 from data.image_files.reader import read
 from data.system.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("in_process")
 SHIPPED = f"--checkpoint={Path(render.__file__).parent / 'checkpoints' / 'patterns.ckpt'}"
 HOW = {  # Pillow's name of a format: how it is saved
     "JPEG2000": {"quality_mode": "rates", "quality_layers": [4]},
@@ -137,10 +138,9 @@ def test_heic_comes_upright_and_its_arrival_is_noticed(tmp_path, monkeypatch, ca
 def test_a_reader_that_is_installed_later_is_noticed_where_names_say_nothing(tmp_path, monkeypatch, capsys):
     folder = fill(tmp_path / "pictures", 4)
     (folder / "a.jpg").write_bytes(saved("HEIF"))
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "pillow_heif.py").write_text("raise ImportError")
+    formats.prepare.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+        patch.setitem(sys.modules, "pillow_heif", None)
         patch.setattr("data.image_files.folder.heif_version", lambda: None)
         count, (told,) = errors_of(tmp_path, folder, capsys)
     assert (count, told) == (
@@ -150,14 +150,14 @@ def test_a_reader_that_is_installed_later_is_noticed_where_names_say_nothing(tmp
     assert errors_of(tmp_path, folder, capsys) == (5, [])
 
 
-@pytest.mark.parametrize("called", ["pipe", "pipe.png"])
-def test_a_pipe_is_never_waited_for(called, tmp_path):
-    os.mkfifo(tmp_path / called)
-    with pytest.raises(OSError, match="no plain file"):
-        formats.format_of(tmp_path / called)
+def test_a_pipe_is_never_waited_for(tmp_path):
+    for called in ("pipe", "pipe.png"):
+        os.mkfifo(tmp_path / called)
+        with pytest.raises(OSError, match="no plain file"):
+            formats.format_of(tmp_path / called)
 
 
-def test_a_hundred_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
+def test_twenty_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
     class Entry:
         def __init__(self, index):
             self.name = f"{index}{sorted(OTHERS)[index % len(OTHERS)]}"
@@ -170,30 +170,30 @@ def test_a_hundred_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
             return False
 
     fill(tmp_path, 1)
-    entries = [*os.scandir(tmp_path), *map(Entry, range(100_000))]
+    entries = [*os.scandir(tmp_path), *map(Entry, range(20_000))]
     monkeypatch.setattr(os, "scandir", lambda _: entries)
     opened = []
     open_file = os.open
     monkeypatch.setattr(os, "open", lambda *words: opened.append(words) or open_file(*words))
     started = time.monotonic()
     found = find_pictures(tmp_path)
-    assert time.monotonic() - started < 5
-    assert (len(found.pictures), found.rest.total(), opened) == (1, 100_000, [])
+    assert time.monotonic() - started < 2
+    assert (len(found.pictures), found.others.total(), opened) == (1, 20_000, [])
 
 
-@pytest.mark.parametrize("name", ["EPS", "PDF", "PCX", "SGI", "DDS", "ICNS", "XBM", "SPIDER", "MSP"])
-def test_formats_without_a_reason_are_not_opened(name, tmp_path):
-    file = io.BytesIO()
-    mode = {"XBM": "1", "MSP": "1", "SPIDER": "F"}.get(name, "RGB")
-    scene(0, 64, 64).convert(mode).save(file, name)
-    for called in ("a.png", "a.tga", f"a.{name.lower()}", "a"):
-        path = tmp_path / called
-        path.write_bytes(file.getvalue())
-        if called != "a.tga":
-            assert formats.format_of(path) is None
-        with pytest.raises(UserError, match=r"not a readable picture.*; name another one") as caught:
-            read(path, 32, 3)
-        assert len(str(caught.value).splitlines()) == 1
+def test_formats_without_a_reason_are_not_opened(tmp_path):
+    for name in ("EPS", "PDF", "PCX", "SGI", "DDS", "ICNS", "XBM", "SPIDER", "MSP"):
+        file = io.BytesIO()
+        mode = {"XBM": "1", "MSP": "1", "SPIDER": "F"}.get(name, "RGB")
+        scene(0, 64, 64).convert(mode).save(file, name)
+        for called in ("a.png", "a.tga", f"a.{name.lower()}", "a"):
+            path = tmp_path / called
+            path.write_bytes(file.getvalue())
+            if called != "a.tga":
+                assert formats.format_of(path) is None, (name, called)
+            with pytest.raises(UserError, match=r"not a readable picture.*; name another one") as caught:
+                read(path, 32, 3)
+            assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_training_says_what_it_leaves_out(run: Run):

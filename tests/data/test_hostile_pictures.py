@@ -20,14 +20,13 @@ from PIL import Image
 
 import render
 import train
-from data.image_files import decode_pool as decoders
-from data.image_files import eight_bits
-from data.image_files.decode_pool import Part
+from data.image_files import decode_pool, eight_bits
+from data.image_files.decode_pool import DecodePool, Decoder, Part, Request
 from data.image_files.listing import find_pictures
 from data.image_files.reader import read
-from data.sources import full_source
-from data.system.errors import UserError, printable
-from data.system.worker import Worker
+from data.sources import normalize_source
+from data.system.errors import UserError, escape_unprintable
+from data.system.worker_process import WorkerProcess
 
 HERE = Path(train.__file__).parent
 HOSTILE = "a\nb\x1b[2J\udcff.png"
@@ -43,10 +42,15 @@ def endless_picture(repeats: int = 20_000) -> bytes:
 
 
 @pytest.fixture
-def decoder() -> Iterator[decoders.Decoder]:
-    decoder = decoders.Decoder(32, 3, "white")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder()
     yield decoder
     decoder.close()
+
+
+def answers(decoder: Decoder, *paths: Path) -> list[bytes | str]:
+    requests = [Request.of("read", path, 0, 32, 3, "white", (None, None)) for path in paths]
+    return decoder.answers(requests)
 
 
 def test_a_process_that_decodes_knows_nothing_of_torch():
@@ -57,14 +61,15 @@ def test_a_process_that_decodes_knows_nothing_of_torch():
 
 def test_processes_read_what_this_one_reads_and_keep_the_order(tmp_path):
     paths = sorted(fill(tmp_path, 40).iterdir())
-    found = list(decoders.decoded(list(map(Part, paths)), 32, 3, "white"))
+    with DecodePool() as pool:
+        found = list(pool.decode(list(map(Part, paths)), 32, 3, "white"))
     assert all(np.array_equal(ours, read(path, 32, 3)) for path, ours in zip(paths, found, strict=True))
 
 
 def test_a_picture_that_takes_too_long_is_skipped(tmp_path, monkeypatch, capsys):
     folder = fill(tmp_path / "pictures", 6)
     (folder / "3a.jpg").write_bytes(endless_picture())
-    monkeypatch.setattr(decoders, "SECONDS", 0.5)
+    monkeypatch.setattr(decode_pool, "SECONDS", 0.5)
     started = time.monotonic()
     assert count_of(data_of(tmp_path, folder)) == 6
     assert time.monotonic() - started < 10
@@ -76,19 +81,19 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
     fill(tmp_path, 2)
     (tmp_path / "hostile.jpg").write_bytes(endless_picture())
     first, hostile, last = tmp_path / "0.png", tmp_path / "hostile.jpg", tmp_path / "1.png"
-    assert not isinstance(decoder.read([Part(first)])[0], str)
+    assert isinstance(answers(decoder, first)[0], bytes)
     decoder.process.kill()
-    assert not isinstance(decoder.read([Part(first)])[0], str)
-    ended, ask = [], Worker.ask
+    assert isinstance(answers(decoder, first)[0], bytes)
+    ended, send = [], WorkerProcess.send
 
-    def ask_and_kill(process, request):
-        ask(process, request)
+    def send_and_kill(process, *requests):
+        send(process, *requests)
         if len(ended) < 2:  # while it decodes the hostile one
             ended.append(process.pid)
-            threading.Timer(1, process.kill).start()
+            threading.Timer(0.3, process.kill).start()
 
-    monkeypatch.setattr(Worker, "ask", ask_and_kill)
-    found = decoder.read([Part(first), Part(hostile), Part(last)])
+    monkeypatch.setattr(WorkerProcess, "send", send_and_kill)
+    found = answers(decoder, first, hostile, last)
     assert [isinstance(one, str) for one in found] == [False, True, False]
     assert found[1] == f"{hostile}: its decoder crashed"
     assert len(set(ended)) == 2
@@ -98,8 +103,8 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
 def test_a_picture_that_wants_too_much_memory_is_skipped(tmp_path, decoder, monkeypatch):
     fill(tmp_path, 1)
     Image.new("RGB", (6_000, 6_000)).save(tmp_path / "eater.png")
-    monkeypatch.setattr(decoders, "MEMORY", 128 << 20)
-    eater, other = decoder.read([Part(tmp_path / "eater.png"), Part(tmp_path / "0.png")])
+    monkeypatch.setattr(decode_pool, "MEMORY", 128 << 20)
+    eater, other = answers(decoder, tmp_path / "eater.png", tmp_path / "0.png")
     assert "more memory" in eater
     assert not isinstance(other, str)
 
@@ -116,18 +121,17 @@ def test_where_no_process_can_be_started_one_line_says_so(tmp_path, monkeypatch)
 DECODE = """
 import sys
 from pathlib import Path
-from data.image_files import decode_pool as decoders
-from data.system.errors import told_in_one_line
+from data.image_files import decode_pool
+from data.system.errors import one_line_errors
 
-class Shown(decoders.Decoder):
-    def _start(self):
-        process = super()._start()
-        print(process.pid, flush=True)
-        return process
+class Named(decode_pool.WorkerProcess):
+    def __init__(self, *words):
+        super().__init__(*words)
+        print(self.pid, flush=True)
 
-decoders.Decoder, decoders.SECONDS = Shown, 2.0
-with told_in_one_line("decode"):
-    list(decoders.decoded([decoders.Part(path) for path in sorted(Path(sys.argv[1]).iterdir())], 32, 3, "white"))
+decode_pool.WorkerProcess, decode_pool.SECONDS = Named, 20.0
+with one_line_errors("decode"), decode_pool.DecodePool() as pool:
+    list(pool.decode([decode_pool.Part(path) for path in sorted(Path(sys.argv[1]).iterdir())], 32, 3, "white"))
 """
 
 
@@ -214,12 +218,12 @@ def test_a_source_that_is_a_link_in_circles_ends_with_one_line(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         data_of(tmp_path, tmp_path / "loop").prepare_data()
     with pytest.raises(UserError, match="no name"):
-        full_source("a\0b")
+        normalize_source("a\0b")
 
 
 @given(st.text(st.characters(codec=None)))
 def test_whatever_is_told_is_one_line_that_a_terminal_only_shows(text):
-    told = printable(text)
+    told = escape_unprintable(text)
     assert told.isprintable()
     assert told.encode().decode() == told
     if text.isprintable():
