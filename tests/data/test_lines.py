@@ -15,7 +15,7 @@ from vae.render import lines_table as lines_scores
 
 @pytest.fixture(scope="module")
 def angles():
-    return lines.pairs(seed=5, count=64)
+    return lines.pairs(seed=5, count=24)
 
 
 def turning(start, total, frames=lines.FRAMES):
@@ -56,26 +56,26 @@ def test_a_hard_cut_shows_lines_and_jumps_once(angles):
 
 def test_every_control_begins_and_ends_with_the_pair(angles):
     for name, film in lines.controls(angles).items():
-        assert film.shape == (64, 16, 1, 32, 32)
+        assert film.shape == (24, 16, 1, 32, 32)
         assert_close(film[:, [0, -1]], lines.images(angles), atol=1e-3, rtol=0, msg=name)
 
 
 def test_the_larger_angle_is_the_long_way(angles):
-    short = torch.full((64,), 1.0, dtype=torch.float64)
+    short = torch.full((24,), 1.0, dtype=torch.float64)
     ends = torch.stack([angles[:, 0], angles[:, 0] + 1], 1)
     assert lines.score(turning(angles[:, 0], short), ends).long_way == 0
     assert lines.score(turning(angles[:, 0], short - 2 * math.pi), ends).long_way == 1
 
 
 def test_turning_back_is_counted(angles):
-    there = turning(angles[:, 0], torch.ones(64, dtype=torch.float64), 6)
+    there = turning(angles[:, 0], torch.ones(24, dtype=torch.float64), 6)
     film = torch.cat([there, there.flip(1), there], 1)  # there, back and there again
     ends = torch.stack([angles[:, 0], angles[:, 0] + 1], 1)
     assert lines.score(film, ends).backtracking.item() == pytest.approx(2, abs=0.01)
 
 
 def test_wrong_ends_are_told_in_degrees(angles):
-    film = turning(angles[:, 0] + math.radians(2), torch.ones(64, dtype=torch.float64))
+    film = turning(angles[:, 0] + math.radians(2), torch.ones(24, dtype=torch.float64))
     ends = torch.stack([angles[:, 0], angles[:, 0] + 1], 1)
     assert lines.score(film, ends).end_error.item() == pytest.approx(2, abs=0.02)
 
