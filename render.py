@@ -40,7 +40,7 @@ def score_lines(options: Any) -> None:
     """The `lines` command: prints a table."""
     check_at_least(1, "pairs", options.pairs)
     path = user_path(options.checkpoint)
-    angles = lines_benchmark.pairs(options.seed, options.pairs)
+    angles = lines_benchmark.random_pairs(options.seed, options.pairs)
     echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
     echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {shell_quoted(path)}")

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from contextlib import closing, suppress
@@ -27,6 +26,7 @@ from tqdm import tqdm
 
 from data.picture_source import Pictures, PictureSource
 from data.system.errors import UserError, escape_unprintable
+from data.system.files import replace_folder
 
 _FORMAT = 2
 _BUILDING = ".building-"
@@ -158,26 +158,16 @@ def _move(new: Path, folder: Path, shape: tuple[int, ...]) -> PictureCache:
     """Moves a whole cache to its folder, unless another process was first with one as good."""
     made = load_cache(new, shape)
     assert made is not None
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        if (found := load_cache(folder, shape)) is not None:
+            return found
         try:
-            new.rename(folder)
-            return made._replace(folder=folder)
-        except OSError as error:
-            if (found := load_cache(folder, shape)) is not None:
-                return found
-            fault = error
-        with suppress(FileNotFoundError):  # it was there
-            _remove_invalid(folder, shape)
-    raise fault
-
-
-def _remove_invalid(folder: Path, shape: tuple[int, ...]) -> None:
-    """Removes a folder that is no cache. It is moved away first, and back if it proves to be a good one."""
-    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=folder.parent, ignore_cleanup_errors=True) as place:
-        old = folder.rename(Path(place) / "old")
-        if load_cache(old, shape) is not None:
-            with suppress(OSError):  # another one is there already
-                old.rename(folder)
+            replace_folder(new, folder)
+            break
+        except OSError:  # another process moves one there or away
+            if attempt == _ATTEMPTS - 1:
+                raise
+    return made._replace(folder=folder)
 
 
 def _remove_abandoned(cache_dir: Path) -> None:

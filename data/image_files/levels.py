@@ -7,12 +7,11 @@ White is the smallest full scale that the brightest pixel does not exceed; a set
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from data.system.errors import UserError
 
@@ -23,7 +22,7 @@ _STRIP = 1 << 20  # pixels
 _STATED_WHITE = 65535  # to which Pillow scales these formats, which state their white level
 _STATING_WHITE = ("PPM", "JPEG2000")
 _OPPOSITE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
-_BITS, _PHOTOMETRIC, _PLANES, _KIND = 258, 262, 284, 339  # tags of TIFF
+_BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
 _TWO_BYTES = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
 
 
@@ -194,14 +193,3 @@ def _raw_mode(tile: Any) -> str:
     """Pillow's name of a file's pixel layout."""
     args = tile.args
     return str(args if isinstance(args, str) else args[0] if args else "")
-
-
-def unsupported_tiff(path: Path) -> str | None:
-    """The kind of a TIFF whose floats Pillow does not read, in words; None if it is of another kind."""
-    with path.open("rb") as file:
-        head = file.read(8)
-        tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2:3] in b"*\0" else head + file.read(8))
-        file.seek(tags.next)
-        tags.load(file)
-    bits, kind = tags.get(_BITS, (1,)), tags.get(_KIND, (1,))
-    return f"TIFF of {bits[0]}-bit floats in {len(bits)} channels" if kind[0] == 3 else None

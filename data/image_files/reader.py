@@ -18,7 +18,6 @@ from data.image_files.levels import (
     WhiteLevels,
     has_unread_low_bytes,
     high_depth,
-    unsupported_tiff,
 )
 from data.system.errors import UserError
 from data.system.files import check_regular_file
@@ -157,7 +156,9 @@ def _decoder_errors(path: Path, frame: int = 0) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; {suggest_file(path, 'name another one')}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{name}: not a readable picture (broken, or of a rare kind); name another one") from None
+        raise UserError(
+            f"{name}: not a readable picture (broken, or of a rare kind); name another one, or save it in 16 bits"
+        ) from None
     except MemoryError:
         raise UserError(f"{name}: takes more memory to decode than there is; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
@@ -175,9 +176,5 @@ def _open(path: Path) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path, formats=[name])
-        except UnidentifiedImageError:
-            if name == "TIFF" and (kind := unsupported_tiff(path)):
-                raise UserError(f"not a readable picture (a {kind}); save it in 16 bits") from None
-            raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit

@@ -52,7 +52,7 @@ def array(name: str, value: Any, like: Tensor, low: float = -math.inf) -> Tensor
 
 def ascending_integers(name: str, value: Any) -> Tensor:
     """An int64 tensor (K,), K > 0, of different numbers in ascending order. Raises `ValueError` if it is none."""
-    if not isinstance(value, Tensor) or value.ndim != 1 or not value.numel():
+    if not isinstance(value, Tensor) or value.ndim != 1 or not value.numel() or not value.is_contiguous():
         raise ValueError(f"{name} is {getattr(value, 'shape', type(value).__name__)} instead of a list of numbers")
     _check_storage(name, value, torch.int64)
     if not bool((value[1:] > value[:-1]).all()):

@@ -64,15 +64,15 @@ def test_uniform_numbers_are_uniform_and_independent():
 
 def test_a_small_step_in_a_factor_is_a_small_step_in_the_pattern():
     start = uniform(1, torch.arange(8), len(patterns.FACTORS)) * 0.98
-    before = patterns.draw(start, 64)
+    before = patterns.draw_patterns(start, 64)
     for factor, step in zip(patterns.FACTORS, 0.02 * torch.eye(len(patterns.FACTORS)), strict=True):
-        change = (patterns.draw(start + step, 64) - before).abs().mean()
+        change = (patterns.draw_patterns(start + step, 64) - before).abs().mean()
         assert 0 < change < 0.03, factor
 
 
 def test_a_pattern_is_the_same_at_every_size():
     factors = uniform(2, torch.arange(8), len(patterns.FACTORS))
-    small, large = patterns.draw(factors, 32), patterns.draw(factors, 128)
+    small, large = patterns.draw_patterns(factors, 32), patterns.draw_patterns(factors, 128)
     shrunk = torch.nn.functional.avg_pool2d(large.permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
     assert (shrunk - small).abs().mean() < 0.05
 
@@ -86,7 +86,7 @@ def test_oklch_gives_the_colours_that_its_author_published():
 
 def test_a_line_starts_in_the_centre_and_points_along_its_angle():
     angles = torch.tensor([0.0, torch.pi / 2, torch.pi])
-    drawn = lines.draw(angles)[..., 0]
+    drawn = lines.draw_lines(angles)[..., 0]
     axis = torch.arange(32) + 0.5 - 16
     weight = drawn / drawn.sum((1, 2), keepdim=True)
     across, down = (weight.sum(1) * axis).sum(1), (weight.sum(2) * axis).sum(1)

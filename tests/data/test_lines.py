@@ -15,23 +15,23 @@ from vae.render import lines_table as lines_scores
 
 @pytest.fixture(scope="module")
 def angles():
-    return lines.pairs(seed=5, count=24)
+    return lines.random_pairs(seed=5, count=24)
 
 
 def turning(start, total, frames=lines.FRAMES):
     """Lines that turn evenly from angles `start` (P,) by `total` (P,)."""
-    return lines.images(start[:, None] + total[:, None] * torch.linspace(0, 1, frames, dtype=torch.float64))
+    return lines.line_images(start[:, None] + total[:, None] * torch.linspace(0, 1, frames, dtype=torch.float64))
 
 
 def test_pairs_are_fresh_for_every_seed_and_cover_the_circle():
-    first, second = lines.pairs(1), lines.pairs(2)
+    first, second = lines.random_pairs(1), lines.random_pairs(2)
     assert first.shape == (256, 2)
     assert not torch.equal(first, second)
     assert 0 <= first.min() < 0.1 < 6.2 < first.max() < 2 * math.pi
 
 
 def test_the_true_rotation_is_nearly_perfect(angles):
-    found = lines.score(lines.controls(angles)["rotation"], angles)
+    found = lines.score(lines.control_paths(angles)["rotation"], angles)
     assert found.distance < 1e-6
     assert found.smoothness < 0.01
     assert found.end_error < 0.02
@@ -40,14 +40,14 @@ def test_the_true_rotation_is_nearly_perfect(angles):
 
 
 def test_a_cross_fade_shows_two_lines_and_jumps(angles):
-    found = lines.score(lines.controls(angles)["cross-fade"], angles)
+    found = lines.score(lines.control_paths(angles)["cross-fade"], angles)
     assert 5e-3 < found.distance < 9e-3
     assert 0.8 < found.smoothness < 14 / 15
     assert found.end_error < 0.02
 
 
 def test_a_hard_cut_shows_lines_and_jumps_once(angles):
-    found = lines.score(lines.controls(angles)["hard cut"], angles)
+    found = lines.score(lines.control_paths(angles)["hard cut"], angles)
     assert found.distance < 1e-6
     assert_close(found.smoothness, torch.tensor(1 - 1 / 15, dtype=torch.float64))
     assert found.end_error < 0.02
@@ -55,9 +55,9 @@ def test_a_hard_cut_shows_lines_and_jumps_once(angles):
 
 
 def test_every_control_begins_and_ends_with_the_pair(angles):
-    for name, film in lines.controls(angles).items():
+    for name, film in lines.control_paths(angles).items():
         assert film.shape == (24, 16, 1, 32, 32)
-        assert_close(film[:, [0, -1]], lines.images(angles), atol=1e-3, rtol=0, msg=name)
+        assert_close(film[:, [0, -1]], lines.line_images(angles), atol=1e-3, rtol=0, msg=name)
 
 
 def test_the_larger_angle_is_the_long_way(angles):
@@ -81,7 +81,7 @@ def test_wrong_ends_are_told_in_degrees(angles):
 
 
 def test_a_path_that_does_not_turn_counts_as_smooth(angles):
-    still = lines.images(angles[:, :1].expand(-1, 16))
+    still = lines.line_images(angles[:, :1].expand(-1, 16))
     found = lines.score(still, angles[:, :1].expand(-1, 2))
     assert found.smoothness == found.backtracking == found.long_way == 0
 
@@ -93,13 +93,13 @@ class Turner(VAE):
         super().__init__(32, 1, latent_dim=8, width=8)
 
     def encode(self, x):
-        angle = lines.nearest(x)[0].float()
+        angle = lines.nearest_lines(x)[0].float()
         mu = torch.zeros(len(x), 8)
         mu[:, 2], mu[:, 5] = angle.cos(), angle.sin()
         return mu, torch.zeros(len(x), 8)
 
     def decode(self, z):
-        return lines.images(torch.atan2(z[:, 5], z[:, 2]))
+        return lines.line_images(torch.atan2(z[:, 5], z[:, 2]))
 
 
 def test_on_a_perfect_circle_slerp_is_the_rotation_and_linear_rushes_through_the_middle(angles):
