@@ -74,7 +74,7 @@ def _session(path: Path, threads: int) -> tuple[Any, dict[str, Any]]:
 
 
 def _has_external_weights(message: Any) -> bool:
-    """Whether a tensor, anywhere in a model, is read from another file, which could be any."""
+    """True if a tensor, anywhere in a model, is read from another file, which could be any."""
     if message.DESCRIPTOR.name == "TensorProto":
         return bool(message.data_location)
     inner = (value for field, value in message.ListFields() if field.message_type)

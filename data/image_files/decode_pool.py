@@ -25,7 +25,7 @@ _AHEAD = 16  # batches that wait for one before them
 
 
 class Part(NamedTuple):
-    """One of a file's pictures, counted from 0."""
+    """A picture of a file; frames count from 0."""
 
     path: Path
     frame: int = 0
@@ -46,19 +46,19 @@ class Request(NamedTuple):
 
     @classmethod
     def of(cls, task: str, path: Path, *arguments: Any, most: int = 0) -> "Request":
-        """A request by its task and the arguments of that."""
+        """The request with this task and its arguments."""
         return cls(path, json.dumps([task, str(path), *arguments]).encode(), max(most, _LONGEST))
 
 
 class Decoder:
-    """A process that decodes; where it ends, another takes its place."""
+    """A process that decodes, and is started again where it ends."""
 
     def __init__(self) -> None:
         self.process: WorkerProcess | None = None
         self._killed = False
 
     def answers(self, requests: list[Request]) -> list[bytes | str]:
-        """For each request its result, or an error message; tries again where the process ends over one.
+        """The result of each request, or an error message; a request over which the process ends is tried twice.
 
         Raises:
             UserError: no process can be started.
@@ -69,6 +69,8 @@ class Decoder:
             process = self.process = self.process or WorkerProcess(
                 "data.image_files.decode_worker", [str(MEMORY)], "decode pictures"
             )
+            if self._killed:  # while it was started
+                break
             with suppress(OSError, EOFError):  # it has ended
                 process.send(SECONDS, *(request.content for request in requests[len(found) :]))
                 for request in requests[len(found) :]:
@@ -84,7 +86,7 @@ class Decoder:
         return found
 
     def kill(self) -> None:
-        """Ends the process, whatever it is doing for whichever thread; none takes its place."""
+        """Ends the process for good, whatever it is doing for whichever thread."""
         self._killed = True
         if (process := self.process) is not None:
             process.kill()

@@ -74,7 +74,7 @@ class HighDepthImage:
 
     @property
     def is_integer(self) -> bool:
-        """Whether levels are integers."""
+        """True if levels are integers, not floats."""
         return not self.image.mode.startswith("F")
 
     def crop(self, box: tuple[int, int, int, int]) -> "HighDepthImage":
@@ -159,7 +159,7 @@ def high_depth(image: Image.Image, second: Image.Image | None) -> HighDepthImage
 
 
 def has_unread_low_bytes(image: Image.Image) -> bool:
-    """Whether a picture just opened has 16 bits a channel, of which Pillow reads the high byte alone."""
+    """True if a picture just opened has 16 bits a channel, of which Pillow reads the high byte alone."""
     tiles = getattr(image, "tile", None) or []
     if image.format == "TIFF" and len(image.getbands()) > 1:
         tags = image.tag_v2  # type: ignore[attr-defined]

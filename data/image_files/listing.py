@@ -105,7 +105,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one by its name or content, or named like a folder of pictures to which a link leads no longer."""
+    """True for pictures by name or content, and for links without a suffix that lead nowhere, perhaps to a folder."""
     suffix = Path(entry.name).suffix.lower()
     if suffix in FORMATS:
         return FORMATS[suffix] != "HEIF" or heif_version() is not None

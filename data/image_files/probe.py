@@ -64,7 +64,7 @@ def _is_animated(image: Any) -> bool:
 
 
 def _count(image: Any) -> int:
-    """How many pictures there are; one too many where the next cannot be reached, so that its decoding says why.
+    """The number of pictures; one too many where the next cannot be reached, so that its decoding says why.
 
     The others in a JPEG of a telephone or a camera (MPO) are previews and maps of its light.
     """

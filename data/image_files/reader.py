@@ -42,7 +42,7 @@ def background_colour(name: str) -> tuple[int, ...]:
 def read(
     path: Path, size: int, channels: int, background: str = "white", white: WhiteLevels = FROM_PICTURE, frame: int = 0
 ) -> NDArray[np.uint8]:
-    """One picture of a file as a square; see `PictureFile.pixels`."""
+    """A picture of a file as a square; see `PictureFile.pixels`."""
     with PictureFile(path) as file:
         return file.pixels(size, channels, background, white, frame)
 
@@ -78,7 +78,7 @@ class PictureFile:
             self._second.close()
 
     def pixels(self, size: int, channels: int, background: str, white: WhiteLevels, frame: int) -> NDArray[np.uint8]:
-        """One of its pictures as a square.
+        """A picture of the file as a square.
 
         EXIF rotation is applied, transparency composited on the background, 16-bit, palette, grey and CMYK pictures
         converted, the shorter side resized with antialiasing and the longer one cropped around its centre. Of JPEGs
@@ -112,7 +112,7 @@ class PictureFile:
         return pixels.reshape(size, size, channels)
 
     def brightest(self, frame: int) -> tuple[bool, float] | None:
-        """Whether a picture's levels are integers, and the largest; None if it has 8 bits, or states its white level.
+        """True if a picture has levels of integers, and the largest; None if it has 8 bits, or states its white level.
 
         Raises:
             UserError: the picture is broken or too large.

@@ -32,7 +32,7 @@ def check_at_least(least: int, name: str, value: int | None) -> None:
 
 
 def escape_unprintable(text: str) -> str:
-    r"""One line that is safe for a terminal, whatever a file is called: what cannot be printed becomes an escape.
+    r"""A line that is safe for a terminal, whatever a file is called: what cannot be printed becomes an escape.
 
     >>> print(escape_unprintable("a\nb\x1b[2J\udcff é"))
     a\nb\x1b[2J\xff é

@@ -86,7 +86,11 @@ def temporary_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+        except BaseException:  # an interrupt
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         for remove in (temporary.unlink, *(folder.rmdir for folder in missing)):
             with suppress(OSError):  # there is none, or something in it, or the place has become read-only
                 remove()

@@ -77,7 +77,7 @@ class WorkerProcess:
         stdin.flush()
 
     def receive(self, most: int) -> tuple[bool, bytes]:
-        """Whether the next request succeeded, and its result of at most so many bytes, or the error message.
+        """The next answer: whether the request succeeded, and its result of at most so many bytes, or the error.
 
         Raises:
             EOFError: the process has ended, or its answer is longer.

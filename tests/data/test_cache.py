@@ -110,7 +110,7 @@ def test_a_cache_that_is_not_what_was_built_is_built_again(tmp_path):
     assert list((tmp_path / "cache").iterdir()) == [place]
 
 
-def test_a_fault_of_the_source_is_not_blamed_on_the_cache(tmp_path):
+def test_a_fault_of_the_source_is_not_reported_as_the_caches(tmp_path):
     def pictures():
         yield np.zeros((32, 32, 3), np.uint8)
         raise OSError(5, "Input/output error")
@@ -154,9 +154,9 @@ def test_files_that_change_or_vanish_while_they_are_read_are_skipped_and_looked_
         patch.setattr(DecodePool, "decode", meanwhile)
         data = data_of(tmp_path, folder)
         assert count_of(data) == 7
-    told = capsys.readouterr().err
-    assert "Skipped 3 of 10" in told
-    assert all(f"{folder / name}: " in told for name in ("7.png", "8.png", "empty.png"))
+    output = capsys.readouterr().err
+    assert "Skipped 3 of 10" in output
+    assert all(f"{folder / name}: " in output for name in ("7.png", "8.png", "empty.png"))
     assert count_of(data_of(tmp_path, folder)) == 8
     (folder / "8.png").write_bytes(vanished)
     scene(7).save(folder / "7.png")

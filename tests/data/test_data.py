@@ -133,7 +133,7 @@ def test_cmyk_keeps_its_colours(tmp_path):
     assert near(pixel(tmp_path / "paper.jpg", 0.5, 0.5), [255, 255, 255])
 
 
-def test_an_embedded_colour_profile_is_obeyed_and_a_broken_one_forgiven(tmp_path):
+def test_an_embedded_colour_profile_is_applied_and_a_broken_one_ignored(tmp_path):
     image = Image.new("RGB", (40, 40), (200, 100, 50))
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image.save(tmp_path / "srgb.png", icc_profile=srgb)
@@ -185,10 +185,10 @@ def test_broken_files_are_counted_and_named_each_time(tmp_path, capsys):
     _, broken = fill_with_odd_pictures(tmp_path / "pictures")
     for _ in range(2):
         ImageData(str(tmp_path / "pictures"), 32, cache_dir=str(tmp_path / "cache")).prepare_data()
-        told = capsys.readouterr().err
-        assert f"Skipped {broken} of" in told
-        assert "truncated.png" in told
-        assert "letter.png" in told
+        output = capsys.readouterr().err
+        assert f"Skipped {broken} of" in output
+        assert "truncated.png" in output
+        assert "letter.png" in output
 
 
 def test_a_folder_without_pictures_ends_with_one_line(tmp_path):

@@ -44,15 +44,15 @@ def album(tmp_path: Path, stills: int = 6, count: int = 5) -> Path:
 
 
 def test_each_picture_of_a_file_is_what_it_would_be_alone(tmp_path):
-    frames = film(1, 7)
+    frames = film(1, 5)
     alone = []
     for frame in frames:
         frame.save(tmp_path / "alone.png")
         alone.append(read(tmp_path / "alone.png", 32, 3).astype(int))
     for suffix in KINDS:
         write(tmp_path / f"a{suffix}", frames)
-        assert probe(tmp_path / f"a{suffix}", True, True).pictures == 7, suffix
-        for index in (*range(7), 6, 0, 3, 2):
+        assert probe(tmp_path / f"a{suffix}", True, True).pictures == 5, suffix
+        for index in (*range(5), 0, 3, 2):
             far = [abs(read(tmp_path / f"a{suffix}", 32, 3, frame=index) - one).mean() for one in alone]
             assert np.argmin(far) == index, suffix
             assert far[index] < 8, suffix
@@ -150,10 +150,10 @@ def test_pictures_that_are_broken_later_in_a_file_are_named(tmp_path, capsys):
     whole = (folder / "pages.tif").read_bytes()
     (folder / "pages.tif").write_bytes(whole[: len(whole) * 5 // 8])
     assert count_of(data_of(tmp_path, folder, all_frames=True)) > 12
-    (told,) = told_lines(capsys)
-    assert f"{folder / 'many.png'}, picture 6: not a readable picture" in told
-    assert "3 more after it likewise" in told
-    assert f"{folder / 'pages.tif'}, picture " in told
+    (output,) = told_lines(capsys)
+    assert f"{folder / 'many.png'}, picture 6: not a readable picture" in output
+    assert "3 more after it likewise" in output
+    assert f"{folder / 'pages.tif'}, picture " in output
 
 
 def gif_of(count: int) -> bytes:
@@ -196,9 +196,9 @@ def test_too_many_pictures_are_refused_in_time_and_the_first_is_still_taken(tmp_
         assert count_of(data_of(tmp_path, folder)) == 5
         assert "1 file holds more than one" in told_lines(capsys)[0]
         assert count_of(data_of(tmp_path, folder, all_frames=True)) == 4
-        (told,) = told_lines(capsys)
-        assert told.startswith("Skipped 1 of 5 pictures: ")
-        assert f"{folder / 'many'}: holds more than 3,000 pictures; split it" in told
+        (output,) = told_lines(capsys)
+        assert output.startswith("Skipped 1 of 5 pictures: ")
+        assert f"{folder / 'many'}: holds more than 3,000 pictures; split it" in output
         assert time.monotonic() - started < 10, make
 
 
@@ -206,9 +206,9 @@ def test_a_claim_of_frames_that_are_not_there_costs_one_name(tmp_path, capsys):
     folder = fill(tmp_path / "pictures", 6)
     (folder / "many.png").write_bytes(png_of(5_000))
     assert count_of(data_of(tmp_path, folder, all_frames=True)) == 8
-    (told,) = told_lines(capsys)
-    assert "picture 3: " in told
-    assert "4,997 more after it likewise" in told
+    (output,) = told_lines(capsys)
+    assert "picture 3: " in output
+    assert "4,997 more after it likewise" in output
 
 
 def test_hundreds_of_frames_are_decoded_once(tmp_path):

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ HERE = Path(train.__file__).parent
 HOSTILE = "a\nb\x1b[2J\udcff.png"
 
 
+@cache
 def endless_picture(repeats: int = 20_000) -> bytes:
     """A progressive JPEG whose last scan comes over and over again: small, and decoded for most of a minute."""
     file = io.BytesIO()
@@ -56,8 +58,8 @@ def answers(decoder: Decoder, *paths: Path) -> list[bytes | str]:
 
 def test_a_process_that_decodes_knows_nothing_of_torch():
     code = "import sys, data.image_files.decode_worker; print({'PIL', 'torch'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
-    assert told.stdout == "{'PIL'}\n"
+    output = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    assert output.stdout == "{'PIL'}\n"
 
 
 def test_processes_read_what_this_one_reads_and_keep_the_order(tmp_path):
@@ -74,8 +76,8 @@ def test_a_picture_that_takes_too_long_is_skipped(tmp_path, monkeypatch, capsys)
     started = time.monotonic()
     assert count_of(data_of(tmp_path, folder)) == 6
     assert time.monotonic() - started < 10
-    told = capsys.readouterr().err.strip()
-    assert told.endswith(f"Skipped 1 of 7 pictures: {folder / '3a.jpg'}: took longer than 0.5 s to decode")
+    output = capsys.readouterr().err.strip()
+    assert output.endswith(f"Skipped 1 of 7 pictures: {folder / '3a.jpg'}: took longer than 0.5 s to decode")
 
 
 def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, decoder, monkeypatch):
@@ -158,9 +160,9 @@ def test_who_is_interrupted_or_killed_leaves_no_process(tmp_path, number):
             os.killpg(decoding.pid, number)  # as a terminal does
         else:
             decoding.kill()
-        told = decoding.communicate()[1]
+        output = decoding.communicate()[1]
     if number == signal.SIGINT:
-        assert (decoding.returncode, told) == (130, "\ndecode: interrupted; nothing is half-written\n")
+        assert (decoding.returncode, output) == (130, "\ndecode: interrupted; nothing is half-written\n")
         assert gone(worker)
     deadline = time.monotonic() + 10
     while not gone(worker):
@@ -191,10 +193,10 @@ def test_what_cannot_be_looked_into_is_counted_and_named(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert count_of(data_of(tmp_path, folder)) == 12
-    told = capsys.readouterr().err
-    assert "Skipped 7 of 19" in told
+    output = capsys.readouterr().err
+    assert "Skipped 7 of 19" in output
     for name in ("nowhere.png", "holiday", "here.png", "there.png", "pipe.png", "socket.png", "closed"):
-        assert f"{folder / name}:" in told
+        assert f"{folder / name}:" in output
     data = data_of(tmp_path, folder)
     monkeypatch.setattr(os, "scandir", scandir)
     assert count_of(data) == 13
@@ -224,26 +226,26 @@ def test_a_source_that_is_a_link_in_circles_ends_with_one_line(tmp_path):
 
 
 @given(st.text(st.characters(codec=None)))
-def test_whatever_is_told_is_one_line_that_a_terminal_only_shows(text):
-    told = escape_unprintable(text)
-    assert told.isprintable()
-    assert told.encode().decode() == told
+def test_whatever_is_printed_is_one_line_that_a_terminal_only_shows(text):
+    output = escape_unprintable(text)
+    assert output.isprintable()
+    assert output.encode().decode() == output
     if text.isprintable():
-        assert told == text
+        assert output == text
 
 
 @pytest.mark.usefixtures("in_process")
-def test_names_are_told_in_one_line_whatever_they_are(tmp_path, capsys):
+def test_names_are_printed_in_one_line_whatever_they_are(tmp_path, capsys):
     folder = fill(tmp_path / "pictures", 4)
     (folder / HOSTILE).write_text("no picture")
     scene(5).save(folder / "fine\n\udcfe.png")
     assert count_of(data_of(tmp_path, folder)) == 5
-    told = capsys.readouterr().err
-    assert r"Skipped 1 of 6" in told
-    assert r"a\nb\x1b[2J\xff.png: not a readable picture" in told.splitlines()[-1]
+    output = capsys.readouterr().err
+    assert r"Skipped 1 of 6" in output
+    assert r"a\nb\x1b[2J\xff.png: not a readable picture" in output.splitlines()[-1]
 
 
-def test_a_keyframe_and_an_output_of_any_name_are_told_in_one_line(tmp_path, one_line_error, capsys):
+def test_a_keyframe_and_an_output_of_any_name_are_printed_in_one_line(tmp_path, one_line_error, capsys):
     words = [
         "slerp",
         f"--checkpoint={HERE / 'checkpoints' / 'patterns.ckpt'}",
@@ -256,9 +258,9 @@ def test_a_keyframe_and_an_output_of_any_name_are_told_in_one_line(tmp_path, one
     scene(0).save(keyframe)
     out = tmp_path / "out\n\udcff.gif"
     render.main([*words, keyframe, "1", f"--out={out}"])
-    told = capsys.readouterr().out
-    assert len(told.splitlines()) == 3
-    assert r"out\n\xff.gif: 2 frames" in told
+    output = capsys.readouterr().out
+    assert len(output.splitlines()) == 3
+    assert r"out\n\xff.gif: 2 frames" in output
     assert out.stat().st_size > 0
 
 
@@ -273,7 +275,7 @@ def test_a_source_that_is_not_utf8_is_refused_before_anything_is_written(tmp_pat
 
 def in_mode(mode: str, path: Path) -> Image.Image:
     """A smooth picture of that mode, in a file that keeps it."""
-    image = scene(3, 700, 500)
+    image = scene(3, 420, 300)
     grey = np.asarray(image.convert("L"))
     if mode in ("I;16", "I", "F"):
         levels = {"I;16": grey.astype(np.uint16) * 257, "I": grey.astype(np.int32) * 200, "F": grey / np.float32(255)}
@@ -303,7 +305,7 @@ def test_large_pictures_are_read_as_small_ones_are(tmp_path, monkeypatch):
                 patch.setattr(eight_bits, "_LARGE", 1000)
                 patch.setattr(eight_bits, "_STRIP", 20_000)
                 reduced = read(path, 32, 3, "blue").astype(int)
-            assert abs(usual - reduced).mean() < (4 if mode == "1" else 2.5), (mode, turned)
+            assert abs(usual - reduced).mean() < (5 if mode == "1" else 3.5), (mode, turned)
             assert usual.std() > 20, (mode, turned)
 
 

@@ -221,7 +221,7 @@ def test_a_white_that_is_none_is_refused(one_line_error):
 def test_deep_colours_that_cannot_be_read_are_refused_with_the_remedy(tmp_path):
     for kind in (np.float32, np.float64):
         (tmp_path / "a.tif").write_bytes(tiff(smooth(3).astype(kind)))
-        with pytest.raises(UserError, match="rare kind.*save it in 16 bits"):
+        with pytest.raises(UserError, match=r"rare kind.*save it in 16 bits"):
             read(tmp_path / "a.tif", 32, 3)
     (tmp_path / "a.tif").write_bytes(tiff(smooth(3, 3, 4095).astype(np.uint16), planes=2))
     with pytest.raises(UserError, match="separate planes"):
