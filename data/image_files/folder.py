@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -41,8 +40,8 @@ def open_folder(root: Path, spec: PictureSpec) -> PictureSource:
     }
     reader = _FolderReader(files, spec)
     count = None if spec.all_frames else len(files)
-    source = PictureSource(recipe, count, reader.pictures, reader.skipped, reader.changed, reader.remarks, reader.runs)
-    return replace(source, left_out=listing.left_out())
+    findings = reader.skipped, reader.changed, reader.remarks, reader.runs
+    return PictureSource(recipe, count, reader.pictures, *findings, listing.left_out())
 
 
 class _FolderReader:

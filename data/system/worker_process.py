@@ -17,7 +17,6 @@ import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from data.system import signals
 from data.system.errors import UserError
@@ -56,7 +55,10 @@ class WorkerProcess:
             raise UserError(f"{sys.executable}: cannot be started to {purpose} ({error.strerror}); mend it") from None
         signals.child_processes[self._process.pid] = self._process.kill
         weakref.finalize(self, _end, self._process)
-        if _stream(self._process.stdout).read(len(_READY)) != _READY:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._stdin, self._stdout = self._process.stdin, self._process.stdout
+        if self._stdout.read(len(_READY)) != _READY:
             self.close()
             raise UserError(
                 f"{sys.executable}: ends as soon as it is started to {purpose}; is there memory left? "
@@ -70,11 +72,10 @@ class WorkerProcess:
 
     def send(self, seconds: float, *requests: bytes) -> None:
         """Sends requests, each of which may take so long. Raises `OSError` or `EOFError` if the process has ended."""
-        stdin = _stream(self._process.stdin)
-        if stdin.closed:
+        if self._stdin.closed:
             raise EOFError
-        stdin.write(b"".join(_REQUEST.pack(seconds, len(request)) + request for request in requests))
-        stdin.flush()
+        self._stdin.write(b"".join(_REQUEST.pack(seconds, len(request)) + request for request in requests))
+        self._stdin.flush()
 
     def receive(self, most: int) -> tuple[bool, bytes]:
         """The next answer: whether the request succeeded, and its result of at most so many bytes, or the error.
@@ -88,7 +89,7 @@ class WorkerProcess:
         return succeeded, self._read(length)
 
     def _read(self, length: int) -> bytes:
-        content = _stream(self._process.stdout).read(length)
+        content = self._stdout.read(length)
         if len(content) < length:
             raise EOFError
         return content
@@ -109,11 +110,6 @@ def physical_memory() -> int | None:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
-
-
-def _stream(stream: IO[bytes] | None) -> IO[bytes]:
-    assert stream is not None
-    return stream
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

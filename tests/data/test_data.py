@@ -416,7 +416,7 @@ def test_mutated_pictures_are_read_or_refused_in_one_line(tmp_path):
         file, chance, faults = io.BytesIO(), random.Random(0), []
         scene(1).save(file, suffix, **options)
         path = tmp_path / f"a.{suffix}"
-        for _ in range(60):
+        for _ in range(150):
             path.write_bytes(mutated(file.getvalue(), chance))
             try:
                 pixels = read(path, 32, 3)
@@ -424,7 +424,7 @@ def test_mutated_pictures_are_read_or_refused_in_one_line(tmp_path):
                 faults.append(str(error))
             else:
                 assert (pixels.shape, pixels.dtype) == ((32, 32, 3), np.uint8), suffix
-        assert 0 < len(faults) < 60, suffix
+        assert 0 < len(faults) < 150, suffix
         assert all(fault.startswith(f"{path}: ") and len(fault.splitlines()) == 1 for fault in faults)
 
 
