@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.picture_source import Pictures, PictureSource
+from data.picture_source import PictureReport, Pictures, PictureSource
 from data.system.errors import UserError, escape_unprintable
 from data.system.files import replace_folder
 
@@ -103,7 +103,8 @@ def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[in
     Raises:
         UserError: all pictures are broken, or the folder cannot be written to.
     """
-    pictures = _with_user_errors(source.pictures(), title)
+    report = PictureReport()
+    pictures = _with_user_errors(source.pictures(report), title)
     # known before it is made: an interrupt leaves nothing
     temporary = folder.with_name(f"{_BUILDING}{uuid.uuid4().hex}")
     try:
@@ -111,13 +112,13 @@ def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[in
         _remove_abandoned(folder.parent)
         temporary.mkdir(mode=0o700)
         with closing(pictures):
-            count = _write(temporary, pictures, source, title, shape)
+            count = _write(temporary, pictures, source.count, report, title, shape)
         if not count:
-            tried = len(source.skipped)
-            first = next(iter(source.skipped.values()), "nothing was tried")
+            tried = len(report.skipped)
+            first = next(iter(report.skipped.values()), "nothing was tried")
             raise UserError(f"{title}: none of {tried} pictures could be read; first: {first}")
-        if source.changed:
-            folder = cache_folder(folder.parent, {"instead_of": folder.name, "changed": source.changed})
+        if report.changed:
+            folder = cache_folder(folder.parent, {"instead_of": folder.name, "changed": report.changed})
         return _move(temporary, folder, shape)
     except OSError as error:
         raise UserError(
@@ -136,10 +137,13 @@ def _with_user_errors(pictures: Pictures, title: str) -> Pictures:
         raise UserError(f"{title}: cannot be read ({error.strerror or error}); is it still there?") from None
 
 
-def _write(folder: Path, pictures: Pictures, source: PictureSource, title: str, shape: tuple[int, ...]) -> int:
+def _write(
+    folder: Path, pictures: Pictures, total: int | None, report: PictureReport, title: str, shape: tuple[int, ...]
+) -> int:
+    """Writes the files of a cache; returns how many pictures it holds."""
     description = f"Preparing {escape_unprintable(title)}"
     first = list(islice(pictures, 1))  # before it a folder's files are looked into, with a bar of their own
-    bar = tqdm(chain(first, pictures), total=source.count, desc=description, unit=" images", leave=False, delay=1)
+    bar = tqdm(chain(first, pictures), total=total, desc=description, unit=" images", leave=False, delay=1)
     count = 0
     with (folder / "images.u8").open("wb") as file:
         for picture in bar:
@@ -148,8 +152,8 @@ def _write(folder: Path, pictures: Pictures, source: PictureSource, title: str, 
                 count += 1
         file.flush()
         os.fsync(file.fileno())
-    notes = {"skipped": source.skipped, "remarks": source.remarks, "runs": source.runs}
-    index = {"shape": [count, *shape], "tried": count + len(source.skipped), **notes}
+    notes = {"skipped": report.skipped, "remarks": report.remarks, "runs": report.runs}
+    index = {"shape": [count, *shape], "tried": count + len(report.skipped), **notes}
     (folder / "index.json").write_text(json.dumps(index))
     return count
 

@@ -1,4 +1,4 @@
-"""The interface of a source of pictures: which pictures it will give, how many, and how to make them."""
+"""The interface of a source of pictures: which it will give, how many, and how to make them."""
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -42,26 +42,35 @@ class PictureSpec:
         return sorted(shuffled[: self.limit].tolist())
 
 
+@dataclass
+class PictureReport:
+    """Findings of a source, collected while it makes its pictures.
+
+    Attributes:
+        skipped: name → fault of each broken picture.
+        changed: names of those that are no longer as in the recipe.
+        remarks: lines for the user.
+        runs: how many pictures come from each file, in their order, where that is more than one.
+    """
+
+    skipped: dict[str, str] = field(default_factory=dict)
+    changed: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
+    runs: list[int] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class PictureSource:
-    """Pictures that can be made, and what is found out while they are.
+    """Pictures that can be made.
 
     Attributes:
         recipe: plain values that the pictures are a function of; a cache is keyed by them.
         count: how many pictures will be tried; None where only making them says it.
-        pictures: makes them.
-        skipped: while they are made, the name and the fault of each broken one are added.
-        changed: and the names of those that are no longer as in the recipe.
-        remarks: and lines for the user.
-        runs: and how many pictures come from each file, in their order, where that is more than one.
+        pictures: makes them, and adds to a report.
         left_out: a line on what was found beside them, if anything.
     """
 
     recipe: dict[str, Any]
     count: int | None
-    pictures: Callable[[], Pictures]
-    skipped: dict[str, str] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    runs: list[int] = field(default_factory=list)
+    pictures: Callable[[PictureReport], Pictures]
     left_out: str = ""

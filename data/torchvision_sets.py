@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from data.picture_source import Pictures, PictureSource, PictureSpec
+from data.picture_source import PictureReport, Pictures, PictureSource, PictureSpec
 from data.system.errors import UserError
 
 
@@ -58,7 +58,7 @@ def open_dataset(load: Callable[[], list[Any]], name: str, spec: PictureSpec, do
     ends = list(accumulate(map(len, parts)))
     chosen = spec.subset(ends[-1])
 
-    def pictures() -> Pictures:
+    def pictures(report: PictureReport) -> Pictures:
         for index in chosen:
             part = bisect_right(ends, index)
             image = parts[part][index - (ends[part - 1] if part else 0)][0]

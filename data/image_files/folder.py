@@ -13,14 +13,14 @@ from data.image_files.formats import heif_version
 from data.image_files.levels import WhiteLevels, white_level
 from data.image_files.listing import ListedFile, file_state, find_pictures
 from data.image_files.probe import Probe
-from data.picture_source import Picture, Pictures, PictureSource, PictureSpec
+from data.picture_source import Picture, PictureReport, Pictures, PictureSource, PictureSpec
 
 
 def open_folder(root: Path, spec: PictureSpec) -> PictureSource:
     """The pictures below a folder, in the order of their names.
 
     A file that has changed since the folder was listed is skipped, as a broken one is, and noted in
-    `PictureSource.changed`.
+    `PictureReport.changed`.
 
     Raises:
         UserError: no picture in it.
@@ -38,28 +38,21 @@ def open_folder(root: Path, spec: PictureSpec) -> PictureSource:
         "pillow": PIL.__version__,
         "heif": heif_version(),
     }
-    reader = _FolderReader(files, spec)
     count = None if spec.all_frames else len(files)
-    findings = reader.skipped, reader.changed, reader.remarks, reader.runs
-    return PictureSource(recipe, count, reader.pictures, *findings, listing.left_out())
+    return PictureSource(recipe, count, lambda report: _Reader(files, spec, report).pictures(), listing.left_out())
 
 
-class _FolderReader:
-    """Decodes files, and collects what `PictureSource` reports of them."""
+class _Reader:
+    """Decodes files, and reports those that cannot be."""
 
-    def __init__(self, files: list[ListedFile], spec: PictureSpec) -> None:
-        self.spec = spec
-        self.states = {file.path: file.state for file in files if file.state is not None}
-        self.faults = {str(file.path): file.fault for file in files if file.state is None}
-        self.skipped: dict[str, str] = {}
-        self.changed: list[str] = []
-        self.remarks: list[str] = []
-        self.runs: list[int] = []
+    def __init__(self, files: list[ListedFile], spec: PictureSpec, report: PictureReport) -> None:
+        self._spec, self._report = spec, report
+        self._states = {file.path: file.state for file in files if file.state is not None}
+        report.skipped.update({str(file.path): file.fault for file in files if file.state is None})
 
     def pictures(self) -> Pictures:
         """Decodes them."""
-        spec = self.spec
-        self.skipped.update(self.faults)
+        spec = self._spec
         with DecodePool() as pool:
             probes = self._probes(pool)
             parts = [Part(path, frame) for path, probe in probes.items() for frame in range(probe.pictures)]
@@ -68,7 +61,7 @@ class _FolderReader:
             white = self._white_levels(probes)
             if more := sum(probe.more for probe in probes.values()):
                 files = "1 file holds" if more == 1 else f"{more:,} files hold"
-                self.remarks.append(
+                self._report.remarks.append(
                     f"{files} more than one picture, of which the first is taken; --data.all_frames true takes all"
                 )
             decoded = pool.decode(parts, spec.size, spec.channels, spec.background, white)
@@ -78,25 +71,25 @@ class _FolderReader:
                     good += picture is not None
                     yield picture
                 if spec.all_frames and good:
-                    self.runs.append(good)
+                    self._report.runs.append(good)
 
     def _probes(self, pool: DecodePool) -> dict[Path, Probe]:
         """The probe of each file that can be opened."""
         found = {}
-        paths = list(self.states)
-        probes = pool.probe(paths, self.spec.all_frames, self.spec.white is None)
+        paths = list(self._states)
+        probes = pool.probe(paths, self._spec.all_frames, self._spec.white is None)
         pairs = zip(paths, probes, strict=True)
         for path, probe in tqdm(pairs, "Looking into files", len(paths), leave=False, unit=" files", delay=1):
             if isinstance(probe, Probe):
                 found[path] = probe
             else:
-                self.skipped[str(path)] = self._change(path) or probe
+                self._report.skipped[str(path)] = self._change(path) or probe
         return found
 
     def _white_levels(self, probes: dict[Path, Probe]) -> WhiteLevels:
         """The white levels of all files, which keep their brightness beside each other."""
-        if self.spec.white is not None:
-            return WhiteLevels(self.spec.white, self.spec.white)
+        if self._spec.white is not None:
+            return WhiteLevels(self._spec.white, self._spec.white)
         levels: list[float | None] = []
         for integer, kind in ((True, "more than 8 bits"), (False, "floats")):
             every = {path: probe.integer if integer else probe.real for path, probe in probes.items()}
@@ -105,7 +98,7 @@ class _FolderReader:
             levels.append(None if brightest is None else white_level(found[brightest], integer))
             if brightest is not None:
                 files = "1 file" if len(found) == 1 else f"{len(found):,} files"
-                self.remarks.append(
+                self._report.remarks.append(
                     f"White is {levels[-1]:g} in {files} of {kind}, of which {brightest} is the brightest "
                     f"({found[brightest]:g}); --data.white states another"
                 )
@@ -122,17 +115,17 @@ class _FolderReader:
                 continue
             if not broken:
                 name, first = f"{part.path}, picture {part.frame + 1}" if part.frame else str(part.path), fault
-            self.skipped[name] = first + (f"; {broken:,} more after it likewise" if broken else "")
+            self._report.skipped[name] = first + (f"; {broken:,} more after it likewise" if broken else "")
             broken += 1
             yield None
 
     def _change(self, path: Path) -> str:
         """The fault of a file that has changed since it was listed; empty if it has not."""
         try:
-            if file_state(path.stat()) == self.states[path]:
+            if file_state(path.stat()) == self._states[path]:
                 return ""
         except OSError:
             pass
-        if str(path) not in self.changed:
-            self.changed.append(str(path))
+        if str(path) not in self._report.changed:
+            self._report.changed.append(str(path))
         return f"{path}: changed while the pictures were prepared"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from data.picture_source import Pictures, PictureSource, PictureSpec
+from data.picture_source import PictureReport, Pictures, PictureSource, PictureSpec
 
 _COUNT = 16_384
 _BATCH = 32  # the fastest: a batch's intermediate maps still fit the processor's cache
@@ -26,7 +26,7 @@ def open_procedural(
     """
     count = spec.limit or _COUNT
 
-    def pictures() -> Pictures:
+    def pictures(report: PictureReport) -> Pictures:
         for start in range(0, count, _BATCH):
             batch = family(spec.seed, torch.arange(start, min(start + _BATCH, count)), spec.size)
             if batch.shape[-1] != spec.channels:

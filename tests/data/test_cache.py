@@ -20,7 +20,7 @@ import train
 from data.cache import build_cache, load_cache
 from data.datamodule import ImageData
 from data.image_files.decode_pool import DecodePool
-from data.picture_source import PictureSource
+from data.picture_source import PictureReport, PictureSource
 from data.system.errors import UserError
 
 HERE = Path(train.__file__).parent
@@ -33,7 +33,7 @@ GOOD = {"shape": [6, 32, 32, 3], "tried": 6, "skipped": {}, "remarks": [], "runs
 def test_two_that_build_one_cache_at_once_end_with_a_good_one(tmp_path):
     started = threading.Barrier(2)
 
-    def pictures() -> Iterator[np.ndarray]:
+    def pictures(report: PictureReport) -> Iterator[np.ndarray]:
         started.wait(60)
         yield from np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
         started.wait(60)
@@ -111,7 +111,7 @@ def test_a_cache_that_is_not_what_was_built_is_built_again(tmp_path):
 
 
 def test_a_fault_of_the_source_is_not_reported_as_the_caches(tmp_path):
-    def pictures():
+    def pictures(report):
         yield np.zeros((32, 32, 3), np.uint8)
         raise OSError(5, "Input/output error")
 

@@ -20,7 +20,7 @@ import torchvision.datasets
 from test_data import write_mnist
 
 from data import cifar
-from data.picture_source import PictureSpec
+from data.picture_source import PictureReport, PictureSpec
 from data.sources import PROCEDURAL, SOURCES
 from data.system.errors import UserError
 
@@ -84,7 +84,9 @@ def good(name: str) -> list[tuple[tarfile.TarInfo, bytes]]:
 
 
 def pictures(name: str, place: Path, **options) -> np.ndarray:
-    return np.stack(list(SOURCES[name](name, PictureSpec(32, 3, **options), place / "downloads").pictures()))
+    return np.stack(
+        list(SOURCES[name](name, PictureSpec(32, 3, **options), place / "downloads").pictures(PictureReport()))
+    )
 
 
 @pytest.mark.parametrize("name", cifar.ARCHIVES)
