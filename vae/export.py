@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from data.system.errors import UserError
-from data.system.files import check_writable, save
+from data.system.files import check_writable, save_bytes
 from vae.checkpoint import FORMAT
 from vae.model.vae import VAE
 from vae.optional import needed
@@ -105,5 +105,5 @@ def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
         writers[out.with_stem(stem if stem != out.stem else f"{stem}-encoder")] = encoder_onnx
     check_writable(*writers)
     for content, path in [(write(vae), path) for path, write in writers.items()]:
-        save(content, path)
+        save_bytes(content, path)
     return list(writers)

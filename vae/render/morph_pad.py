@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import UserError, printable
-from data.system.files import check_writable, save
+from data.system.errors import UserError, escape_unprintable
+from data.system.files import check_writable, save_bytes
 from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.model.vae import VAE
@@ -78,9 +78,9 @@ def render_page(vae: VAE, options: Any, out: Path) -> str:
     corners = list(torch.split(drawn(vae, options, 4 * options.sets), 4))
     if named:
         corners[0] = latents_of(parse_keyframe(vae, word, options.truncation) for word in named)
-    bar = tqdm(corners, printable(str(out)), leave=False, unit=" sets", delay=1)
+    bar = tqdm(corners, escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
     html = page([list(decode(vae, square(four))) for four in bar])
-    save(html, out)
+    save_bytes(html, out)
     return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"
 
 

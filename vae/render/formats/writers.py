@@ -7,7 +7,15 @@ import imageio.v3 as iio
 from PIL import Image
 
 from data.system.errors import UserError
-from data.system.files import atomic_writer, check_writable, resolved, save, storage_errors, swap, temporary_path
+from data.system.files import (
+    atomic_writer,
+    check_writable,
+    replace_folder,
+    resolved,
+    save_bytes,
+    storage_errors,
+    temporary_path,
+)
 from vae.render.formats.encoders import SUFFIXES, Quality, encode_into, that_fit
 from vae.render.formats.frame import Frame
 
@@ -84,7 +92,7 @@ def write_still(frame: Frame, path: Path) -> None:
     except (OSError, ValueError, OverflowError):
         height, width, _ = frame.shape
         raise UserError(f"{path}: {width}×{height} pixels are too many for {path.suffix}; use .png") from None
-    save(content, path)
+    save_bytes(content, path)
 
 
 def _is_frame(path: Path) -> bool:
@@ -98,4 +106,4 @@ def _write_folder(frames: Iterable[Frame], path: Path) -> None:
         for index, frame in enumerate(frames):
             with (temporary / f"{index:04d}.png").open("xb") as file:
                 Image.fromarray(frame).save(file, "PNG")
-        swap(temporary, path)
+        replace_folder(temporary, path)
