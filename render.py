@@ -8,7 +8,7 @@ import gc
 from data.system import signals
 
 if __name__ == "__main__":
-    signals.while_starting("render.py")
+    signals.exit_while_starting("render.py")
     gc.disable()  # looking for garbage among what torch imports, now and on the way out, takes 0.4 s
 
 import re
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from data.system.errors import UserError, check_at_least, one_line_errors, printable, say, shell_quoted
+from data.system.errors import UserError, check_at_least, echo, escape_unprintable, one_line_errors, shell_quoted
 from data.system.files import resolved, user_path
 from vae import checkpoint
 from vae.export import export, usage
@@ -40,22 +40,22 @@ def score_lines(options: Any) -> None:
     """The `lines` command: prints a table."""
     check_at_least(1, "pairs", options.pairs)
     path = user_path(options.checkpoint)
-    angles = lines_benchmark.pairs(options.seed, options.pairs)
-    say(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
+    angles = lines_benchmark.random_pairs(options.seed, options.pairs)
+    echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {path}")
     print(table(score_paths(checkpoint.load_vae(path), angles)))
-    say(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {shell_quoted(path)}")
+    echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {shell_quoted(path)}")
 
 
 def export_model(options: Any) -> None:
     """The `export` command: files for other programs."""
     (source,) = choose_checkpoints(options.checkpoint)
-    say(f"export: {source}")
+    echo(f"export: {source}")
     out = user_path("renders/decoder.onnx" if options.out is None else options.out)
     vae = checkpoint.load_vae(source)
     for path in export(vae, out, options.encoder):
-        say(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+        echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     for line in usage(vae, out):
-        say(line)
+        echo(line)
 
 
 def choose_checkpoints(named: str | list[str] | None) -> list[Path]:
@@ -82,15 +82,15 @@ def run(command: str, options: Any) -> Path:
     models = vaes | {_short(path, every): OnnxGenerator(path) for path in generators}
     if len(models) > 1:
         options.size = max(side(model, options) for model in models.values())
-    say(f"{command}: rendering from {', '.join(map(str, every))}")
+    echo(f"{command}: rendering from {', '.join(map(str, every))}")
     kind = "html" if command == "explore" else "png" if command in SHEETS else "gif"
     out = user_path(f"renders/{command}.{kind}" if options.out is None else options.out)
     if kind == "html":
         page = render_page(first, out, options.sets, options.seed, options.truncation, options.keyframes or ())
-        say(f"{out}: {page}")
+        echo(f"{out}: {page}")
     elif kind == "png":
         animation.check_still(out)
-        say(f"{out}: {SHEETS[command](first, options, out)}")
+        echo(f"{out}: {SHEETS[command](first, options, out)}")
     else:
         render_animation(command, models, options, out)
     return out
@@ -100,8 +100,8 @@ def _short(path: Path, among: list[Path]) -> str:
     """The last parts of a path that tell it from the others."""
     for parts in range(1, len(path.parts)):
         if sum(other.parts[-parts:] == path.parts[-parts:] for other in among) == 1:
-            return printable("/".join(path.parts[-parts:]))
-    return printable(str(path))
+            return escape_unprintable("/".join(path.parts[-parts:]))
+    return escape_unprintable(str(path))
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -124,7 +124,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 return export_model(parsed.export)
             out = run(parsed.subcommand, parsed[parsed.subcommand])
         opened = out if words else out.parent
-        say(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")
+        echo(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")
 
 
 def _with_underscores(word: str) -> str:

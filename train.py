@@ -6,7 +6,7 @@ python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max
 from data.system import signals
 
 if __name__ == "__main__":
-    signals.while_starting("train.py")
+    signals.exit_while_starting("train.py")
 
 import logging
 import os

@@ -1,1 +1,1 @@
-"""Where images come from: procedural families, folders of pictures, torchvision data sets."""
+"""Pictures: their sources (procedural families, folders, published data sets), cache, split and batches."""

@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.picture_source import PictureSource, PictureSpec
 from data.system.errors import UserError
+from data.torchvision_sets import open_dataset
 
 _SITE = "https://www.cs.toronto.edu/~kriz/"
 _SIDE = 32
 
 
 class Archive(NamedTuple):
-    """An archive as it was published.
+    """An archive as published.
 
     Attributes:
         file: its name.
@@ -57,8 +59,13 @@ ARCHIVES = {
 }
 
 
+def open_cifar(name: str, spec: PictureSpec, downloads: Path) -> PictureSource:
+    """CIFAR10 or CIFAR100 as a source; see `torchvision_sets.open_dataset`."""
+    return open_dataset(lambda: [Cifar(name, downloads)], name, spec, downloads)
+
+
 class Cifar:
-    """The training pictures of one of them: a sequence of tuples of one picture.
+    """The training pictures of a data set: a sequence of tuples of one picture.
 
     Args:
         name: one of `ARCHIVES`.

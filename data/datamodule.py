@@ -14,17 +14,17 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from data import cache
+from data.cache import PictureCache, build_cache, cache_folder, load_cache
 from data.fingerprint import describe_changes, fingerprint
 from data.image_files.reader import background_colour
+from data.picture_source import PictureSource, PictureSpec
 from data.rng import check_seed
 from data.samplers import Loader, SequentialBatches, Shard, ShuffledBatches
-from data.source import PictureSpec, Source
-from data.sources import folder_of, full_source, open_source, source_name
+from data.sources import normalize_source, open_source, source_folder, source_name
 from data.split import ImageDataset, digests, split_rows
 from data.synthetic.lines import CHANNELS as LINES_CHANNELS
 from data.synthetic.lines import SIZE as LINES_SIZE
-from data.system.errors import UserError, check_at_least, say
+from data.system.errors import UserError, check_at_least, echo
 from data.system.files import user_path
 from data.transforms import to_tensor
 
@@ -84,7 +84,7 @@ class ImageData(pl.LightningDataModule):
             raise UserError(f"white {white:g}: must be more than 0, or null to find it")
         check_seed(seed)
         background_colour(background)
-        source = full_source(source)
+        source = normalize_source(source)
         if source == "lines":
             image_size, channels = LINES_SIZE, LINES_CHANNELS
         self.source = source
@@ -127,9 +127,9 @@ class ImageData(pl.LightningDataModule):
     def _prepare(self) -> Path:
         source = self._open()
         place = self._place(source)
-        found = self._load(place) or cache.build(place, source, source_name(self.source), self._shape)
+        found = self._load(place) or build_cache(place, source, source_name(self.source), self._shape)
         for line in filter(None, [source.left_out, *found.remarks]):
-            say(line, sys.stderr)
+            echo(line, sys.stderr)
         faults = list(found.skipped.values())
         if 2 * len(faults) > found.tried:
             raise UserError(
@@ -140,7 +140,7 @@ class ImageData(pl.LightningDataModule):
             shown = "; ".join(faults[:_SHOWN_FAULTS]) + (
                 f"; … all in {found.folder / 'index.json'}" if len(faults) > _SHOWN_FAULTS else ""
             )
-            say(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", sys.stderr)
+            echo(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", sys.stderr)
         return found.folder
 
     def setup(self, stage: str) -> None:
@@ -160,7 +160,7 @@ class ImageData(pl.LightningDataModule):
             raise UserError(
                 f"{self.cache_dir}: no cache there; every machine needs its own or a shared --data.cache_dir"
             )
-        if folder_of(self.source):
+        if source_folder(self.source):
             self._compare(fingerprint(known))
         train, val = split_rows(known, self.val_fraction, found.runs)
         self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
@@ -176,13 +176,13 @@ class ImageData(pl.LightningDataModule):
                 "name the folder where they are, or train anew without --ckpt_path"
             ) from None
         if changed and (self.trainer is None or self.trainer.is_global_zero):
-            say(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
+            echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
 
     def state_dict(self) -> dict[str, Tensor]:
         """The fingerprint of a folder's pictures, which are looked for again where a training goes on."""
         return {} if self._pictures is None else {"pictures": self._pictures}
 
-    def _find(self) -> cache.Cached | None:
+    def _find(self) -> PictureCache | None:
         """What the first process prepared, even if files have changed since; else what this machine has of its own."""
         together = self._together()
         place, fault = self._prepared, self._fault
@@ -211,14 +211,14 @@ class ImageData(pl.LightningDataModule):
     def _together(self) -> Strategy | None:
         return self.trainer.strategy if self.trainer and self.trainer.world_size > 1 else None
 
-    def _open(self) -> Source:
+    def _open(self) -> PictureSource:
         return open_source(self.source, self._wish, self.cache_dir / "downloads")
 
-    def _place(self, source: Source) -> Path:
-        return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
+    def _place(self, source: PictureSource) -> Path:
+        return cache_folder(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
 
-    def _load(self, place: Path) -> cache.Cached | None:
-        return cache.load(place, self._shape)
+    def _load(self, place: Path) -> PictureCache | None:
+        return load_cache(place, self._shape)
 
     @property
     def _shape(self) -> tuple[int, int, int]:

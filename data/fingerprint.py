@@ -1,6 +1,6 @@
-"""Which pictures a training has had: 8 bytes of each one's digest, so that they are known again wherever they are.
+"""Fingerprints of sets of pictures: 8 bytes of each one's digest, which a checkpoint holds as plain numbers.
 
-A checkpoint holds them: plain numbers, looked at before they are used.
+By them a training knows its pictures again, wherever they are.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.system.checks import ascending_integers
 from data.system.errors import UserError
 
 _FEW = 0.1  # of the smaller set: with less than that in common, two sets of pictures are not the same
@@ -20,30 +21,21 @@ def fingerprint(digests: list[bytes]) -> Tensor:
 
 
 def check_fingerprint(found: Any, path: object) -> Tensor | None:
-    """What a checkpoint holds of them, None where it is of an earlier version.
+    """The fingerprint in a checkpoint's state of the data module; None in one of an earlier version.
 
     Raises:
-        UserError: it is no such thing.
+        UserError: it is no fingerprint.
     """
     if found is None:
         return None
-    pictures = found.get("pictures") if isinstance(found, dict) else None
-    if (
-        not isinstance(pictures, Tensor)
-        or pictures.layout != torch.strided
-        or pictures.dtype != torch.int64
-        or pictures.ndim != 1
-        or not pictures.numel()
-        or not pictures.is_contiguous()
-        or pictures.untyped_storage().nbytes() < 8 * pictures.numel()
-        or not bool((pictures[1:] > pictures[:-1]).all())
-    ):
-        raise UserError(f"{path}: says of its pictures what cannot be; name another one")
-    return pictures
+    try:
+        return ascending_integers("fingerprint", found.get("pictures") if isinstance(found, dict) else None)
+    except ValueError as error:
+        raise UserError(f"{path}: says of its pictures what cannot be ({error}); name another one") from None
 
 
 def describe_changes(before: Tensor, now: Tensor) -> str | None:
-    """How many pictures were added and removed, in words; None if none were.
+    """The numbers of pictures added and removed, in words; None if none were.
 
     >>> describe_changes(torch.tensor([1, 2, 3]), torch.tensor([2, 3, 4, 5]))
     '2 were added and 1 was removed'

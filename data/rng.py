@@ -35,7 +35,7 @@ def check_seed(seed: int) -> int:
 def derive_seed(*numbers: int) -> int:
     """A seed, from 0 to 2^63 − 1, that depends on every one of the numbers and on their order.
 
-    >>> len({mixed(0, 0), mixed(0, 1), mixed(1, 0), derive_seed(0)})
+    >>> len({derive_seed(0, 0), derive_seed(0, 1), derive_seed(1, 0), derive_seed(0)})
     4
     """
     return int.from_bytes(hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()) >> 1

@@ -1,50 +1,70 @@
-"""What `--data.source` names: a procedural family, a data set of torchvision, or else a folder."""
+"""Sources of pictures by name: the table to which another is added, or else a folder."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from data import torchvision_sets as catalog
-from data.image_files.folder import folder
-from data.source import PictureSpec, Source
-from data.synthetic.families import FAMILIES, procedural
+from data.cifar import open_cifar
+from data.image_files.folder import open_folder
+from data.picture_source import PictureSource, PictureSpec
+from data.synthetic.lines import lines
+from data.synthetic.patterns import patterns
+from data.synthetic.procedural import open_procedural
 from data.system.errors import UserError
 from data.system.files import check_utf8, user_path
-from data.system.spelling import nearest, neighbour
+from data.system.spelling import closest_match, suggest_file
+from data.torchvision_sets import open_torchvision_set
+
+PROCEDURAL = {"patterns": patterns, "lines": lines}
+Opener = Callable[[str, PictureSpec, Path], PictureSource]  # of a name, and a folder for downloads
+SOURCES: dict[str, Opener] = {
+    **{name: partial(open_procedural, family) for name, family in PROCEDURAL.items()},
+    "MNIST": partial(open_torchvision_set, [{"train": True}]),
+    "FashionMNIST": partial(open_torchvision_set, [{"train": True}]),
+    "KMNIST": partial(open_torchvision_set, [{"train": True}]),
+    "EMNIST": partial(open_torchvision_set, [{"split": "balanced", "train": True}]),
+    "CIFAR10": open_cifar,
+    "CIFAR100": open_cifar,
+    "SVHN": partial(open_torchvision_set, [{"split": "train"}]),
+    "STL10": partial(open_torchvision_set, [{"split": "train+unlabeled"}]),
+    # train alone has 1,020 pictures
+    "Flowers102": partial(open_torchvision_set, [{"split": "train"}, {"split": "val"}, {"split": "test"}]),
+    "CelebA": partial(open_torchvision_set, [{"split": "train"}]),
+}
 
 
-def open_source(source: str, wish: PictureSpec, downloads: Path) -> Source:
+def open_source(source: str, spec: PictureSpec, downloads: Path) -> PictureSource:
     """A source by its name.
 
     Args:
-        source: from `full_source`.
-        wish: what is asked of it.
+        source: from `normalize_source`.
+        spec: the pictures that it is to give.
         downloads: the folder where data sets' files are, or go.
 
     Raises:
         UserError: it has no pictures, or none that can be fetched.
     """
-    if source in FAMILIES:
-        return procedural(source, wish)
-    if source in catalog.NAMES:
-        return catalog.torchvision_source(source, downloads, wish)
+    if source in SOURCES:
+        return SOURCES[source](source, spec, downloads)
     path = Path(source)
     if path.exists() and not path.is_dir():
         raise UserError(f"{path}: is no folder; --data.source takes the one that it is in")
     if not path.exists():
-        near = nearest(path.name, (*FAMILIES, *catalog.NAMES))
+        near = closest_match(path.name, SOURCES)
         usual = "--data.source takes a folder, patterns, lines or a data set's name"
-        remedy = f"did you mean {near}?" if near else neighbour(path, usual)
+        remedy = f"did you mean {near}?" if near else suggest_file(path, usual)
         raise UserError(f"{path}: no such folder or data set; {remedy}")
-    return folder(path, wish)
+    return open_folder(path, spec)
 
 
-def full_source(source: str) -> str:
-    """A source's one spelling: a name as it is, a folder as its absolute path.
+def normalize_source(source: str) -> str:
+    """The one spelling of a source: a name as it is, a folder as its absolute path.
 
     Raises:
-        UserError: no folder can be called so, or no log can tell of it.
+        UserError: no folder can have that name, or it is not UTF-8.
     """
-    if source in FAMILIES or source in catalog.NAMES:
+    if source in SOURCES:
         return source
     try:
         path = os.path.realpath(user_path(source))
@@ -54,11 +74,11 @@ def full_source(source: str) -> str:
     return path
 
 
-def folder_of(source: object) -> Path | None:
-    """The folder that a source from `full_source`, or from anyone's checkpoint, names; None if it names none."""
+def source_folder(source: object) -> Path | None:
+    """The folder that a source from `normalize_source`, or from any checkpoint, names; None if it names none."""
     return Path(source) if isinstance(source, str) and Path(source).is_absolute() else None
 
 
 def source_name(source: str) -> str:
-    """What runs on a source are filed under: `patterns`, `MNIST`, or the last part of a folder's path."""
-    return Path(full_source(source)).name or "images"
+    """The name of runs on a source: `patterns`, `MNIST`, or the last part of a folder's path."""
+    return Path(normalize_source(source)).name or "images"

@@ -203,6 +203,14 @@ def browser():
 
 
 @pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pictures of folders are decoded in this process."""
+    from in_process import InProcess
+
+    monkeypatch.setattr("data.image_files.decode_pool.WorkerProcess", InProcess)
+
+
+@pytest.fixture
 def one_line_error(capsys: pytest.CaptureFixture[str]):
     """Runs a command that must end with that exit code and one line on standard error; returns that line."""
 

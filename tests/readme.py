@@ -1,8 +1,8 @@
-"""The README's commands, and the pictures that they make.
+"""The READMEs: their commands, Python and pictures.
 
     python tests/readme.py
 
-runs those commands whose result is shown there, trainings too, and makes every picture anew.
+runs the commands whose results the READMEs show, trainings too, and makes every picture again.
 """
 
 import os
@@ -12,38 +12,107 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import chromium
 from PIL import Image
-from test_tensorboard import main as picture_of_tensorboard
+from test_tensorboard import main as screenshot_of_tensorboard
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = "checkpoints/patterns.ckpt"
-PAD = "explore.html#set=0&x=0.6&y=0.4"
-_PROGRAMS = ("python train.py", "python render.py", "python -m vae.checkpoint")
+PROGRAMS = ("python train.py", "python render.py", "python -m vae.checkpoint")
+_FOLDERS = (".github", "checkpoints", "data", "tests", "vae")
+_BLOCK = re.compile(
+    r"^```(?P<language>\w*)\n(?P<code>.*?)^```\n|(?:(?<=\n\n)|\A)(?P<shell>(?: {4}\S[^\n]*\n)+)",
+    re.MULTILINE | re.DOTALL,
+)
+_PICTURE = re.compile(r"!\[[^\]]*\]\(([^ )]+)")
+_PAD = "explore.html#set=0&x=0.6&y=0.4"
 
 
-def commands(text: str) -> list[list[str]]:
-    """The words of every command in the indented blocks of a text that starts one of our programs, without comments."""
-    lines = re.findall(r"^    (\S.*)$", text, re.MULTILINE)
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith(_PROGRAMS)]
+@dataclass(frozen=True)
+class Page:
+    """A README.
+
+    Attributes:
+        path: relative to the root of the repository.
+        text: Markdown.
+    """
+
+    path: Path
+    text: str
+
+    @property
+    def prose(self) -> str:
+        """The text without blocks of shell and of code."""
+        return _BLOCK.sub("\n", self.text)
+
+    @property
+    def shell(self) -> list[str]:
+        """The lines of the indented blocks."""
+        return [line for step in self._blocks() if isinstance(step, list) for line in step]
+
+    @property
+    def steps(self) -> list[list[str] | str]:
+        """The words of each line that starts one of the programs, and each block of Python, in their order.
+
+        Words are without `python` and comments.
+        """
+        found: list[list[str] | str] = []
+        for block in self._blocks():
+            if isinstance(block, str):
+                found.append(block)
+            else:
+                found += [shlex.split(line, comments=True)[1:] for line in block if line.startswith(PROGRAMS)]
+        return found
+
+    def _blocks(self) -> list[list[str] | str]:
+        """The lines of each block of shell, and the code of each block of Python."""
+        found: list[list[str] | str] = []
+        for block in _BLOCK.finditer(self.text):
+            if block["shell"]:
+                found.append([line.strip() for line in block["shell"].splitlines()])
+            elif block["language"] == "python":
+                found.append(block["code"])
+        return found
+
+    @property
+    def commands(self) -> list[list[str]]:
+        """The words of each line that starts one of the programs."""
+        return [step for step in self.steps if isinstance(step, list)]
+
+    @property
+    def python(self) -> list[str]:
+        """The blocks of Python."""
+        return [step for step in self.steps if isinstance(step, str)]
+
+    @property
+    def pictures(self) -> list[Path]:
+        """The files of the pictures, in their order."""
+        return [(ROOT / self.path.parent / name).resolve() for name in _PICTURE.findall(self.text)]
 
 
-def blocks(text: str) -> list[str]:
-    """The Python of a text."""
-    return re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def _pages() -> list[Page]:
+    found = [*ROOT.glob("*.md"), *(path for folder in _FOLDERS for path in (ROOT / folder).rglob("*.md"))]
+    return [Page(path.relative_to(ROOT), path.read_text()) for path in sorted(found)]
 
 
-def shown(text: str) -> list[Path]:
-    """The pictures that a text shows, in their order."""
-    return [Path(name) for name in re.findall(r"!\[[^\]]*\]\(([^ )]+)", text)]
+PAGES = _pages()
 
 
-def _result(words: list[str]) -> Path:
-    """What a rendering command writes."""
+def _output(words: list[str]) -> Path:
+    """The file that a rendering command writes."""
     suffix = {"explore": ".html", "strip": ".png", "traverse": ".png", "samples": ".png"}.get(words[1], ".gif")
     return Path(words[words.index("--out") + 1]) if "--out" in words else Path(f"renders/{words[1]}{suffix}")
+
+
+def recipes() -> dict[str, list[str]]:
+    """The command that makes a picture, by its name: the first with that output; `explore` for the pad."""
+    found: dict[str, list[str]] = {}
+    for words in (words for page in PAGES for words in page.commands if words[0] == "render.py" and words[1:]):
+        found.setdefault("pad" if words[1] == "explore" else _output(words).stem, words)
+    return found
 
 
 def _screenshot(page: Path, picture: Path) -> None:
@@ -59,49 +128,41 @@ def _run(words: list[str], place: Path) -> None:
 
 
 def _make(picture: Path, words: list[str], place: Path) -> None:
-    """Runs a command in a place of its own and keeps its result as a picture of the README."""
+    """Runs a command and saves its result as a picture."""
     _run([*words, *([] if "--checkpoint" in words else ["--checkpoint", SHIPPED])], place)
-    made, target = place / _result(words), ROOT / picture
+    made = place / _output(words)
     if made.suffix == ".html":
-        _screenshot(made.with_name(PAD), made := place / "pad.png")
-        Image.open(made).convert("RGB").quantize(128).save(target)
-    elif target.suffix == made.suffix == ".gif":
-        shutil.copyfile(made, target)
+        _screenshot(made.with_name(_PAD), made := place / "pad.png")
+        Image.open(made).convert("RGB").quantize(128).save(picture)
+    elif picture.suffix == made.suffix == ".gif":
+        shutil.copyfile(made, picture)
     else:
         with Image.open(made) as image:
             image.seek(9 if made.suffix == ".gif" else 0)
             still = image.convert("RGB")
-        (still.quantize(256) if made.suffix == ".gif" else still).save(target, optimize=True)
+        (still.quantize(256) if made.suffix == ".gif" else still).save(picture, optimize=True)
 
 
 def main() -> None:
-    """Makes each picture by the first command of the README whose result is called so, or for the pad is a page.
+    """Makes each picture with its command.
 
-    Those of TensorBoard and of the patterns come from the default training and from the README's Python; what is
-    rendered from a checkpoint of another training comes after that.
+    The pictures of TensorBoard and of the patterns come from the default training and from the data's Python.
     """
-    text = (ROOT / "README.md").read_text()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "checkpoints").mkdir()
         shutil.copyfile(ROOT / SHIPPED, place / SHIPPED)
-        rendered = {}
-        for words in commands(text):
-            if words[0] == "render.py" and words[1:]:
-                rendered.setdefault("pad" if words[1] == "explore" else _result(words).stem, words)
-            elif "--trainer.default_root_dir" in words:
-                _run(words, place)
-        for picture in shown(text):
-            if picture.stem in rendered:
-                _make(picture, rendered[picture.stem], place)
-        for code in blocks(text):
-            if "save_image" in code:
-                subprocess.run(
-                    [sys.executable, "-c", code], cwd=place, env=os.environ | {"PYTHONPATH": ROOT}, check=True
-                )
-                shutil.copyfile(place / "patterns.png", ROOT / ".github/patterns.png")
+        for words in (words for page in PAGES for words in page.commands if "--trainer.default_root_dir" in words):
+            _run(words, place)
+        for picture in {picture for page in PAGES for picture in page.pictures}:
+            if picture.stem in (commands := recipes()):
+                _make(picture, commands[picture.stem], place)
+        for code in (code for page in PAGES for code in page.python if "patterns.png" in code):
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, check=True)
+            shutil.copyfile(place / "patterns.png", ROOT / ".github/patterns.png")
         _run(["train.py"], place)
-        picture_of_tensorboard(f"{place}/logs", f"{ROOT}/.github/tensorboard.png")
+        screenshot_of_tensorboard(f"{place}/logs", f"{ROOT}/.github/tensorboard.png")
 
 
 if __name__ == "__main__":

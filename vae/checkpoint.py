@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data.system.checks import array, keys
 from data.system.errors import UserError, one_line_errors
-from data.system.files import check_regular_file, save, user_path
-from data.system.spelling import neighbour
-from vae.checks import array, keys
+from data.system.files import check_regular_file, save_bytes, user_path
+from data.system.spelling import suggest_file
 from vae.model.config import VAEConfig
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import squash
@@ -57,7 +57,7 @@ def read(path: Path) -> dict[str, Any]:
     """
     check_regular_file(path)
     if not path.exists():
-        raise UserError(f"{path}: no such checkpoint; {neighbour(path, 'train one with python train.py')}")
+        raise UserError(f"{path}: no such checkpoint; {suggest_file(path, 'train one with python train.py')}")
     try:
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
@@ -194,7 +194,7 @@ def strip(source: Path, target: Path) -> None:
     rendered["state_dict"] = {name: weight for name, weight in weights if name.startswith(_PREFIX)}
     file = io.BytesIO()
     torch.save(rendered, file)
-    save(file.getvalue(), target)
+    save_bytes(file.getvalue(), target)
 
 
 def main(args: Sequence[str]) -> None:

@@ -11,9 +11,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
-from data.system.errors import say
-from data.system.home import expand_homes, expand_words
-from data.system.spelling import nearest, neighbour, suggestion
+from data.system.errors import echo
+from data.system.home import expand_tilde_arguments, expand_tildes
+from data.system.spelling import closest_match, suggest, suggest_file
 
 _IN_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 _LONGEST = 100
@@ -58,9 +58,9 @@ class OneLineParser:
 
     def parse_args(self, args: Any = None, *more: Any, **how: Any) -> Any:
         """The options that a command's words mean, with the folders of users in them."""
-        words = expand_words(sys.argv[1:] if args is None else list(args))
+        words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
         defaults = {flag[2:]: action.default for flag, action in self._options().items()}
-        return expand_homes(super().parse_args(words, *more, **how), defaults)  # type: ignore[misc]
+        return expand_tildes(super().parse_args(words, *more, **how), defaults)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
@@ -71,7 +71,7 @@ class OneLineParser:
                 break
         else:
             line = f"{words}; see {self._manual}"
-        say(f"{self.program}: {line}", sys.stderr)
+        echo(f"{self.program}: {line}", sys.stderr)
         raise SystemExit(2)
 
     def owners(self, option: str) -> list[str]:
@@ -100,7 +100,7 @@ class OneLineParser:
         word = self.args[0]
         if word.startswith("-"):
             return f"{word}: comes before any command; begin with {', '.join(known)}"
-        return f"{word}: no such command; {suggestion(word, known)}"
+        return f"{word}: no such command; {suggest(word, known)}"
 
     def _unknown(self, words: str) -> str:
         words = words or "''"
@@ -117,14 +117,14 @@ class OneLineParser:
     def _nearest(self, option: str) -> str:
         begun = [name for name in self._options() if name.startswith(option)]
         if not 0 < len(begun) <= _FEW:
-            return suggestion(option, self._options(), f"see {self._manual}")
+            return suggest(option, self._options(), f"see {self._manual}")
         *most, last = begun
         return f"did you mean {', '.join(most)}{' or ' if most else ''}{last}?"
 
     def _meant(self, words: str) -> str:
         word, *_ = words.split()
         option, equals, value = word.partition("=")
-        if equals and (near := nearest(option, self._options())):
+        if equals and (near := closest_match(option, self._options())):
             return f"did you mean {near} {value}?"
         likely = self.likely.get(word) or self.likely.get(Path(word).suffix, self.usual)
         if likely not in self._options():
@@ -133,7 +133,7 @@ class OneLineParser:
 
     def _unknown_key(self, key: str) -> str:
         keys = [option[2:] for option in self._options()]
-        return f"{self._config()}: {key} is no option; {suggestion(key, keys, f'see {self._manual}')}"
+        return f"{self._config()}: {key} is no option; {suggest(key, keys, f'see {self._manual}')}"
 
     def _bare(self, option: str) -> str:
         return f"{option}: has no value; write {_in_words(self._options().get(option))} after it"
@@ -153,7 +153,7 @@ class OneLineParser:
         key = self._prefix + key
         if action is None:
             return f"{key} {value[:_LONGEST]}: will not do; see {self._manual}"
-        near = nearest(value, _choices(action))
+        near = closest_match(value, _choices(action))
         remedy = f"no such value; did you mean {near}?" if near else f"must be {_in_words(action)}"
         return f"{key} {value[:_LONGEST] or repr(value)}: {remedy}"
 
@@ -166,7 +166,7 @@ class OneLineParser:
 
     def _not_accepted(self, name: str) -> str:
         known = [f"{self._prefix}{option[2:]}" for option in self._options()]
-        return f"{self._prefix}{name}: no such option; {suggestion(f'{self._prefix}{name}', known)}"
+        return f"{self._prefix}{name}: no such option; {suggest(f'{self._prefix}{name}', known)}"
 
     def _config(self) -> str:
         found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
@@ -177,7 +177,7 @@ class OneLineParser:
         file = missed[2][:_LONGEST] if missed else self._config()
         if missed and "exist" in missed[1]:
             written = f"python {self.program} {self._command} --print_config > {file} writes one"
-            return f"{file}: no such file; {neighbour(Path(file), written)}"
+            return f"{file}: no such file; {suggest_file(Path(file), written)}"
         place = re.findall(r"line \d+, column \d+", reason)
         unsafe = re.search(r"not taken: (.+)", reason)
         at = f" ({unsafe[1]})" if unsafe else f" ({place[-1]})" if place else ""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from data.system.errors import UserError, shell_quoted
-from data.system.files import check_writable, save
+from data.system.files import check_writable, save_bytes
 from vae.checkpoint import FORMAT
 from vae.model.vae import VAE
 from vae.optional import import_optional
@@ -120,7 +120,7 @@ def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
         exporters[out.with_stem(stem if stem != out.stem else f"{stem}-encoder")] = encoder_onnx
     check_writable(*exporters)
     for content, path in [(exporter(vae), path) for path, exporter in exporters.items()]:
-        save(content, path)
+        save_bytes(content, path)
     return list(exporters)
 
 

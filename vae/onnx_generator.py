@@ -23,9 +23,9 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from data.system.files import check_regular_file
-from data.system.worker import LATE, Worker, physical_memory
+from data.system.worker_process import TIMED_OUT, WorkerProcess, physical_memory
 from vae.generator import seeded_latents
-from vae.onnx_worker import FLOATS, LARGEST, REQUEST
+from vae.onnx_worker import FLOATS, LARGEST
 from vae.optional import check_installed
 
 _RANGES = {"[-1, 1]": (-1.0, 1.0), "[0, 1]": (0.0, 1.0), "[0, 255]": (0.0, 255.0)}
@@ -59,8 +59,7 @@ class OnnxGenerator:
         for package in ("onnx", "onnxruntime"):
             check_installed(package, "onnx")
         words = [str(path), str(torch.get_num_threads()), str(MEMORY)]
-        self._worker = Worker("vae.onnx_worker", words, "run ONNX files")
-        self._worker.wait_until_ready()
+        self._worker = WorkerProcess("vae.onnx_worker", words, "run ONNX files")
         found = self._said()
         if found["inputs"] != 1 or found["outputs"] != 1:
             raise self._refusal(f"has {found['inputs']} inputs and {found['outputs']} outputs, a generator one of each")
@@ -79,9 +78,11 @@ class OnnxGenerator:
         """What the file says of itself."""
         good, answer = self._ask(b"", _LONGEST, SECONDS, "read")
         if not good:
-            raise self._refusal(f"not an ONNX file that can be run ({answer.decode()}); export it again")
+            raise self._refusal(
+                f"not an ONNX file that can be run ({answer.decode(errors='replace')}); export it again"
+            )
         found = json.loads(answer)
-        if found["elsewhere"]:
+        if found["external"]:
             raise self._refusal("keeps its weights in another file; export it with external_data=False")
         return found
 
@@ -89,10 +90,10 @@ class OnnxGenerator:
         """What the process answers, with at most so many bytes, or why it cannot."""
         try:
             with self._asking:  # threads take turns
-                self._worker.ask(REQUEST.pack(seconds, len(request)) + request)
-                return self._worker.answer(most)
+                self._worker.send(seconds, request)
+                return self._worker.receive(most)
         except (OSError, EOFError):
-            if self._worker.close() == LATE:
+            if self._worker.close() == TIMED_OUT:
                 fault = f"took longer than {seconds:g} s to {purpose}; export it for a batch of 1, or choose another"
             else:
                 fault = "cannot be run (onnxruntime crashed); choose another one"
@@ -148,7 +149,7 @@ class OnnxGenerator:
         most = _LONGEST + 12 * LARGEST**2 * step
         good, answer = self._ask(padded.tobytes(), most, seconds, f"draw {step} pictures")
         if not good:
-            raise self._refusal(f"cannot be run ({answer.decode()}); choose another one")
+            raise self._refusal(f"cannot be run ({answer.decode(errors='replace')}); choose another one")
         self._slowest = max(self._slowest, (time.monotonic() - began) / step)
         return np.load(io.BytesIO(answer), allow_pickle=False)[: len(some)]
 

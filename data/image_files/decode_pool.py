@@ -4,93 +4,90 @@ import json
 import os
 import queue
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.image_files.levels import FOUND, White
+from data.image_files.levels import FROM_PICTURE, WhiteLevels
 from data.image_files.probe import Probe
-from data.system.worker import LATE, Worker, physical_memory
+from data.system.worker_process import TIMED_OUT, WorkerProcess, physical_memory
 
-Picture = NDArray[np.uint8]
-_Answers = list[bytes | str]
-Case = TypeVar("Case")
-Found = TypeVar("Found")
 SECONDS = 30.0  # that a picture may take
 MEMORY = 2 << 30  # bytes that a process may take
-_LONGEST = 1 << 16  # bytes of a reason, or of what a file holds
-_BATCH = 16  # pictures that a process is asked for at once; for fewer another process does not pay
+_LONGEST = 1 << 16  # bytes of an error message, or of a probe
+_BATCH = 16  # requests that a process gets at once; for fewer another process does not pay
 _AHEAD = 16  # batches that wait for one before them
 
 
 class Part(NamedTuple):
-    """One of a file's pictures, counted from 0."""
+    """A picture of a file; frames count from 0."""
 
     path: Path
     frame: int = 0
 
 
-class Decoder:
-    """A process that decodes pictures; where it ends, another takes its place.
+class Request(NamedTuple):
+    """A request to `decode_worker`.
 
-    Args:
-        size: side of the pictures.
-        channels: 1 or 3.
-        background: colour behind transparent pixels.
-        white: which level of more than 8 bits is white.
+    Attributes:
+        path: of the file.
+        content: the request in its JSON.
+        most: bytes that its result may have.
     """
 
-    def __init__(self, size: int, channels: int, background: str, white: White = FOUND) -> None:
-        self.size, self.channels, self.background, self.white = size, channels, background, white
-        self.process: Worker | None = None
-        self._ended = False
+    path: Path
+    content: bytes
+    most: int
 
-    def read(self, parts: list[Part]) -> list[Picture | str]:
-        """For each part its picture, (size, size, channels), or why there is none.
+    @classmethod
+    def of(cls, task: str, path: Path, *arguments: Any, most: int = 0) -> "Request":
+        """The request with this task and its arguments."""
+        return cls(path, json.dumps([task, str(path), *arguments]).encode(), max(most, _LONGEST))
+
+
+class Decoder:
+    """A process that decodes, and is started again where it ends."""
+
+    def __init__(self) -> None:
+        self.process: WorkerProcess | None = None
+        self._killed = False
+
+    def answers(self, requests: list[Request]) -> list[bytes | str]:
+        """The result of each request, or an error message; a request over which the process ends is tried twice.
 
         Raises:
             UserError: no process can be started.
         """
-        shape = self.size, self.size, self.channels
-        answers = self.ask([(part.path, f"read {_hex(part.path)} {part.frame}") for part in parts])
-        return [one if isinstance(one, str) else np.frombuffer(one, np.uint8).reshape(shape) for one in answers]
-
-    def probe(self, paths: list[Path], all_frames: bool, brightness: bool) -> list[Probe | str]:
-        """What each file holds, or why that is not known; see `data.image_files.probe`.
-
-        Raises:
-            UserError: no process can be started.
-        """
-        answers = self.ask([(path, f"probe {_hex(path)} {all_frames} {brightness}") for path in paths])
-        return [one if isinstance(one, str) else Probe(*json.loads(one)) for one in answers]
-
-    def ask(self, lines: list[tuple[Path, str]]) -> _Answers:
-        """Asks for what `decode_worker` knows of files, and tries again where the process ends over one."""
-        found: _Answers = []
-        again: set[int] = set()
-        while len(found) < len(lines):
-            process = self.process = self.process or self._start()
+        found: list[bytes | str] = []
+        failed: set[int] = set()
+        while len(found) < len(requests) and not self._killed:
+            process = self.process = self.process or WorkerProcess(
+                "data.image_files.decode_worker", [str(MEMORY)], "decode pictures"
+            )
+            if self._killed:  # while it was started
+                break
             with suppress(OSError, EOFError):  # it has ended
-                process.ask("\n".join([*(line for _, line in lines[len(found) :]), "", ""]).encode())
-                while len(found) < len(lines):
-                    found.append(self._answer(process))
+                process.send(SECONDS, *(request.content for request in requests[len(found) :]))
+                for request in requests[len(found) :]:
+                    succeeded, content = process.receive(request.most)
+                    found.append(content if succeeded else content.decode(errors="surrogatepass"))
                 break
             self.process = None
-            index, late = len(found), process.close() == LATE
-            if late or index in again:
-                reason = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
-                found.append(f"{lines[index][0]}: {reason}")
-            again.add(index)  # what ended it may have come from elsewhere
+            index, late = len(found), process.close() == TIMED_OUT
+            if late or index in failed:
+                fault = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
+                found.append(f"{requests[index].path}: {fault}")
+            failed.add(index)  # once may have come from elsewhere
         return found
 
     def kill(self) -> None:
-        """Ends the process, whatever it is doing for whichever thread, and those that would come after it."""
-        self._ended = True
+        """Ends the process for good, whatever it is doing for whichever thread."""
+        self._killed = True
         if (process := self.process) is not None:
             process.kill()
 
@@ -100,98 +97,65 @@ class Decoder:
         if process is not None:
             process.close()
 
-    def _start(self) -> Worker:
-        words = [str(word) for word in (self.size, self.channels, self.background, *self.white, SECONDS, MEMORY)]
-        process = self.process = Worker("data.image_files.decode_worker", words, "decode pictures")
-        if self._ended:
-            process.kill()
-        process.wait_until_ready()
-        return process
 
-    def _answer(self, process: Worker) -> bytes | str:
-        good, content = process.answer(max(self.size**2 * self.channels, _LONGEST))
-        return content if good else content.decode(errors="surrogatepass")
+class DecodePool:
+    """Processes that probe and decode files, as many as there are cores and memory for; each starts when needed."""
 
+    def __init__(self) -> None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        memory = physical_memory()
+        count = max(1, cores if memory is None else min(cores, memory // MEMORY))
+        self._decoders = [Decoder() for _ in range(count)]
+        self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()  # the last one has been started
+        for decoder in self._decoders:
+            self._idle.put(decoder)
+        self._threads = ThreadPoolExecutor(count)
 
-def decoded(
-    parts: list[Part], size: int, channels: int, background: str, white: White = FOUND
-) -> Generator[Picture | str, None, None]:
-    """Pictures, decoded by as many processes as there are cores and memory for.
+    def __enter__(self) -> Self:
+        return self
 
-    Args:
-        parts: of files.
-        size: side of the pictures.
-        channels: 1 or 3.
-        background: colour behind transparent pixels.
-        white: which level of more than 8 bits is white.
+    def __exit__(self, *_: object) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        for decoder in self._decoders:
+            decoder.kill()
+        self._threads.shutdown()
+        for decoder in self._decoders:
+            decoder.close()
 
-    Yields:
-        for each part its picture, (size, size, channels), or the reason why there is none.
+    def decode(
+        self, parts: list[Part], size: int, channels: int, background: str, white: WhiteLevels = FROM_PICTURE
+    ) -> Iterator[NDArray[np.uint8] | str]:
+        """Decodes pictures; see `reader.PictureFile.pixels`.
 
-    Raises:
-        UserError: no process can be started.
-    """
-    return _shared(parts, lambda: Decoder(size, channels, background, white), Decoder.read)
+        Yields:
+            for each part its picture, (size, size, channels) uint8, or the error message, in the order of the parts.
 
+        Raises:
+            UserError: no process can be started.
+        """
+        shape = size, size, channels
+        arguments = size, channels, background, white
+        requests = [Request.of("read", path, frame, *arguments, most=size**2 * channels) for path, frame in parts]
+        for answer in self._answers(requests):
+            yield answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(shape)
 
-def probed(paths: list[Path], all_frames: bool, brightness: bool) -> Generator[Probe | str, None, None]:
-    """What files hold, looked up by as many processes as there are cores and memory for; see `Decoder.probe`."""
+    def probe(self, paths: list[Path], all_frames: bool, brightness: bool) -> Iterator[Probe | str]:
+        """Yields the `probe.probe` of each file, or the error message; otherwise as `decode`."""
+        for answer in self._answers([Request.of("probe", path, all_frames, brightness) for path in paths]):
+            yield answer if isinstance(answer, str) else Probe(*json.loads(answer))
 
-    def task(decoder: Decoder, some: list[Path]) -> list[Probe | str]:
-        return decoder.probe(some, all_frames, brightness)
+    def _answers(self, requests: list[Request]) -> Iterator[bytes | str]:
+        waiting: deque[Future[list[bytes | str]]] = deque()
+        for start in range(0, len(requests), _BATCH):
+            waiting.append(self._threads.submit(self._answer, requests[start : start + _BATCH]))
+            if len(waiting) > _AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
 
-    return _shared(paths, lambda: Decoder(1, 1, "white"), task)
-
-
-def _shared(
-    cases: list[Case], decoder: Callable[[], Decoder], task: Callable[[Decoder, list[Case]], list[Found]]
-) -> Generator[Found, None, None]:
-    """What processes make of cases, in the cases' order."""
-    decoders = [decoder() for _ in range(_processes(len(cases)))]
-    idle: queue.SimpleQueue[Decoder] = queue.SimpleQueue()
-    for one in decoders:
-        idle.put(one)
-
-    def attempt(batch: list[Case]) -> list[Found]:
-        free = idle.get()
+    def _answer(self, requests: list[Request]) -> list[bytes | str]:
+        decoder = self._idle.get()
         try:
-            return task(free, batch)
+            return decoder.answers(requests)
         finally:
-            idle.put(free)
-
-    pool = ThreadPoolExecutor(len(decoders))
-    try:
-        batches = (cases[start : start + _BATCH] for start in range(0, len(cases), _BATCH))
-        for found in _in_order(pool, attempt, batches):
-            yield from found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for one in decoders:
-            one.kill()
-        pool.shutdown()
-        for one in decoders:
-            one.close()
-
-
-def _in_order(
-    pool: ThreadPoolExecutor, task: Callable[[list[Case]], list[Found]], batches: Iterable[list[Case]]
-) -> Iterator[list[Found]]:
-    waiting: deque[Future[list[Found]]] = deque()
-    for batch in batches:
-        waiting.append(pool.submit(task, batch))
-        if len(waiting) > _AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
-
-
-def _hex(path: Path) -> str:
-    return os.fsencode(path).hex()
-
-
-def _processes(count: int) -> int:
-    """How many processes there are cores and memory for, and pictures for their start to pay."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = physical_memory()
-    most = cores if memory is None else memory // MEMORY
-    return max(1, min(cores, most, -(-count // _BATCH)))
+            self._idle.put(decoder)

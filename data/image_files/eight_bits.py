@@ -5,7 +5,7 @@ import math
 
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from data.image_files.levels import Deep, White
+from data.image_files.levels import HighDepthImage, WhiteLevels
 from data.system.errors import UserError
 
 LARGEST = 178_956_970  # pixels to decode: a gigabyte at most in Pillow's 4 bytes and what comes on top
@@ -23,20 +23,20 @@ def check_size(image: Image.Image, size: int) -> None:
         raise UserError(f"{width}×{height} pixels are too many to decode; make it smaller")
 
 
-def small(image: Image.Image, bits: Deep | None, size: int, white: White) -> Image.Image:
+def to_eight_bits(image: Image.Image, high: HighDepthImage | None, size: int, white: WhiteLevels) -> Image.Image:
     """The picture in 8 bits a channel, upright; a large one reduced to spare memory, but not below twice `size`."""
     if image.width * image.height > _LARGE:
-        eight = _reduced(image, bits, size, white)
-    elif bits is not None:
+        eight = _reduced(image, high, size, white)
+    elif high is not None:
         image.load()
-        eight = bits.eight_bits(bits.white(white))
+        eight = high.to_eight_bits(high.white_level(white))
     else:
         return ImageOps.exif_transpose(image)
     eight.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     return ImageOps.exif_transpose(eight)
 
 
-def _reduced(image: Image.Image, bits: Deep | None, size: int, white: White) -> Image.Image:
+def _reduced(image: Image.Image, high: HighDepthImage | None, size: int, white: WhiteLevels) -> Image.Image:
     """The middle of a large picture, at least twice `size` if it was, reduced strip by strip to spare memory."""
     image.load()  # which may turn it
     side = min(image.size)
@@ -44,18 +44,18 @@ def _reduced(image: Image.Image, bits: Deep | None, size: int, white: White) -> 
     factor = max(1, side // (2 * size))
     rows = factor * max(1, _STRIP // (side * factor))
     boxes = [(left, top + start, left + side, top + min(start + rows, side)) for start in range(0, side, rows)]
-    level = bits.white(white) if bits else 1
-    small: Image.Image | None = None
+    level = high.white_level(white) if high else 1
+    reduced: Image.Image | None = None
     for box in boxes:
-        part = _reducible(bits.crop(box).eight_bits(level) if bits else image.crop(box)).reduce(factor)
-        small = small or Image.new(part.mode, (part.width, math.ceil(side / factor)))
-        small.paste(part, (0, (box[1] - top) // factor))
-    assert small is not None
-    return small
+        part = _reducible(high.crop(box).to_eight_bits(level) if high else image.crop(box)).reduce(factor)
+        reduced = reduced or Image.new(part.mode, (part.width, math.ceil(side / factor)))
+        reduced.paste(part, (0, (box[1] - top) // factor))
+    assert reduced is not None
+    return reduced
 
 
 def _reducible(image: Image.Image) -> Image.Image:
-    """Of a mode whose pixels can be averaged."""
+    """The picture in a mode whose pixels can be averaged."""
     if image.has_transparency_data:
         return image.convert("RGBA")
     return image.convert("RGB") if image.mode in ("1", "P") else image

@@ -1,144 +1,131 @@
-"""A folder of anyone's pictures as a source: decoded, and what could not be is told."""
+"""A folder of picture files as a source: they are probed, decoded, and those that cannot be are reported."""
 
 import os
 from collections.abc import Iterable
-from contextlib import closing
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
 import PIL
 from tqdm import tqdm
 
-from data.image_files.decode_pool import Part, Picture, decoded, probed
+from data.image_files.decode_pool import DecodePool, Part
 from data.image_files.formats import heif_version
-from data.image_files.levels import White, white_level
-from data.image_files.listing import Found, find_pictures, state_of
+from data.image_files.levels import WhiteLevels, white_level
+from data.image_files.listing import ListedFile, file_state, find_pictures
 from data.image_files.probe import Probe
-from data.source import Pictures, PictureSpec, Source
+from data.picture_source import Picture, PictureReport, Pictures, PictureSource, PictureSpec
 
 
-def folder(root: Path, wish: PictureSpec) -> Source:
+def open_folder(root: Path, spec: PictureSpec) -> PictureSource:
     """The pictures below a folder, in the order of their names.
 
-    A file that is not what it was when the folder was looked through is skipped, as one that is broken, and the cache
-    told, so that it is looked into again next time.
+    A file that has changed since the folder was listed is skipped, as a broken one is, and noted in
+    `PictureReport.changed`.
 
     Raises:
         UserError: no picture in it.
     """
     listing = find_pictures(root)
-    found = listing.pictures
-    if not wish.all_frames:
-        found = [found[index] for index in wish.subset(len(found))]
+    files = listing.pictures
+    if not spec.all_frames:
+        files = [files[index] for index in spec.subset(len(files))]
     recipe = {
         "root": os.path.realpath(root),
-        "files": [(str(one.path.relative_to(root)), one.state, one.fault) for one in found],
-        "background": wish.background,
-        "white": wish.white,
-        "frames": (wish.limit, wish.seed) if wish.all_frames else None,
+        "files": [(str(file.path.relative_to(root)), file.state, file.fault) for file in files],
+        "background": spec.background,
+        "white": spec.white,
+        "frames": (spec.limit, spec.seed) if spec.all_frames else None,
         "pillow": PIL.__version__,
         "heif": heif_version(),
     }
-    files = _Files(found, wish)
-    count = None if wish.all_frames else len(found)
-    source = Source(recipe, count, files.pictures, files.skipped, files.changed, files.remarks, files.runs)
-    return replace(source, left_out=listing.left_out())
+    count = None if spec.all_frames else len(files)
+    return PictureSource(recipe, count, lambda report: _Reader(files, spec, report).pictures(), listing.left_out())
 
 
-class _Files:
-    """Files of pictures, and what is found out while they are decoded; see `Source`."""
+class _Reader:
+    """Decodes files, and reports those that cannot be."""
 
-    def __init__(self, found: list[Found], wish: PictureSpec) -> None:
-        self.wish = wish
-        self.states = {one.path: one.state for one in found if one.state is not None}
-        self.faults = {str(one.path): one.fault for one in found if one.state is None}
-        self.skipped: dict[str, str] = {}
-        self.changed: list[str] = []
-        self.remarks: list[str] = []
-        self.runs: list[int] = []
+    def __init__(self, files: list[ListedFile], spec: PictureSpec, report: PictureReport) -> None:
+        self._spec, self._report = spec, report
+        self._states = {file.path: file.state for file in files if file.state is not None}
+        report.skipped.update({str(file.path): file.fault for file in files if file.state is None})
 
     def pictures(self) -> Pictures:
         """Decodes them."""
-        self.skipped.update(self.faults)
-        probes = self._probes()
-        parts = [Part(path, frame) for path, one in probes.items() for frame in range(one.pictures)]
-        if self.wish.all_frames:
-            parts = [parts[index] for index in self.wish.subset(len(parts))]
-        wish, white = self.wish, self._white(probes)
-        self._remark_on_more(probes)
-        with closing(decoded(parts, wish.size, wish.channels, wish.background, white)) as contents:
-            pairs = zip(parts, contents, strict=True)
-            for _, of_one_file in groupby(pairs, key=lambda pair: pair[0].path):
+        spec = self._spec
+        with DecodePool() as pool:
+            probes = self._probes(pool)
+            parts = [Part(path, frame) for path, probe in probes.items() for frame in range(probe.pictures)]
+            if spec.all_frames:
+                parts = [parts[index] for index in spec.subset(len(parts))]
+            white = self._white_levels(probes)
+            if more := sum(probe.more for probe in probes.values()):
+                files = "1 file holds" if more == 1 else f"{more:,} files hold"
+                self._report.remarks.append(
+                    f"{files} more than one picture, of which the first is taken; --data.all_frames true takes all"
+                )
+            decoded = pool.decode(parts, spec.size, spec.channels, spec.background, white)
+            for _, of_one_file in groupby(zip(parts, decoded, strict=True), key=lambda pair: pair[0].path):
                 good = 0
-                for picture in self._good(of_one_file):
+                for picture in self._without_faults(of_one_file):
                     good += picture is not None
                     yield picture
-                if wish.all_frames and good:
-                    self.runs.append(good)
+                if spec.all_frames and good:
+                    self._report.runs.append(good)
 
-    def _probes(self) -> dict[Path, Probe]:
-        """What the files hold that can be looked into."""
+    def _probes(self, pool: DecodePool) -> dict[Path, Probe]:
+        """The probe of each file that can be opened."""
         found = {}
-        paths = list(self.states)
-        with closing(probed(paths, self.wish.all_frames, self.wish.white is None)) as probes:
-            pairs = zip(paths, probes, strict=True)
-            for path, one in tqdm(pairs, "Looking into files", len(paths), leave=False, unit=" files", delay=1):
-                if isinstance(one, Probe):
-                    found[path] = one
-                else:
-                    self.skipped[str(path)] = one if self._is_same(path) else self._changed(path)
+        paths = list(self._states)
+        probes = pool.probe(paths, self._spec.all_frames, self._spec.white is None)
+        pairs = zip(paths, probes, strict=True)
+        for path, probe in tqdm(pairs, "Looking into files", len(paths), leave=False, unit=" files", delay=1):
+            if isinstance(probe, Probe):
+                found[path] = probe
+            else:
+                self._report.skipped[str(path)] = self._change(path) or probe
         return found
 
-    def _white(self, probes: dict[Path, Probe]) -> White:
-        """One level for all of them, so that they keep their brightness beside each other."""
-        if self.wish.white is not None:
-            return White(self.wish.white, self.wish.white)
+    def _white_levels(self, probes: dict[Path, Probe]) -> WhiteLevels:
+        """The white levels of all files, which keep their brightness beside each other."""
+        if self._spec.white is not None:
+            return WhiteLevels(self._spec.white, self._spec.white)
         levels: list[float | None] = []
-        for whole, kind in ((True, "more than 8 bits"), (False, "floats")):
-            every = {path: one.whole if whole else one.real for path, one in probes.items()}
+        for integer, kind in ((True, "more than 8 bits"), (False, "floats")):
+            every = {path: probe.integer if integer else probe.real for path, probe in probes.items()}
             found = {path: level for path, level in every.items() if level is not None}
             brightest = max(found, key=found.__getitem__, default=None)
-            levels.append(None if brightest is None else white_level(found[brightest], whole))
+            levels.append(None if brightest is None else white_level(found[brightest], integer))
             if brightest is not None:
                 files = "1 file" if len(found) == 1 else f"{len(found):,} files"
-                self.remarks.append(
+                self._report.remarks.append(
                     f"White is {levels[-1]:g} in {files} of {kind}, of which {brightest} is the brightest "
                     f"({found[brightest]:g}); --data.white states another"
                 )
-        return White(*levels)
+        return WhiteLevels(*levels)
 
-    def _remark_on_more(self, probes: dict[Path, Probe]) -> None:
-        if more := sum(one.more for one in probes.values()):
-            files = "1 file holds" if more == 1 else f"{more:,} files hold"
-            self.remarks.append(
-                f"{files} more than one picture, of which the first is taken; --data.all_frames true takes all"
-            )
-
-    def _good(self, contents: Iterable[tuple[Part, Picture | str]]) -> Pictures:
-        """The pictures of one file, None where one is broken; those that are broken in a row are named once."""
+    def _without_faults(self, decoded: Iterable[tuple[Part, Picture | str]]) -> Pictures:
+        """The pictures of one file, None where one is broken; broken ones in a row are named once."""
         broken, name, first = 0, "", ""
-        for part, content in contents:
-            fault = content if isinstance(content, str) else ""
-            if not self._is_same(part.path):
-                fault = self._changed(part.path)
-            if not fault and not isinstance(content, str):
+        for part, picture in decoded:
+            fault = self._change(part.path) or (picture if isinstance(picture, str) else "")
+            if not fault and not isinstance(picture, str):
                 broken = 0
-                yield content
+                yield picture
                 continue
             if not broken:
                 name, first = f"{part.path}, picture {part.frame + 1}" if part.frame else str(part.path), fault
-            self.skipped[name] = first + (f"; {broken:,} more after it likewise" if broken else "")
+            self._report.skipped[name] = first + (f"; {broken:,} more after it likewise" if broken else "")
             broken += 1
             yield None
 
-    def _changed(self, path: Path) -> str:
-        if str(path) not in self.changed:
-            self.changed.append(str(path))
-        return f"{path}: changed while the pictures were prepared"
-
-    def _is_same(self, path: Path) -> bool:
+    def _change(self, path: Path) -> str:
+        """The fault of a file that has changed since it was listed; empty if it has not."""
         try:
-            return state_of(path.stat()) == self.states[path]
+            if file_state(path.stat()) == self._states[path]:
+                return ""
         except OSError:
-            return False
+            pass
+        if str(path) not in self._report.changed:
+            self._report.changed.append(str(path))
+        return f"{path}: changed while the pictures were prepared"

@@ -1,11 +1,11 @@
-"""Formats of pictures that are opened: those that people have pictures in, known by their first bytes.
+"""The picture formats that are opened, recognised by their first bytes.
 
 PNG, JPEG, WebP, AVIF, GIF    screens and the web; HEIC: telephones (pillow-heif reads it)
 TIFF, JPEG 2000               scanners, microscopes, archives
 BMP, TGA, ICO                 older programs, textures of games, icons
 PPM, PGM, PBM, PFM            data sets of research
 
-No other format's decoder ever sees a file, whatever it is called.
+No file is ever given to another format's decoder, whatever it is called.
 """
 
 import os
@@ -33,7 +33,7 @@ _SUFFIXES = {  # Pillow's name of the format: what its files are called
     "PPM": ".ppm .pgm .pbm .pnm .pfm",
 }
 FORMATS = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
-# never looked into: they are no pictures, or of raw cameras, whose files begin as TIFFs do and hold small previews
+# never opened: they are no pictures, or raw ones of cameras, whose files begin as TIFFs do and hold small previews
 _OTHERS = """
 txt md csv tsv json jsonl xml xmp yaml yml html htm ini cfg log aae dop pp3 thm rtf pdf doc docx xls xlsx ppt pptx
 zip gz tar tgz 7z rar bz2 xz zst part tmp bak lnk url torrent exe dll so dmg iso py ipynb js ts css sh c h cpp
@@ -78,7 +78,7 @@ def format_of(path: Path) -> str | None:
 
 
 def _format(head: bytes, named: str | None) -> str | None:
-    """The format of a file that begins so; `named` is the one that its suffix promises."""
+    """The format of a file by its first bytes; `named` is that of its suffix."""
     for beginning, name in _BEGINNINGS:
         if head.startswith(beginning):
             return name

@@ -1,4 +1,4 @@
-"""What is in a folder of anyone's pictures: files that may be pictures, what cannot be looked into, and the rest."""
+"""The contents of a folder: files that may be pictures, those that cannot be opened, and all others."""
 
 import os
 import stat
@@ -15,13 +15,13 @@ _LONGEST_KIND = 12
 State = tuple[int, int, int]
 
 
-class Found(NamedTuple):
-    """Something in a folder that should be a picture, or hold some.
+class ListedFile(NamedTuple):
+    """A file or folder that should be a picture, or hold some.
 
     Attributes:
         path: where it is.
-        state: what changes when the file does; None if it is none that could be opened.
-        fault: why it could not, in one line.
+        state: see `file_state`; None if it cannot be opened.
+        fault: why it cannot, in one line.
     """
 
     path: Path
@@ -30,26 +30,27 @@ class Found(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What a folder holds.
+    """The contents of a folder.
 
     Attributes:
-        pictures: what should be a picture, in the order of their names.
-        rest: how many other files there are, by their suffix.
+        pictures: files that should be pictures, in the order of their names.
+        others: how many other files there are, by their suffix.
     """
 
-    pictures: list[Found]
-    rest: Counter[str]
+    pictures: list[ListedFile]
+    others: Counter[str]
 
     def left_out(self) -> str:
-        """The rest in a line, the most frequent first; empty if there is none."""
-        shown = [f"{count:,} {kind}{_remedy(kind)}" for kind, count in self.rest.most_common(_SHOWN_KINDS)]
-        if others := self.rest.total() - sum(count for _, count in self.rest.most_common(_SHOWN_KINDS)):
-            shown.append(f"{others:,} of other kinds")
+        """The other files in a line, the most frequent first; empty if there are none."""
+        named = self.others.most_common(_SHOWN_KINDS)
+        shown = [f"{count:,} {kind}{_remedy(kind)}" for kind, count in named]
+        if unnamed := self.others.total() - sum(count for _, count in named):
+            shown.append(f"{unnamed:,} of other kinds")
         return f"Left out: {', '.join(shown)}" if shown else ""
 
 
-def state_of(status: os.stat_result) -> State:
-    """What changes when a file's content does, or who may read it: its time in nanoseconds, its size and its mode."""
+def file_state(status: os.stat_result) -> State:
+    """A file's time in nanoseconds, its size and its mode, which change when its content does, or who may read it."""
     return status.st_mtime_ns, status.st_size, status.st_mode
 
 
@@ -62,8 +63,8 @@ def find_pictures(root: Path) -> Listing:
     Raises:
         UserError: no picture in it.
     """
-    found: dict[str, Found] = {}
-    rest: Counter[str] = Counter()
+    found: dict[str, ListedFile] = {}
+    others: Counter[str] = Counter()
     entered: set[str] = set()
     waiting = [(root, os.path.realpath(root))]
     while waiting:  # no recursion: folders may be nested a thousand deep
@@ -74,7 +75,7 @@ def find_pictures(root: Path) -> Listing:
         try:
             entries = sorted(os.scandir(here), key=lambda entry: entry.name)
         except OSError as error:
-            found[place] = Found(here, None, f"{here}: cannot be listed ({error.strerror or error})")
+            found[place] = ListedFile(here, None, f"{here}: cannot be listed ({error.strerror or error})")
             continue
         folders: list[tuple[Path, str]] = []
         for entry in entries:
@@ -84,14 +85,14 @@ def find_pictures(root: Path) -> Listing:
             if _is_folder(entry):
                 folders.append((path, os.path.realpath(path) if linked else name))
             elif _is_picture(entry):
-                one = _look_at(path, linked)
-                found.setdefault(os.path.realpath(path) if linked and one.state is not None else name, one)
+                file = _listed(path, linked)
+                found.setdefault(os.path.realpath(path) if linked and file.state is not None else name, file)
             else:
-                rest[_kind(path.suffix)] += 1
+                others[_kind(path.suffix)] += 1
         waiting += reversed(folders)
-    listing = Listing(list(found.values()), rest)
+    listing = Listing(list(found.values()), others)
     if not found:
-        left_out = f" ({listing.left_out().lower()})" if rest else ""
+        left_out = f" ({listing.left_out().lower()})" if others else ""
         raise UserError(f"{root}: holds no picture, nor do folders in it{left_out}; name one with {NAMES}")
     return listing
 
@@ -104,7 +105,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_picture(entry: os.DirEntry[str]) -> bool:
-    """Whether it is one by its name or content, or named like a folder of pictures to which a link leads no longer."""
+    """True for pictures by name or content, and for links without a suffix that lead nowhere, perhaps to a folder."""
     suffix = Path(entry.name).suffix.lower()
     if suffix in FORMATS:
         return FORMATS[suffix] != "HEIF" or heif_version() is not None
@@ -126,12 +127,12 @@ def _remedy(kind: str) -> str:
     return f" ({HEIF_REMEDY})" if FORMATS.get(kind) == "HEIF" else ""
 
 
-def _look_at(path: Path, linked: bool) -> Found:
+def _listed(path: Path, linked: bool) -> ListedFile:
     try:
         status = path.stat()
     except OSError as error:
         reason = "a link that leads nowhere" if linked else "cannot be looked at"
-        return Found(path, None, f"{path}: {reason} ({error.strerror or error})")
+        return ListedFile(path, None, f"{path}: {reason} ({error.strerror or error})")
     if not stat.S_ISREG(status.st_mode):
-        return Found(path, None, f"{path}: not a file but a pipe or a device")
-    return Found(path, state_of(status))
+        return ListedFile(path, None, f"{path}: not a file but a pipe or a device")
+    return ListedFile(path, file_state(status))

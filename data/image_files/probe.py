@@ -1,28 +1,28 @@
-"""What a picture file holds, before it is decoded for good: how many pictures, and how bright they are."""
+"""The number of pictures in a file and their brightness, found before they are decoded."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.image_files.reader import Opened
+from data.image_files.reader import PictureFile
 from data.system.errors import UserError
 
 MOST = 10_000  # pictures of a file
-_SAMPLED = 64  # of them whose brightness is measured
+_SAMPLES = 64  # of them whose brightness is measured
 
 
 class Probe(NamedTuple):
-    """What a file holds.
+    """The pictures of a file.
 
     Attributes:
-        pictures: how many are to be taken of it.
+        pictures: how many of them are used.
         more: whether it has others than these.
-        whole: the largest level of those of more than 8 bits, whole numbers; None if there are none.
-        real: of floats.
+        integer: the largest level of those of more than 8 bits, if they are of integers; None if there are none.
+        real: the same of floats.
     """
 
     pictures: int = 1
     more: bool = False
-    whole: float | None = None
+    integer: float | None = None
     real: float | None = None
 
 
@@ -37,22 +37,22 @@ def probe(path: Path, all_frames: bool, brightness: bool) -> Probe:
     Raises:
         UserError: it is missing, not a picture, or holds too many of them.
     """
-    with Opened(path) as opened:
-        count = _count(opened.image) if all_frames else 1
+    with PictureFile(path) as file:
+        count = _count(file.image) if all_frames else 1
         if count > MOST:
             raise UserError(f"{path}: holds more than {MOST:,} pictures; split it")
-        more = not all_frames and _is_animated(opened.image)
+        more = not all_frames and _is_animated(file.image)
         found: dict[bool, float] = {}
-        for frame in range(0, count, -(-count // _SAMPLED)) if brightness else ():
+        for frame in range(0, count, -(-count // _SAMPLES)) if brightness else ():
             try:
-                measured = opened.brightest(frame)
-            except UserError:  # to be told when it is decoded
+                measured = file.brightest(frame)
+            except UserError:  # decoding it reports that
                 continue
-            if measured is None and opened.image.format not in ("TIFF", "PNG"):
+            if measured is None and file.image.format not in ("TIFF", "PNG"):
                 break  # all have 8 bits
             if measured is not None:
-                whole, level = measured
-                found[whole] = max(level, found.get(whole, 0))
+                integer, level = measured
+                found[integer] = max(level, found.get(integer, 0))
     return Probe(count, more, found.get(True), found.get(False))
 
 
@@ -64,7 +64,7 @@ def _is_animated(image: Any) -> bool:
 
 
 def _count(image: Any) -> int:
-    """How many pictures there are; one too many where the next cannot be reached, so that its decoding says why.
+    """The number of pictures; one too many where the next cannot be reached, so that its decoding says why.
 
     The others in a JPEG of a telephone or a camera (MPO) are previews and maps of its light.
     """

@@ -1,4 +1,4 @@
-"""Picture files → uint8, in the one way that trainings and renderings share; without torch, so that it starts fast."""
+"""Picture files → uint8, the same for training and rendering; without torch, so that it starts fast."""
 
 import threading
 from collections.abc import Iterator
@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from data.image_files.eight_bits import check_size, small, to_srgb
+from data.image_files.eight_bits import check_size, to_eight_bits, to_srgb
 from data.image_files.formats import NAMES, format_of, prepare
-from data.image_files.levels import FOUND, Deep, White, deep, has_halves, unread
+from data.image_files.levels import (
+    FROM_PICTURE,
+    HighDepthImage,
+    WhiteLevels,
+    has_unread_low_bytes,
+    high_depth,
+)
 from data.system.errors import UserError
 from data.system.files import check_regular_file
-from data.system.spelling import neighbour
+from data.system.spelling import suggest_file
 
 _LONGEST_REASON = 200
 _opening = threading.Lock()
@@ -34,14 +40,14 @@ def background_colour(name: str) -> tuple[int, ...]:
 
 
 def read(
-    path: Path, size: int, channels: int, background: str = "white", white: White = FOUND, frame: int = 0
+    path: Path, size: int, channels: int, background: str = "white", white: WhiteLevels = FROM_PICTURE, frame: int = 0
 ) -> NDArray[np.uint8]:
-    """Reads any picture as the data sets and the renderer want it; see `Opened.pixels`."""
-    with Opened(path) as opened:
-        return opened.pixels(size, channels, background, white, frame)
+    """A picture of a file as a square; see `PictureFile.pixels`."""
+    with PictureFile(path) as file:
+        return file.pixels(size, channels, background, white, frame)
 
 
-class Opened:
+class PictureFile:
     """A file of one or more pictures that is open for reading.
 
     Args:
@@ -54,8 +60,8 @@ class Opened:
     def __init__(self, path: Path) -> None:
         check_regular_file(path)
         self.path = path
-        self._twin: Image.Image | None = None
-        with _explained(path):
+        self._second: Image.Image | None = None
+        with _decoder_errors(path):
             self.image = _open(path)
         self._first = self.image.tell()  # a HEIC says which of its pictures comes first
 
@@ -68,11 +74,11 @@ class Opened:
     def close(self) -> None:
         """Closes the file."""
         self.image.close()
-        if self._twin is not None:
-            self._twin.close()
+        if self._second is not None:
+            self._second.close()
 
-    def pixels(self, size: int, channels: int, background: str, white: White, frame: int) -> NDArray[np.uint8]:
-        """One of its pictures as a square.
+    def pixels(self, size: int, channels: int, background: str, white: WhiteLevels, frame: int) -> NDArray[np.uint8]:
+        """A picture of the file as a square.
 
         EXIF rotation is applied, transparency composited on the background, 16-bit, palette, grey and CMYK pictures
         converted, the shorter side resized with antialiasing and the longer one cropped around its centre. Of JPEGs
@@ -82,7 +88,7 @@ class Opened:
             size: side of the result.
             channels: 1 or 3.
             background: colour that shows through transparent pixels.
-            white: which level of more than 8 bits is white.
+            white: the white levels of pictures of more than 8 bits.
             frame: which of the file's pictures, from 0; later ones are found faster in ascending order.
 
         Returns:
@@ -92,11 +98,11 @@ class Opened:
             UserError: the picture is broken or too large.
         """
         colour = background_colour(background)
-        with _explained(self.path, frame):
-            opened = self.seek(frame)
+        with _decoder_errors(self.path, frame):
+            opened = self._seek(frame)
             check_size(opened, size)
             profile = opened.info.get("icc_profile")
-            image = small(opened, self.deep(frame), size, white)
+            image = to_eight_bits(opened, self._high_depth(frame), size, white)
             if image.has_transparency_data:
                 image = image.convert("RGBA")
                 opaque = Image.new("RGBA", image.size, (*colour, 255))
@@ -106,21 +112,21 @@ class Opened:
         return pixels.reshape(size, size, channels)
 
     def brightest(self, frame: int) -> tuple[bool, float] | None:
-        """Whether a picture's levels are whole numbers, and the largest; None if its white is known without.
+        """True if a picture has levels of integers, and the largest; None if it has 8 bits, or states its white level.
 
         Raises:
             UserError: the picture is broken or too large.
         """
-        with _explained(self.path, frame):
-            image = self.seek(frame)
+        with _decoder_errors(self.path, frame):
+            image = self._seek(frame)
             check_size(image, max(image.size))
-            found = self.deep(frame)
-            if found is None or found.stated:
+            high = self._high_depth(frame)
+            if high is None or high.stated:
                 return None
             image.load()
-            return found.whole, found.brightest()
+            return high.is_integer, high.brightest()
 
-    def seek(self, frame: int) -> Image.Image:
+    def _seek(self, frame: int) -> Image.Image:
         """Goes to one of the file's pictures."""
         self.image.seek(self._place(frame))
         return self.image
@@ -128,17 +134,19 @@ class Opened:
     def _place(self, frame: int) -> int:
         return self._first if not frame else frame - (frame <= self._first)
 
-    def deep(self, frame: int) -> Deep | None:
+    def _high_depth(self, frame: int) -> HighDepthImage | None:
         """The picture with all its bits; None if it has 8 a channel."""
-        if has_halves(self.image) and (not frame or self.image.format == "TIFF"):  # an APNG's frames are blended
-            self._twin = self._twin or _open(self.path)
-            self._twin.seek(self._place(frame))
-            return deep(self.image, self._twin)
-        return deep(self.image, None)
+        if has_unread_low_bytes(self.image) and (
+            not frame or self.image.format == "TIFF"
+        ):  # an APNG's frames are blended
+            self._second = self._second or _open(self.path)
+            self._second.seek(self._place(frame))
+            return high_depth(self.image, self._second)
+        return high_depth(self.image, None)
 
 
 @contextmanager
-def _explained(path: Path, frame: int = 0) -> Iterator[None]:
+def _decoder_errors(path: Path, frame: int = 0) -> Iterator[None]:
     """Turns whatever a decoder raises into a `UserError` that names the file."""
     name = f"{path}, picture {frame + 1}" if frame else str(path)
     try:
@@ -146,9 +154,11 @@ def _explained(path: Path, frame: int = 0) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {neighbour(path, 'name another one')}") from None
+        raise UserError(f"{path}: no such file; {suggest_file(path, 'name another one')}") from None
     except UnidentifiedImageError:
-        raise UserError(f"{name}: not a readable picture (broken, or of a rare kind); name another one") from None
+        raise UserError(
+            f"{name}: not a readable picture (broken, or of a rare kind); name another one, or save it in 16 bits"
+        ) from None
     except MemoryError:
         raise UserError(f"{name}: takes more memory to decode than there is; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
@@ -157,7 +167,7 @@ def _explained(path: Path, frame: int = 0) -> Iterator[None]:
 
 
 def _open(path: Path) -> Image.Image:
-    """A file of one of the formats, of any size: `check_size` knows what will be decoded of it."""
+    """An opened file of one of `FORMATS`, of any size: `check_size` limits what is decoded of it."""
     name = format_of(path)
     if name is None:
         raise UserError(f"not a readable picture (of no known format); name another one: {NAMES}")
@@ -166,9 +176,5 @@ def _open(path: Path) -> Image.Image:
         limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
             return Image.open(path, formats=[name])
-        except UnidentifiedImageError:
-            if name == "TIFF" and (kind := unread(path)):
-                raise UserError(f"not a readable picture (a {kind}); save it in 16 bits") from None
-            raise
         finally:
             Image.MAX_IMAGE_PIXELS = limit

@@ -1,1 +1,1 @@
-"""Pictures that are computed: families of patterns and of lines."""
+"""Computed pictures: the families `patterns` and `lines`."""

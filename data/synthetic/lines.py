@@ -16,7 +16,7 @@ SIZE = 32
 CHANNELS = 1
 
 
-def draw(angles: Tensor, size: int = SIZE) -> Tensor:
+def draw_lines(angles: Tensor, size: int = SIZE) -> Tensor:
     """Draws one line for each angle.
 
     Args:
@@ -38,4 +38,4 @@ def draw(angles: Tensor, size: int = SIZE) -> Tensor:
 def lines(seed: int, indices: Tensor, size: int) -> Tensor:
     """Images `indices` of the family with this seed: (N,) int64 → (N, size, size, 1) uint8."""
     angles = 2 * math.pi * uniform(seed, indices, 1)[:, 0]
-    return (draw(angles, size) * 255).round().to(torch.uint8)
+    return (draw_lines(angles, size) * 255).round().to(torch.uint8)

@@ -72,7 +72,7 @@ def _palette(ground_hue: Tensor, lightness: Tensor, motif_hue: Tensor, outline_h
     return [colour.movedim(-1, 1) for colour in colours]
 
 
-def draw(factors: Tensor, size: int) -> Tensor:
+def draw_patterns(factors: Tensor, size: int) -> Tensor:
     """Draws the patterns that the factors describe.
 
     Args:
@@ -125,4 +125,4 @@ def draw(factors: Tensor, size: int) -> Tensor:
 def patterns(seed: int, indices: Tensor, size: int) -> Tensor:
     """Images `indices` of the family with this seed: (N,) int64 → (N, size, size, 3) uint8."""
     factors = uniform(seed, indices, len(FACTORS))
-    return (draw(factors, size) * 255).round().to(torch.uint8).contiguous()
+    return (draw_patterns(factors, size) * 255).round().to(torch.uint8).contiguous()

@@ -1,4 +1,4 @@
-"""What the user is told when something is wrong: one line, exit code 2, no traceback."""
+"""Errors that end a program with one line on standard error and exit code 2, without a traceback."""
 
 import errno
 import io
@@ -31,10 +31,10 @@ def check_at_least(least: int, name: str, value: int | None) -> None:
         raise UserError(f"{name} {value}: must be at least {least}")
 
 
-def printable(text: str) -> str:
-    r"""One line that does nothing to a terminal, whatever a file is called: what cannot be seen is shown as an escape.
+def escape_unprintable(text: str) -> str:
+    r"""A line that is safe for a terminal, whatever a file is called: what cannot be printed becomes an escape.
 
-    >>> print(printable("a\nb\x1b[2J\udcff é"))
+    >>> print(escape_unprintable("a\nb\x1b[2J\udcff é"))
     a\nb\x1b[2J\xff é
     """
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
@@ -43,7 +43,7 @@ def printable(text: str) -> str:
 def shell_quoted(path: Path) -> str:
     """A path for a command line: between quotes if it has spaces.
 
-    >>> as_typed(Path("my cats/last.ckpt")), shell_quoted(Path("cats"))
+    >>> shell_quoted(Path("my cats/last.ckpt")), shell_quoted(Path("cats"))
     ('"my cats/last.ckpt"', 'cats')
     """
     return f'"{path}"' if " " in str(path) else str(path)
@@ -55,13 +55,16 @@ def _escape(letter: str) -> str:
     return letter.encode("unicode_escape").decode()
 
 
-def say(line: str, to: TextIO | None = None) -> None:
+def echo(line: str, to: TextIO | None = None) -> None:
     """Prints one printable line, to standard output unless said otherwise."""
-    print(printable(line), file=to, flush=True)
+    print(escape_unprintable(line), file=to, flush=True)
 
 
 def describe_oserror(error: OSError, remedy: str = "choose another place or name") -> str:
-    """What the system refuses, in one line; what is written without a name is words, and there will be no more."""
+    """A system's error in one line: the file, or else standard output, the fault and the remedy.
+
+    Where standard output is gone or full, nothing more is written to it.
+    """
     if isinstance(error, BrokenPipeError):
         _mute(sys.stdout)
         return "standard output: its reader has gone"
@@ -75,7 +78,7 @@ def describe_oserror(error: OSError, remedy: str = "choose another place or name
 
 @contextmanager
 def one_line_errors(program: str) -> Iterator[None]:
-    """Turns a `UserError`, and what the system refuses, memory too, into one line on standard error and exit code 2."""
+    """Turns a `UserError`, a system's error and a lack of memory into one line on standard error and exit code 2."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # as standard error is, for letters that it does not have
     try:
@@ -103,7 +106,7 @@ def _end(code: int, line: str = "") -> SystemExit:
     """Prints a line, if anyone can read it."""
     with suppress(OSError):
         if line:
-            say(line, sys.stderr)
+            echo(line, sys.stderr)
     for stream in filter(None, (sys.stdout, sys.stderr)):
         try:
             stream.flush()
@@ -113,6 +116,6 @@ def _end(code: int, line: str = "") -> SystemExit:
 
 
 def _mute(stream: TextIO) -> None:
-    """What Python, or a progress bar that is done away with, still wants to write goes nowhere."""
+    """Redirects what Python, or a progress bar that is deleted, still writes to nowhere."""
     with suppress(OSError):  # it stands for no file
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

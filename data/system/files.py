@@ -62,7 +62,7 @@ def check_writable(*paths: Path) -> None:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Tells of a place that cannot be written to in one line, as a `StorageError`."""
+    """Turns an `OSError` into a `StorageError` that says in one line why the place cannot be written to."""
     try:
         yield
     except OSError as error:
@@ -86,7 +86,11 @@ def temporary_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+        except BaseException:  # an interrupt
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
         for remove in (temporary.unlink, *(folder.rmdir for folder in missing)):
             with suppress(OSError):  # there is none, or something in it, or the place has become read-only
                 remove()
@@ -104,7 +108,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file to write into and to read from, which takes its place when it is done; a crash leaves what was there.
 
     Raises:
-        PlaceError: the place cannot be written to.
+        StorageError: the place cannot be written to.
     """
     with storage_errors(path):
         path = resolved(path)
@@ -116,17 +120,17 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
             temporary.replace(path)
 
 
-def save(content: bytes, path: Path) -> None:
+def save_bytes(content: bytes, path: Path) -> None:
     """Writes bytes to a file; a crash leaves what was there before, or all of the new content.
 
     Raises:
-        PlaceError: the place cannot be written to.
+        StorageError: the place cannot be written to.
     """
     with atomic_writer(path) as file:
         file.write(content)
 
 
-def swap(new: Path, path: Path) -> None:
+def replace_folder(new: Path, path: Path) -> None:
     """Moves a folder into place; what was there before stays until the new one is, and is then removed.
 
     Raises:
@@ -136,15 +140,10 @@ def swap(new: Path, path: Path) -> None:
     if not path.exists():
         new.rename(path)
         return
-    old = path.with_name(f".{path.name[:_LEGIBLE]}-{uuid.uuid4().hex}")
-    try:
-        path.rename(old)
-        new.rename(path)
-    finally:
-        if not path.exists():
-            old.rename(path)
+    with temporary_path(path) as old:
         try:
-            shutil.rmtree(old, ignore_errors=True)
-        except BaseException:  # an interrupt
-            shutil.rmtree(old, ignore_errors=True)
-            raise
+            path.rename(old)
+            new.rename(path)
+        finally:
+            if not path.exists():
+                old.rename(path)

@@ -1,4 +1,4 @@
-"""`~` and `~user` in the options of a command, from its words and from YAML alike: the folders of users."""
+"""`~` and `~user` in the options of a command, in its arguments and in YAML alike: home folders."""
 
 from pathlib import Path
 from typing import Any
@@ -8,18 +8,18 @@ from jsonargparse import Namespace
 from data.system.files import user_path
 
 
-def expand_words(words: list[str]) -> list[str]:
-    """Words in which a value `~` is the user's folder; YAML, as which values are read, would take it for null.
+def expand_tilde_arguments(words: list[str]) -> list[str]:
+    """Arguments in which a value `~` is the home folder; YAML, as which values are parsed, would take it for null.
 
-    >>> [word.startswith(("~", "--a=~")) for word in expand_words(["~", "--a=~", "--a=~/b"])]
+    >>> [word.startswith(("~", "--a=~")) for word in expand_tilde_arguments(["~", "--a=~", "--a=~/b"])]
     [False, False, True]
     """
     home = str(Path.home())
     return [f"{word[:-1]}{home}" if word == "~" or word.endswith("=~") else word for word in words]
 
 
-def expand_homes(value: Any, defaults: dict[str, Any]) -> Any:
-    """A value in which all texts that begin with `~` are paths below the folder of a user.
+def expand_tildes(value: Any, defaults: dict[str, Any]) -> Any:
+    """A value in which all texts that begin with `~` are paths below a home folder.
 
     Args:
         value: an option's, or those of a command, which are changed in place.
@@ -31,12 +31,12 @@ def expand_homes(value: Any, defaults: dict[str, Any]) -> Any:
     if isinstance(value, Namespace):
         for key, part in value.items():
             if part not in (defaults.get(key), defaults.get(key.partition(".")[2])):  # alone, or after a command
-                value[key] = expand_homes(part, defaults)
+                value[key] = expand_tildes(part, defaults)
         return value
     if isinstance(value, dict):
-        return {key: expand_homes(part, defaults) for key, part in value.items()}
+        return {key: expand_tildes(part, defaults) for key, part in value.items()}
     if isinstance(value, list):
-        return [expand_homes(part, defaults) for part in value]
+        return [expand_tildes(part, defaults) for part in value]
     if isinstance(value, (str, Path)) and str(value).startswith("~"):
         return type(value)(user_path(str(value)))
     return value

@@ -14,13 +14,13 @@ from typing import NoReturn
 
 _ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _ALL = (signal.SIGINT, *_ENDING)
-others: dict[int, Callable[[], None]] = {}  # processes that end with this one, by number: what ends each
+child_processes: dict[int, Callable[[], None]] = {}  # those that end with this one: pid → what kills it
 
 
-def end_others() -> None:
-    """Ends those processes at once: a thread that waits for one would delay the end of this one."""
-    for end in list(others.values()):
-        end()
+def kill_child_processes() -> None:
+    """Kills them at once: a thread that waits for one would delay the end of this one."""
+    for kill in list(child_processes.values()):
+        kill()
 
 
 def _handle(numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameType | None], object]) -> None:
@@ -29,7 +29,7 @@ def _handle(numbers: tuple[signal.Signals, ...], handler: Callable[[int, FrameTy
             signal.signal(number, handler)
 
 
-def while_starting(program: str) -> None:
+def exit_while_starting(program: str) -> None:
     """From now on these signals end the program at once, with one line; call it before the first large import."""
     _handle(_ALL, partial(_quit, program))
 
@@ -43,13 +43,13 @@ def _exit(number: int, _: FrameType | None) -> NoReturn:
     """Ends the program once: what is half-made is removed on the way out, which further signals do not stop."""
     for other in _ENDING:
         signal.signal(other, signal.SIG_IGN)
-    end_others()
+    kill_child_processes()
     raise SystemExit(128 + number)
 
 
 @contextmanager
-def postponed() -> Iterator[None]:
-    """Signals come after what is done within, so that what it makes is known to who removes it."""
+def block_signals() -> Iterator[None]:
+    """A block that signals do not interrupt: they come after it, when what it made is known to who removes it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -73,5 +73,5 @@ def run(main: Callable[[], None]) -> None:
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     """KeyboardInterrupt, which no thread that waits for another process delays."""
-    end_others()
+    kill_child_processes()
     signal.default_int_handler(number, frame)

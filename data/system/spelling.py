@@ -1,4 +1,4 @@
-"""What was meant: the nearest of the names that would have done."""
+"""Remedies for misspelt names: the closest of those that there are."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -6,42 +6,44 @@ from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
-_NEAR = 0.6
-_LOOKED_AT = 1000  # files of a folder
+_LEAST_RATIO = 0.6
+_MOST_FILES = 1000  # of a folder that are compared
 
 
 def _plain(word: str) -> str:
     return word.lower().replace("-", "").replace("_", "").replace(" ", "")
 
 
-def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The name that is most like a word, whatever its case and hyphens, by its last part alone if the word has one.
+def closest_match(word: str, known: Iterable[str]) -> str | None:
+    """The name closest to a word, without regard to case and hyphens; a word without dots is compared to last parts.
 
-    >>> nearest("CIFAR-10", ["CIFAR10", "SVHN"]), nearest("--batch-size", ["--data.batch_size"]), nearest("x", ["ab"])
-    ('CIFAR10', '--data.batch_size', None)
+    >>> closest_match("CIFAR-10", ["CIFAR10", "SVHN"]), closest_match("x", ["ab"])
+    ('CIFAR10', None)
+    >>> closest_match("--batch-size", ["--data.batch_size"])
+    '--data.batch_size'
     """
     names: dict[str, str] = {}
     for name in known:
         names.setdefault(_plain(name if "." in word else name.rsplit(".")[-1]), name)
-    found = get_close_matches(_plain(word), names, 1, _NEAR)
+    found = get_close_matches(_plain(word), names, 1, _LEAST_RATIO)
     return names[found[0]] if found else None
 
 
-def suggestion(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """A remedy: the nearest name, or else what is said instead, or else all names.
+def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """A remedy: the closest name, or else `otherwise`, or else all names.
 
-    >>> suggestion("slrep", ["slerp", "spline"]), suggestion("fly", ["slerp", "spline"])
+    >>> suggest("slrep", ["slerp", "spline"]), suggest("fly", ["slerp", "spline"])
     ('did you mean slerp?', 'take slerp or spline')
     """
     *most, last = known = list(known)
-    near = nearest(word, known)
+    near = closest_match(word, known)
     return f"did you mean {near}?" if near else otherwise or f"take {', '.join(most)} or {last}"
 
 
-def neighbour(path: Path, otherwise: str) -> str:
+def suggest_file(path: Path, otherwise: str) -> str:
     """A remedy for a file or folder that is not there: one beside it with nearly that name, or else `otherwise`."""
     names: dict[str, str] = {}
     with suppress(OSError):
-        names = {entry.stem: entry.name for entry in islice(path.parent.iterdir(), _LOOKED_AT)}
-    near = nearest(path.stem, names)
+        names = {entry.stem: entry.name for entry in islice(path.parent.iterdir(), _MOST_FILES)}
+    near = closest_match(path.stem, names)
     return f"did you mean {path.with_name(names[near])}?" if near else otherwise

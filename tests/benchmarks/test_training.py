@@ -15,7 +15,7 @@ from torchvision.datasets import ImageFolder
 from benchmarks import on_all_and_one
 from data.datamodule import ImageData
 from data.rng import uniform
-from data.synthetic.patterns import FACTORS, draw, patterns
+from data.synthetic.patterns import FACTORS, draw_patterns, patterns
 from data.transforms import to_tensor
 from vae.model.elbo import Elbo, kl_divergence, objective
 from vae.model.vae import VAE
@@ -190,7 +190,7 @@ def test_patterns_in_batches_against_one_by_one(report, in_turn):
 
     def one_by_one():
         for factor in factors:
-            draw(factor[None], 64)
+            draw_patterns(factor[None], 64)
 
-    theirs, ours = in_turn(one_by_one, lambda: draw(factors, 64), repeats=15)
+    theirs, ours = in_turn(one_by_one, lambda: draw_patterns(factors, 64), repeats=15)
     report("patterns in a batch: times faster than one by one", theirs / ours, 5, promise=1.2)

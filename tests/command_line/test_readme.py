@@ -1,87 +1,190 @@
-"""What the README says to type works, and what it shows is there."""
+"""The READMEs are true: commands and Python run, links lead somewhere, the options and files that they name exist."""
 
+import contextlib
+import functools
+import io
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import scene
-from readme import ROOT, SHIPPED, blocks, commands, shown
+from readme import PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
 
 import render
 import train
+import vae
 from vae import checkpoint
 
-README = (ROOT / "README.md").read_text()
-NEEDS = {"CIFAR10": "downloads a data set"}
-LITTLE = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.enable_progress_bar=false"]
-QUICK = ["--data.limit=100", "--health.pairs=2", "--health.pictures=8"]
+LONGEST = {Path("README.md"): 170}
+OTHER_PROGRAMS = {  # what tests them
+    "python3 -m venv": ".ci/run",
+    "pip install": ".ci/run",
+    "ruff ": ".ci/run",
+    "pytest": ".ci/run",
+    "tensorboard ": "training/test_tensorboard.py",
+    "torchrun ": "training/test_together.py",
+    "srun ": "training/test_together.py",
+    "#": "the shell",
+}
+OTHER_OPTIONS = {"--device"}  # of render.py, as soon as it chooses a device
+DOWNLOADS = {"CIFAR10"}
+READY = hasattr(vae, "load_vae")  # and then `export --out vae_weights.pth` is there
 
-GENERATOR = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh()).eval()  # what a reader has
+HEALTH = ["--health.pairs=2", "--health.pictures=8", "--trainer.enable_progress_bar=false"]
+FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
+TINY = ["--data.image_size=32", "--model.width=8", *FEW]
+MOVING = ["--frames=4", "--size=32"]
+STILL = {command: ["--size=32"] for command in ("strip", "traverse", "samples")}
+SMALL = STILL | {"lines": ["--pairs=8"], "explore": [], "export": []}
 
 
-def test_every_picture_that_is_shown_is_there():
-    assert len(shown(README)) >= 10
-    assert all((ROOT / picture).stat().st_size > 1000 for picture in shown(README))
+@pytest.fixture(params=PAGES, ids=lambda page: str(page.path))
+def page(request: pytest.FixtureRequest) -> Page:
+    return request.param
 
 
-def test_every_link_within_the_readme_leads_somewhere():
-    headings = {
-        re.sub(r"[^\w -]", "", line).strip().lower().replace(" ", "-") for line in re.findall("^#+ (.*)", README, re.M)
-    }
-    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= headings
+def anchors(text: str) -> set[str]:
+    """What GitHub calls the headings."""
+    headings = re.findall(r"^#+ (.*)", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
 
 
-@pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with all that the README's commands speak of."""
-    for folder in ("home/pictures", "icons", "checkpoints"):
-        (tmp_path / folder).mkdir(parents=True)
+def test_commands_and_python_are_found_in_their_order():
+    text = """# X\n\nA.\n\n    python train.py fit  # here\n    pip install x\n\n```python\nif x:\n\n    y\n```\n
+- z\n    python no.py\n\n    python render.py a 'b c'\n"""
+    page = Page(Path("x.md"), text)
+    assert page.steps == [["train.py", "fit"], "if x:\n\n    y\n", ["render.py", "a", "b c"]]
+    assert page.shell == ["python train.py fit  # here", "pip install x", "python render.py a 'b c'"]
+    assert sum(len(page.commands) for page in PAGES) >= 45
+
+
+def test_pages_are_short_and_open_with_a_sentence(page: Page):
+    assert len(page.text.splitlines()) <= LONGEST.get(page.path, 200)
+    title, blank, opening, *_ = page.text.splitlines()
+    assert title.startswith("# ")
+    assert not blank
+    assert re.match(r"[A-Z`]\w+", opening)
+
+
+def test_pictures_and_links_lead_somewhere(page: Page):
+    assert all(picture.stat().st_size > 1000 for picture in page.pictures)
+    assert {picture.stem for picture in page.pictures} <= recipes().keys() | {"patterns", "tensorboard"}
+    for target, anchor in re.findall(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.prose):
+        path = (ROOT / page.path.parent / target).resolve() if target else ROOT / page.path
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(Page(path, path.read_text()).prose), f"{target}#{anchor}"
+
+
+def test_each_line_of_shell_is_run_here_or_elsewhere(page: Page):
+    for line in page.shell:
+        assert line.startswith((*PROGRAMS, *OTHER_PROGRAMS)), line
+
+
+def test_files_and_names_that_are_named_exist(page: Page):
+    for name in re.findall(r"`([\w./]+/|[\w./]*/[\w.]+\.(?:py|yaml|html|ckpt)|\.ci/run)`", page.prose):
+        assert any((place / name).exists() for place in (ROOT, ROOT / page.path.parent)) or name.startswith(
+            ("renders/", "checkpoints/", "logs/")
+        ), name
+    if page.path.name == "CONTRIBUTING.md":
+        sources = "\n".join(path.read_text() for room in ("data", "vae") for path in (ROOT / room).rglob("*.py"))
+        for name in set(re.findall(r"`(\w*[A-Z]\w*|\w+_\w+)`", page.prose)):
+            assert re.search(rf"\b{name}\b", sources), name
+
+
+@functools.cache
+def options_of(program: str, command: str) -> frozenset[str]:
+    """The options in the help of a command."""
+    help_text = io.StringIO()
+    with contextlib.redirect_stdout(help_text), pytest.raises(SystemExit):
+        {"train.py": train.main, "render.py": render.main}[program]([command, "--help"])
+    return frozenset(re.findall(r"--[\w.]+", help_text.getvalue()))
+
+
+def options_in(text: str) -> set[str]:
+    """The options that a text names, spelled as in the help."""
+    names = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text)
+    return {f"--{name.replace('-', '_')}" for name in names}
+
+
+def test_options_that_are_named_exist(page: Page):
+    known = set(OTHER_OPTIONS)
+    for program, *words in (words for each in PAGES for words in each.commands if words[0] != "-m"):
+        command = "fit" if program == "train.py" and words[0].startswith("--") else words[0] if words else "slerp"
+        known |= options_of(program, command)
+        if program != "render.py" or words:
+            assert options_in(" ".join(words)) <= options_of(program, command), words
+    others = [line for line in page.shell if line.startswith(tuple(OTHER_PROGRAMS))]
+    text = functools.reduce(lambda text, line: text.replace(line, ""), others, page.text)
+    assert options_in(text) <= known, options_in(text) - known
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with everything that the commands name; the newest checkpoint in it is of a tiny model."""
+    folder = tmp_path_factory.mktemp("template")
+    for name in ("home/pictures", "icons", "checkpoints"):
+        (folder / name).mkdir(parents=True)
     for seed in range(40):
-        scene(seed).save(tmp_path / "home/pictures" / f"{seed}.png")
-        scene(seed).save(tmp_path / "icons" / f"{seed}.png")
+        scene(seed).save(folder / "home/pictures" / f"{seed}.png")
+        scene(seed).save(folder / "icons" / f"{seed}.png")
     for name in ("cat", "dog", "a", "b", "c", "d"):
-        scene(ord(name[0])).save(tmp_path / f"{name}.png")
-    for name in (SHIPPED, "a.ckpt", "b.ckpt"):
-        shutil.copyfile(ROOT / SHIPPED, tmp_path / name)
-    shutil.copyfile(ROOT / "checkpoints/lines.ckpt", tmp_path / "checkpoints/lines.ckpt")
-    torch.onnx.export(GENERATOR, (torch.randn(1, 100, 1, 1),), tmp_path / "gan.onnx", external_data=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.chdir(tmp_path)
-    render.main(["slerp", "--frames", "20", "--size", "64", "--save-latents", "walk.npz"])
-    return tmp_path
+        scene(ord(name[0])).save(folder / f"{name}.png")
+    for name in (SHIPPED, "checkpoints/lines.ckpt"):
+        shutil.copyfile(ROOT / name, folder / name)
+    with at(folder):
+        train.main(["fit", *TINY])
+        for name in ("a.ckpt", "b.ckpt"):
+            shutil.copyfile("checkpoints/patterns/version_0/last.ckpt", name)
+    return folder
+
+
+@contextlib.contextmanager
+def at(folder: Path) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(folder / "home"))
+        patch.chdir(folder)
+        yield
+
+
+def run(words: list[str]) -> None:
+    """Runs a command, as small as it can be without becoming another one."""
+    program, *rest = words
+    if program == "-m":
+        checkpoint.main(rest[1:])
+    elif program == "render.py":
+        for plan in [rest] if rest else [["linear"], ["compare"]]:
+            count = ["--count=3"] if "--count" in plan and "noise" not in plan else []
+            paths = ["--paths=slerp"] if "33" in plan else []  # of a model that is not tiny
+            render.main([*plan, *SMALL.get(plan[0], MOVING), *count, *paths])
+    elif any(word.startswith("--print_config") for word in rest):
+        written = io.StringIO()
+        with contextlib.redirect_stdout(written), pytest.raises(SystemExit) as done:
+            train.main(rest[: rest.index(">")])
+        assert not done.value.code
+        Path(rest[-1]).write_text(written.getvalue())
+    else:
+        more = ["--trainer.max_epochs=2"] if rest[-1] == "last" else []
+        train.main([*rest, *(HEALTH if rest[0] in ("validate", "test") else [*TINY, *more])])
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_every_command_of_the_readme_runs(place: Path, capsys: pytest.CaptureFixture[str]):
-    ran = 0
-    for words in commands(README):
-        if NEEDS.keys() & set(words):
-            continue
-        program, *rest = words
-        capsys.readouterr()
-        if program == "render.py":
-            render.main(rest)
-        elif program == "-m":
-            checkpoint.main(rest[1:])
-        elif "--print_config" in rest:
-            with pytest.raises(SystemExit) as done:
-                train.main(rest[: rest.index(">")])
-            assert not done.value.code
-            Path(rest[-1]).write_text(capsys.readouterr().out)
-        elif rest[0] in ("validate", "test"):
-            train.main([*rest, *LITTLE[-1:], *QUICK])
-        else:
-            train.main([*rest, *LITTLE, *QUICK])
-        ran += 1
-    assert ran >= 25
-
-
-@pytest.mark.slow
-def test_the_readmes_python_runs(place: Path):
-    for block in blocks(README):
-        names: dict[str, object] = {"generator": GENERATOR}
-        exec(block, names)
-        assert any(isinstance(value, torch.Tensor) for value in names.values())
+def test_commands_and_python_run(page: Page, template: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    place = shutil.copytree(template, tmp_path / "place")
+    with at(place):
+        for step in page.steps:
+            if isinstance(step, list):
+                if not DOWNLOADS & set(step) and (READY or "vae_weights.pth" not in step):
+                    capsys.readouterr()
+                    run(step)
+                if READY and "vae_weights.pth" in step:
+                    (printed,) = re.findall("^model = .*", capsys.readouterr().out, re.M)
+                    assert printed in page.text
+            elif READY or "from vae import" not in step:
+                gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh())
+                names: dict[str, object] = {"generator": gan}
+                exec(step, names)
+                assert any(isinstance(value, torch.Tensor) for value in names.values())

@@ -4,7 +4,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,58 +17,41 @@ import torch
 from conftest import count_of, data_of, fill, scene
 
 import train
-from data import cache
+from data.cache import build_cache, load_cache
 from data.datamodule import ImageData
-from data.image_files import decode_pool as decoders
-from data.source import Source
+from data.image_files.decode_pool import DecodePool
+from data.picture_source import PictureReport, PictureSource
 from data.system.errors import UserError
 
 HERE = Path(train.__file__).parent
+pytestmark = pytest.mark.usefixtures("in_process")
 
 
 GOOD = {"shape": [6, 32, 32, 3], "tried": 6, "skipped": {}, "remarks": [], "runs": []}
-TWO = """
-import sys, time
-from pathlib import Path
-from data import cache
-from data.image_files.folder import folder
-from data.source import Wish
-
-place, shape = Path(sys.argv[2]), (32, 32, 3)
-print("here", flush=True)
-for line in sys.stdin:
-    key = place / line.strip()
-    found = cache.build(key, folder(Path(sys.argv[1]), Wish(32, 3)), "pictures", shape)
-    print(found.folder == key, len(found.images), int(found.images.sum()), flush=True)
-"""
 
 
-def test_two_processes_that_build_one_cache_at_once_end_with_a_good_one(tmp_path):
-    folder, place = fill(tmp_path / "pictures", 5), tmp_path / "cache"
-    (folder / "broken.png").write_text("no picture")
-    pipe = subprocess.PIPE
-    command = [sys.executable, "-c", TWO, str(folder), str(place)]
-    both = [subprocess.Popen(command, cwd=HERE, stdin=pipe, stdout=pipe, text=True) for _ in range(2)]
-    try:
-        assert [one.stdout.readline() for one in both] == ["here\n"] * 2
-        for turn in range(4):
-            key = place / f"key{turn}"
+def test_two_that_build_one_cache_at_once_end_with_a_good_one(tmp_path):
+    started = threading.Barrier(2)
+
+    def pictures(report: PictureReport) -> Iterator[np.ndarray]:
+        started.wait(60)
+        yield from np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+        started.wait(60)
+
+    def build(key: Path) -> int:
+        found = build_cache(key, PictureSource({}, 5, pictures), "pictures", (32, 32, 3))
+        return len(found.images) * (found.folder == key) * int(found.images.sum())
+
+    with ThreadPoolExecutor(2) as two:
+        for turn in range(20):
+            key = tmp_path / f"key{turn}"
             if turn % 2:
-                key.mkdir(parents=True)
+                key.mkdir()
                 (key / "index.json").write_text(json.dumps({**GOOD, "shape": [5, 32, 32, 3]}))
                 (key / "images.u8").write_bytes(b"cut short")
-            for one in both:
-                one.stdin.write(f"{key.name}\n")
-                one.stdin.flush()
-            told = {one.stdout.readline() for one in both}
-            found = cache.load(key, (32, 32, 3))
-            assert told == {f"True 5 {int(found.images.sum())}\n"}
-        assert sorted(path.name for path in place.iterdir()) == [f"key{turn}" for turn in range(4)]
-    finally:
-        for one in both:
-            one.stdin.close()
-            one.wait()
-            one.stdout.close()
+            sums = set(two.map(build, [key, key]))
+            assert sums == {5 * int(load_cache(key, (32, 32, 3)).images.sum())}, turn
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"key{turn}" for turn in range(20))
 
 
 INDEXES = [
@@ -112,7 +98,7 @@ def test_a_cache_that_is_not_what_was_built_is_built_again(tmp_path):
     assert json.loads((place / "index.json").read_text()) == GOOD
     for index in INDEXES:
         (place / "index.json").write_bytes(os.fsencode(index))
-        assert cache.load(place, (32, 32, 3)) is None, index
+        assert load_cache(place, (32, 32, 3)) is None, index
     assert count_of(data_of(tmp_path, folder)) == 6
     for content in (b"", (place / "images.u8").read_bytes()[:-1], (place / "images.u8").read_bytes() + b"a"):
         (place / "images.u8").write_bytes(content)
@@ -124,17 +110,17 @@ def test_a_cache_that_is_not_what_was_built_is_built_again(tmp_path):
     assert list((tmp_path / "cache").iterdir()) == [place]
 
 
-def test_a_fault_of_the_source_is_not_blamed_on_the_cache(tmp_path):
-    def pictures():
+def test_a_fault_of_the_source_is_not_reported_as_the_caches(tmp_path):
+    def pictures(report):
         yield np.zeros((32, 32, 3), np.uint8)
         raise OSError(5, "Input/output error")
 
     with pytest.raises(UserError, match=r"^disk: cannot be read") as caught:
-        cache.build(tmp_path / "key", Source({}, 2, pictures), "disk", (32, 32, 3))
+        build_cache(tmp_path / "key", PictureSource({}, 2, pictures), "disk", (32, 32, 3))
     assert str(tmp_path) not in str(caught.value)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
-        cache.build(tmp_path / "file" / "key", Source({}, 2, pictures), "disk", (32, 32, 3))
+        build_cache(tmp_path / "file" / "key", PictureSource({}, 2, pictures), "disk", (32, 32, 3))
 
 
 def test_what_a_killed_process_was_building_is_removed_after_a_day(tmp_path):
@@ -155,21 +141,22 @@ def test_files_that_change_or_vanish_while_they_are_read_are_skipped_and_looked_
     folder = fill(tmp_path / "pictures", 9)
     (folder / "empty.png").write_bytes(b"")
     states = {path: path.stat() for path in folder.iterdir()}
+    decode = DecodePool.decode
     vanished = (folder / "8.png").read_bytes()
 
-    def meanwhile(paths, *rest):
+    def meanwhile(pool, paths, *rest):
         (folder / "7.png").write_bytes((folder / "2.png").read_bytes())
         (folder / "8.png").unlink()
-        yield from decoders.decoded(paths, *rest)
+        yield from decode(pool, paths, *rest)
         scene(77).save(folder / "1.png")
 
     with monkeypatch.context() as patch:
-        patch.setattr("data.image_files.folder.decoded", meanwhile)
+        patch.setattr(DecodePool, "decode", meanwhile)
         data = data_of(tmp_path, folder)
         assert count_of(data) == 7
-    told = capsys.readouterr().err
-    assert "Skipped 3 of 10" in told
-    assert all(f"{folder / name}: " in told for name in ("7.png", "8.png", "empty.png"))
+    output = capsys.readouterr().err
+    assert "Skipped 3 of 10" in output
+    assert all(f"{folder / name}: " in output for name in ("7.png", "8.png", "empty.png"))
     assert count_of(data_of(tmp_path, folder)) == 8
     (folder / "8.png").write_bytes(vanished)
     scene(7).save(folder / "7.png")

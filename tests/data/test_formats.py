@@ -18,6 +18,7 @@ from data.image_files.listing import find_pictures
 from data.image_files.reader import read
 from data.system.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("in_process")
 SHIPPED = f"--checkpoint={Path(render.__file__).parent / 'checkpoints' / 'patterns.ckpt'}"
 HOW = {  # Pillow's name of a format: how it is saved
     "JPEG2000": {"quality_mode": "rates", "quality_layers": [4]},
@@ -81,9 +82,9 @@ def test_the_rest_is_counted_by_kind_in_one_line(tmp_path, capsys):
         plug.bind(os.path.relpath(folder / "plug"))
     line = "Left out: 5 .json, 5 without a known suffix, 3 .mov, 1 .nef, 1 .db"
     for _ in range(2):  # a cache that is found says it too
-        count, (told,) = errors_of(tmp_path, folder, capsys)
+        count, (output,) = errors_of(tmp_path, folder, capsys)
         assert count == 4
-        assert sorted(told.removeprefix("Left out: ").split(", ")) == sorted(
+        assert sorted(output.removeprefix("Left out: ").split(", ")) == sorted(
             line.removeprefix("Left out: ").split(", ")
         )
 
@@ -93,9 +94,9 @@ def test_of_many_kinds_the_most_frequent_are_named(tmp_path):
     for kind in range(20):
         for index in range(2 if kind == 7 else 1):
             (tmp_path / f"{index}.kind{kind}").touch()
-    told = find_pictures(tmp_path).left_out()
-    assert told.startswith("Left out: 2 .kind7, 1 ")
-    assert told.endswith(", 12 of other kinds")
+    output = find_pictures(tmp_path).left_out()
+    assert output.startswith("Left out: 2 .kind7, 1 ")
+    assert output.endswith(", 12 of other kinds")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a.txt").touch()
     with pytest.raises(UserError, match=r"holds no picture, nor do folders in it \(left out: 1 \.txt\); name one"):
@@ -107,13 +108,13 @@ def test_heic_without_its_reader_is_left_out_with_the_remedy(tmp_path, monkeypat
     content = saved("HEIF")
     (folder / "IMG_1.HEIC").write_bytes(content)
     monkeypatch.setattr(listing, "heif_version", lambda: None)
-    count, told = errors_of(tmp_path, folder, capsys)
-    assert (count, told) == (4, ["Left out: 1 .heic (pip install -e '.[heif]' reads them)"])
+    count, output = errors_of(tmp_path, folder, capsys)
+    assert (count, output) == (4, ["Left out: 1 .heic (pip install -e '.[heif]' reads them)"])
     formats.prepare.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     (tmp_path / "a.jpg").write_bytes(content)
-    told = one_line_error(render.main, "slerp", SHIPPED, "--keyframes", "1", str(tmp_path / "a.jpg"))
-    assert told == f"render.py: {tmp_path / 'a.jpg'}: is HEIC; pip install -e '.[heif]'"
+    output = one_line_error(render.main, "slerp", SHIPPED, "--keyframes", "1", str(tmp_path / "a.jpg"))
+    assert output == f"render.py: {tmp_path / 'a.jpg'}: is HEIC; pip install -e '.[heif]'"
     formats.prepare.cache_clear()
 
 
@@ -137,27 +138,26 @@ def test_heic_comes_upright_and_its_arrival_is_noticed(tmp_path, monkeypatch, ca
 def test_a_reader_that_is_installed_later_is_noticed_where_names_say_nothing(tmp_path, monkeypatch, capsys):
     folder = fill(tmp_path / "pictures", 4)
     (folder / "a.jpg").write_bytes(saved("HEIF"))
-    (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "pillow_heif.py").write_text("raise ImportError")
+    formats.prepare.cache_clear()
     with monkeypatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path / "broken"))
+        patch.setitem(sys.modules, "pillow_heif", None)
         patch.setattr("data.image_files.folder.heif_version", lambda: None)
-        count, (told,) = errors_of(tmp_path, folder, capsys)
-    assert (count, told) == (
+        count, (output,) = errors_of(tmp_path, folder, capsys)
+    assert (count, output) == (
         4,
         f"Skipped 1 of 5 pictures: {folder / 'a.jpg'}: is HEIC; pip install -e '.[heif]'",
     )
     assert errors_of(tmp_path, folder, capsys) == (5, [])
 
 
-@pytest.mark.parametrize("called", ["pipe", "pipe.png"])
-def test_a_pipe_is_never_waited_for(called, tmp_path):
-    os.mkfifo(tmp_path / called)
-    with pytest.raises(OSError, match="no plain file"):
-        formats.format_of(tmp_path / called)
+def test_a_pipe_is_never_waited_for(tmp_path):
+    for called in ("pipe", "pipe.png"):
+        os.mkfifo(tmp_path / called)
+        with pytest.raises(OSError, match="no plain file"):
+            formats.format_of(tmp_path / called)
 
 
-def test_a_hundred_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
+def test_twenty_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
     class Entry:
         def __init__(self, index):
             self.name = f"{index}{sorted(OTHERS)[index % len(OTHERS)]}"
@@ -170,30 +170,30 @@ def test_a_hundred_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
             return False
 
     fill(tmp_path, 1)
-    entries = [*os.scandir(tmp_path), *map(Entry, range(100_000))]
+    entries = [*os.scandir(tmp_path), *map(Entry, range(20_000))]
     monkeypatch.setattr(os, "scandir", lambda _: entries)
     opened = []
     open_file = os.open
     monkeypatch.setattr(os, "open", lambda *words: opened.append(words) or open_file(*words))
     started = time.monotonic()
     found = find_pictures(tmp_path)
-    assert time.monotonic() - started < 5
-    assert (len(found.pictures), found.rest.total(), opened) == (1, 100_000, [])
+    assert time.monotonic() - started < 2
+    assert (len(found.pictures), found.others.total(), opened) == (1, 20_000, [])
 
 
-@pytest.mark.parametrize("name", ["EPS", "PDF", "PCX", "SGI", "DDS", "ICNS", "XBM", "SPIDER", "MSP"])
-def test_formats_without_a_reason_are_not_opened(name, tmp_path):
-    file = io.BytesIO()
-    mode = {"XBM": "1", "MSP": "1", "SPIDER": "F"}.get(name, "RGB")
-    scene(0, 64, 64).convert(mode).save(file, name)
-    for called in ("a.png", "a.tga", f"a.{name.lower()}", "a"):
-        path = tmp_path / called
-        path.write_bytes(file.getvalue())
-        if called != "a.tga":
-            assert formats.format_of(path) is None
-        with pytest.raises(UserError, match=r"not a readable picture.*; name another one") as caught:
-            read(path, 32, 3)
-        assert len(str(caught.value).splitlines()) == 1
+def test_formats_without_a_reason_are_not_opened(tmp_path):
+    for name in ("EPS", "PDF", "PCX", "SGI", "DDS", "ICNS", "XBM", "SPIDER", "MSP"):
+        file = io.BytesIO()
+        mode = {"XBM": "1", "MSP": "1", "SPIDER": "F"}.get(name, "RGB")
+        scene(0, 64, 64).convert(mode).save(file, name)
+        for called in ("a.png", "a.tga", f"a.{name.lower()}", "a"):
+            path = tmp_path / called
+            path.write_bytes(file.getvalue())
+            if called != "a.tga":
+                assert formats.format_of(path) is None, (name, called)
+            with pytest.raises(UserError, match=r"not a readable picture.*; name another one") as caught:
+                read(path, 32, 3)
+            assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_training_says_what_it_leaves_out(run: Run):
@@ -201,7 +201,8 @@ def test_a_training_says_what_it_leaves_out(run: Run):
 
 
 def test_a_keyframe_may_be_of_any_format(tmp_path):
-    words = ["slerp", SHIPPED, "--frames=2", "--size=16", "--keyframes"]
-    for name, called in (("PPM", "a.ppm"), ("JPEG2000", "a"), ("TGA", "a.tga")):
+    names = {"a.ppm": "PPM", "a": "JPEG2000", "a.tga": "TGA"}
+    for called, name in names.items():
         (tmp_path / called).write_bytes(saved(name))
-        render.main([*words, str(tmp_path / called), "1", f"--out={tmp_path / 'a.gif'}"])
+    words = ["slerp", SHIPPED, "--frames=2", "--size=16", f"--out={tmp_path / 'a.gif'}", "--keyframes"]
+    render.main([*words, *(str(tmp_path / called) for called in names)])

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,23 @@ from conftest import count_of, data_of, fill, heed, scene
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from test_data import png_of_size
 
 import render
 import train
-from data.image_files import decode_pool as decoders
-from data.image_files import eight_bits
-from data.image_files.decode_pool import Part
+from data.image_files import decode_pool, eight_bits
+from data.image_files.decode_pool import DecodePool, Decoder, Part, Request
 from data.image_files.listing import find_pictures
 from data.image_files.reader import read
-from data.sources import full_source
-from data.system.errors import UserError, printable
-from data.system.worker import Worker
+from data.sources import normalize_source
+from data.system.errors import UserError, escape_unprintable
+from data.system.worker_process import WorkerProcess
 
 HERE = Path(train.__file__).parent
 HOSTILE = "a\nb\x1b[2J\udcff.png"
 
 
+@cache
 def endless_picture(repeats: int = 20_000) -> bytes:
     """A progressive JPEG whose last scan comes over and over again: small, and decoded for most of a minute."""
     file = io.BytesIO()
@@ -43,52 +45,58 @@ def endless_picture(repeats: int = 20_000) -> bytes:
 
 
 @pytest.fixture
-def decoder() -> Iterator[decoders.Decoder]:
-    decoder = decoders.Decoder(32, 3, "white")
+def decoder() -> Iterator[Decoder]:
+    decoder = Decoder()
     yield decoder
     decoder.close()
 
 
+def answers(decoder: Decoder, *paths: Path) -> list[bytes | str]:
+    requests = [Request.of("read", path, 0, 32, 3, "white", (None, None)) for path in paths]
+    return decoder.answers(requests)
+
+
 def test_a_process_that_decodes_knows_nothing_of_torch():
     code = "import sys, data.image_files.decode_worker; print({'PIL', 'torch'} & set(sys.modules))"
-    told = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
-    assert told.stdout == "{'PIL'}\n"
+    output = subprocess.run([sys.executable, "-c", code], cwd=HERE, capture_output=True, text=True, check=True)
+    assert output.stdout == "{'PIL'}\n"
 
 
 def test_processes_read_what_this_one_reads_and_keep_the_order(tmp_path):
     paths = sorted(fill(tmp_path, 40).iterdir())
-    found = list(decoders.decoded(list(map(Part, paths)), 32, 3, "white"))
+    with DecodePool() as pool:
+        found = list(pool.decode(list(map(Part, paths)), 32, 3, "white"))
     assert all(np.array_equal(ours, read(path, 32, 3)) for path, ours in zip(paths, found, strict=True))
 
 
 def test_a_picture_that_takes_too_long_is_skipped(tmp_path, monkeypatch, capsys):
     folder = fill(tmp_path / "pictures", 6)
     (folder / "3a.jpg").write_bytes(endless_picture())
-    monkeypatch.setattr(decoders, "SECONDS", 0.5)
+    monkeypatch.setattr(decode_pool, "SECONDS", 0.5)
     started = time.monotonic()
     assert count_of(data_of(tmp_path, folder)) == 6
     assert time.monotonic() - started < 10
-    told = capsys.readouterr().err.strip()
-    assert told.endswith(f"Skipped 1 of 7 pictures: {folder / '3a.jpg'}: took longer than 0.5 s to decode")
+    output = capsys.readouterr().err.strip()
+    assert output.endswith(f"Skipped 1 of 7 pictures: {folder / '3a.jpg'}: took longer than 0.5 s to decode")
 
 
 def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, decoder, monkeypatch):
     fill(tmp_path, 2)
     (tmp_path / "hostile.jpg").write_bytes(endless_picture())
     first, hostile, last = tmp_path / "0.png", tmp_path / "hostile.jpg", tmp_path / "1.png"
-    assert not isinstance(decoder.read([Part(first)])[0], str)
+    assert isinstance(answers(decoder, first)[0], bytes)
     decoder.process.kill()
-    assert not isinstance(decoder.read([Part(first)])[0], str)
-    ended, ask = [], Worker.ask
+    assert isinstance(answers(decoder, first)[0], bytes)
+    ended, send = [], WorkerProcess.send
 
-    def ask_and_kill(process, request):
-        ask(process, request)
+    def send_and_kill(process, *requests):
+        send(process, *requests)
         if len(ended) < 2:  # while it decodes the hostile one
             ended.append(process.pid)
-            threading.Timer(1, process.kill).start()
+            threading.Timer(0.3, process.kill).start()
 
-    monkeypatch.setattr(Worker, "ask", ask_and_kill)
-    found = decoder.read([Part(first), Part(hostile), Part(last)])
+    monkeypatch.setattr(WorkerProcess, "send", send_and_kill)
+    found = answers(decoder, first, hostile, last)
     assert [isinstance(one, str) for one in found] == [False, True, False]
     assert found[1] == f"{hostile}: its decoder crashed"
     assert len(set(ended)) == 2
@@ -97,9 +105,9 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no memory")
 def test_a_picture_that_wants_too_much_memory_is_skipped(tmp_path, decoder, monkeypatch):
     fill(tmp_path, 1)
-    Image.new("RGB", (6_000, 6_000)).save(tmp_path / "eater.png")
-    monkeypatch.setattr(decoders, "MEMORY", 128 << 20)
-    eater, other = decoder.read([Part(tmp_path / "eater.png"), Part(tmp_path / "0.png")])
+    (tmp_path / "eater.png").write_bytes(png_of_size(12_000))
+    monkeypatch.setattr(decode_pool, "MEMORY", 128 << 20)
+    eater, other = answers(decoder, tmp_path / "eater.png", tmp_path / "0.png")
     assert "more memory" in eater
     assert not isinstance(other, str)
 
@@ -116,18 +124,17 @@ def test_where_no_process_can_be_started_one_line_says_so(tmp_path, monkeypatch)
 DECODE = """
 import sys
 from pathlib import Path
-from data.image_files import decode_pool as decoders
-from data.system.errors import told_in_one_line
+from data.image_files import decode_pool
+from data.system.errors import one_line_errors
 
-class Shown(decoders.Decoder):
-    def _start(self):
-        process = super()._start()
-        print(process.pid, flush=True)
-        return process
+class Named(decode_pool.WorkerProcess):
+    def __init__(self, *words):
+        super().__init__(*words)
+        print(self.pid, flush=True)
 
-decoders.Decoder, decoders.SECONDS = Shown, 2.0
-with told_in_one_line("decode"):
-    list(decoders.decoded([decoders.Part(path) for path in sorted(Path(sys.argv[1]).iterdir())], 32, 3, "white"))
+decode_pool.WorkerProcess, decode_pool.SECONDS = Named, 20.0
+with one_line_errors("decode"), decode_pool.DecodePool() as pool:
+    list(pool.decode([decode_pool.Part(path) for path in sorted(Path(sys.argv[1]).iterdir())], 32, 3, "white"))
 """
 
 
@@ -153,9 +160,9 @@ def test_who_is_interrupted_or_killed_leaves_no_process(tmp_path, number):
             os.killpg(decoding.pid, number)  # as a terminal does
         else:
             decoding.kill()
-        told = decoding.communicate()[1]
+        output = decoding.communicate()[1]
     if number == signal.SIGINT:
-        assert (decoding.returncode, told) == (130, "\ndecode: interrupted; nothing is half-written\n")
+        assert (decoding.returncode, output) == (130, "\ndecode: interrupted; nothing is half-written\n")
         assert gone(worker)
     deadline = time.monotonic() + 10
     while not gone(worker):
@@ -163,6 +170,7 @@ def test_who_is_interrupted_or_killed_leaves_no_process(tmp_path, number):
         time.sleep(0.05)
 
 
+@pytest.mark.usefixtures("in_process")
 def test_what_cannot_be_looked_into_is_counted_and_named(tmp_path, monkeypatch, capsys):
     folder = fill(tmp_path / "pictures", 12)
     (folder / "nowhere.png").symlink_to(tmp_path / "gone.png")
@@ -185,10 +193,10 @@ def test_what_cannot_be_looked_into_is_counted_and_named(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert count_of(data_of(tmp_path, folder)) == 12
-    told = capsys.readouterr().err
-    assert "Skipped 7 of 19" in told
+    output = capsys.readouterr().err
+    assert "Skipped 7 of 19" in output
     for name in ("nowhere.png", "holiday", "here.png", "there.png", "pipe.png", "socket.png", "closed"):
-        assert f"{folder / name}:" in told
+        assert f"{folder / name}:" in output
     data = data_of(tmp_path, folder)
     monkeypatch.setattr(os, "scandir", scandir)
     assert count_of(data) == 13
@@ -214,29 +222,30 @@ def test_a_source_that_is_a_link_in_circles_ends_with_one_line(tmp_path):
     with pytest.raises(UserError, match="no such folder"):
         data_of(tmp_path, tmp_path / "loop").prepare_data()
     with pytest.raises(UserError, match="no name"):
-        full_source("a\0b")
+        normalize_source("a\0b")
 
 
 @given(st.text(st.characters(codec=None)))
-def test_whatever_is_told_is_one_line_that_a_terminal_only_shows(text):
-    told = printable(text)
-    assert told.isprintable()
-    assert told.encode().decode() == told
+def test_whatever_is_printed_is_one_line_that_a_terminal_only_shows(text):
+    output = escape_unprintable(text)
+    assert output.isprintable()
+    assert output.encode().decode() == output
     if text.isprintable():
-        assert told == text
+        assert output == text
 
 
-def test_names_are_told_in_one_line_whatever_they_are(tmp_path, capsys):
+@pytest.mark.usefixtures("in_process")
+def test_names_are_printed_in_one_line_whatever_they_are(tmp_path, capsys):
     folder = fill(tmp_path / "pictures", 4)
     (folder / HOSTILE).write_text("no picture")
     scene(5).save(folder / "fine\n\udcfe.png")
     assert count_of(data_of(tmp_path, folder)) == 5
-    told = capsys.readouterr().err
-    assert r"Skipped 1 of 6" in told
-    assert r"a\nb\x1b[2J\xff.png: not a readable picture" in told.splitlines()[-1]
+    output = capsys.readouterr().err
+    assert r"Skipped 1 of 6" in output
+    assert r"a\nb\x1b[2J\xff.png: not a readable picture" in output.splitlines()[-1]
 
 
-def test_a_keyframe_and_an_output_of_any_name_are_told_in_one_line(tmp_path, one_line_error, capsys):
+def test_a_keyframe_and_an_output_of_any_name_are_printed_in_one_line(tmp_path, one_line_error, capsys):
     words = [
         "slerp",
         f"--checkpoint={HERE / 'checkpoints' / 'patterns.ckpt'}",
@@ -249,9 +258,9 @@ def test_a_keyframe_and_an_output_of_any_name_are_told_in_one_line(tmp_path, one
     scene(0).save(keyframe)
     out = tmp_path / "out\n\udcff.gif"
     render.main([*words, keyframe, "1", f"--out={out}"])
-    told = capsys.readouterr().out
-    assert len(told.splitlines()) == 3
-    assert r"out\n\xff.gif: 2 frames" in told
+    output = capsys.readouterr().out
+    assert len(output.splitlines()) == 3
+    assert r"out\n\xff.gif: 2 frames" in output
     assert out.stat().st_size > 0
 
 
@@ -266,7 +275,7 @@ def test_a_source_that_is_not_utf8_is_refused_before_anything_is_written(tmp_pat
 
 def in_mode(mode: str, path: Path) -> Image.Image:
     """A smooth picture of that mode, in a file that keeps it."""
-    image = scene(3, 700, 500)
+    image = scene(3, 420, 300)
     grey = np.asarray(image.convert("L"))
     if mode in ("I;16", "I", "F"):
         levels = {"I;16": grey.astype(np.uint16) * 257, "I": grey.astype(np.int32) * 200, "F": grey / np.float32(255)}
@@ -282,25 +291,26 @@ def in_mode(mode: str, path: Path) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("turned", [False, True])
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "P;transparent", "1", "I;16", "I", "F", "CMYK"])
-def test_large_pictures_are_read_as_small_ones_are(mode, turned, tmp_path, monkeypatch):
-    path = tmp_path / ("a.tiff" if mode in ("I", "F", "CMYK") else "a.png")
-    image = in_mode(mode, path)
-    if turned:
-        exif = Image.Exif()
-        exif[0x0112] = 6
-        image.save(path, exif=exif)
-    usual = read(path, 32, 3, "blue").astype(int)
-    monkeypatch.setattr(eight_bits, "_LARGE", 1000)
-    monkeypatch.setattr(eight_bits, "_STRIP", 20_000)
-    spared = read(path, 32, 3, "blue").astype(int)
-    assert abs(usual - spared).mean() < (4 if mode == "1" else 2.5)
-    assert usual.std() > 20
+def test_large_pictures_are_read_as_small_ones_are(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for mode in ("RGB", "RGBA", "L", "LA", "P", "P;transparent", "1", "I;16", "I", "F", "CMYK"):
+        path = tmp_path / ("a.tiff" if mode in ("I", "F", "CMYK") else "a.png")
+        for turned in {False, mode in ("RGB", "I;16", "CMYK")}:
+            image = in_mode(mode, path)
+            if turned:
+                image.save(path, exif=exif)
+            usual = read(path, 32, 3, "blue").astype(int)
+            with monkeypatch.context() as patch:
+                patch.setattr(eight_bits, "_LARGE", 1000)
+                patch.setattr(eight_bits, "_STRIP", 20_000)
+                reduced = read(path, 32, 3, "blue").astype(int)
+            assert abs(usual - reduced).mean() < (5 if mode == "1" else 3.5), (mode, turned)
+            assert usual.std() > 20, (mode, turned)
 
 
-def test_a_jpeg_of_300_megapixels_is_read_and_a_progressive_one_refused_by_its_size(tmp_path, monkeypatch):
-    Image.new("L", (20_000, 15_000), 99).save(tmp_path / "a.jpg")
+def test_a_jpeg_of_200_megapixels_is_read_and_a_progressive_one_refused_by_its_size(tmp_path, monkeypatch):
+    Image.new("L", (14_000, 14_000), 99).save(tmp_path / "a.jpg")
     limit = Image.MAX_IMAGE_PIXELS
     assert np.unique(read(tmp_path / "a.jpg", 32, 1)).tolist() == [99]
     monkeypatch.setattr(eight_bits, "LARGEST", 100_000)

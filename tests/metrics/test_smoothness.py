@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 from torch.testing import assert_close
 
-from data.synthetic.patterns import FACTORS, draw
+from data.synthetic.patterns import FACTORS, draw_patterns
 from vae.latent.paths import PATHS
 from vae.metrics.smoothness import gradient_energy, smoothness
 
@@ -159,7 +159,7 @@ def test_even_the_patterns_own_factors_lose_sharpness_on_the_way(path, ceiling):
     prior = torch.distributions.Normal(0.0, 1.0)
 
     def perfect(z):
-        return draw(prior.cdf(z) if path == "slerp" else z, 64).permute(0, 3, 1, 2) * 2 - 1
+        return draw_patterns(prior.cdf(z) if path == "slerp" else z, 64).permute(0, 3, 1, 2) * 2 - 1
 
     factors = torch.rand(128, len(FACTORS), generator=torch.Generator().manual_seed(0)).clamp(0.001, 0.999)
     ends = (prior.icdf(factors) if path == "slerp" else factors).reshape(64, 2, -1)

@@ -23,7 +23,7 @@ from vae.training.moments import MomentMatching
 from vae.training.optimizer import clip
 from vae.training.unseen import midpoints_and_samples
 
-LINES = lines_benchmark.images(lines_benchmark.pairs(3, 400).flatten())
+LINES = lines_benchmark.line_images(lines_benchmark.random_pairs(3, 400).flatten())
 PATTERNS = to_tensor(patterns(3, torch.arange(400), 32))
 
 
@@ -97,7 +97,7 @@ def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
     anchors.fit([LINES], 0.05)
     assert anchors.mask.tolist() == [1, 1, 0, 0, 0, 0]
     angles = torch.linspace(0, 2 * math.pi, 65, dtype=torch.float64)
-    code = anchors(lines_benchmark.images(angles))
+    code = anchors(lines_benchmark.line_images(angles))
     assert_close(code.norm(dim=1), torch.full((65,), math.sqrt(2)))
     turned = torch.atan2(code[:, 1], code[:, 0]).diff()
     turned = (turned + math.pi) % (2 * math.pi) - math.pi

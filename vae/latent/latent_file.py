@@ -12,8 +12,8 @@ from numpy.lib import format
 from numpy.typing import NDArray
 
 from data.system.errors import UserError
-from data.system.files import check_regular_file, save
-from data.system.spelling import neighbour
+from data.system.files import check_regular_file, save_bytes
+from data.system.spelling import suggest_file
 
 _MOST = 2**26  # numbers: 256 MiB
 _FARTHEST = 1000
@@ -32,7 +32,7 @@ def write_latents(path: Path, latents: NDArray[np.float32]) -> None:
         raise _too_many(path)
     file = io.BytesIO()
     np.savez(file, latents=latents)
-    save(file.getvalue(), path)
+    save_bytes(file.getvalue(), path)
 
 
 def check_name(path: Path) -> None:
@@ -53,7 +53,7 @@ def read_latents(path: Path) -> NDArray[np.float32]:
             latents = _read(file, path)
         low, high = float(latents.min()), float(latents.max())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {neighbour(path, f'--save_latents {path} writes one')}") from None
+        raise UserError(f"{path}: no such file; {suggest_file(path, f'--save_latents {path} writes one')}") from None
     except UserError:
         raise
     except Exception:  # zipfile and numpy raise nearly anything on hostile bytes

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError, check_at_least
-from data.system.spelling import suggestion
+from data.system.spelling import suggest
 
 Easing = Callable[[Tensor], Tensor]
 
@@ -73,7 +73,7 @@ def easing(name: str) -> Easing:
         raise
     except ValueError:
         pass
-    raise UserError(f"easing {name!r}: no such curve; {suggestion(name, (*EASINGS, 'cubic-bezier(a,b,c,d)'))}")
+    raise UserError(f"easing {name!r}: no such curve; {suggest(name, (*EASINGS, 'cubic-bezier(a,b,c,d)'))}")
 
 
 def times(

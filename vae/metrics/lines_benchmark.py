@@ -1,4 +1,4 @@
-"""The LINES benchmark: how well a path between two lines turns the one into the other.
+"""The LINES benchmark: scores of how well a path between two lines turns the one into the other.
 
 Berthelot, Raffel, Roy and Goodfellow (see `data.synthetic.lines`), section 4.1: 256 pairs of fresh lines, 16 frames a
 pair, both ends among them. Of every frame the nearest of 10,000 true lines is found by cosine distance on pixels in
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from data.rng import uniform
-from data.synthetic.lines import draw
+from data.synthetic.lines import draw_lines
 
 PAIRS, FRAMES = 256, 16
 _ANGLES = 10_000
@@ -40,14 +40,14 @@ class LineScores(NamedTuple):
     backtracking: Tensor
 
 
-def pairs(seed: int, count: int = PAIRS) -> Tensor:
-    """Angles of fresh pairs, (count, 2) in [0, 2π)."""
+def random_pairs(seed: int, count: int = PAIRS) -> Tensor:
+    """The angles of random pairs of lines, (count, 2) in [0, 2π)."""
     return 2 * math.pi * uniform(seed, torch.arange(count), 2).double()
 
 
-def images(angles: Tensor) -> Tensor:
-    """Lines at any number of angles (...): (..., 1, 32, 32) in [-1, 1]."""
-    return 2 * draw(angles.flatten().float())[..., 0].reshape(*angles.shape, 1, 32, 32) - 1
+def line_images(angles: Tensor) -> Tensor:
+    """Images (..., 1, 32, 32) in [-1, 1] of lines at angles (...)."""
+    return 2 * draw_lines(angles.flatten().float())[..., 0].reshape(*angles.shape, 1, 32, 32) - 1
 
 
 def _turn(difference: Tensor) -> Tensor:
@@ -59,10 +59,10 @@ def _turn(difference: Tensor) -> Tensor:
 def _references() -> tuple[Tensor, Tensor]:
     """10,000 angles and their lines, flat and of length 1."""
     angles = torch.arange(_ANGLES, dtype=torch.float64) * (2 * math.pi / _ANGLES)
-    return angles, normalize(images(angles).flatten(1))
+    return angles, normalize(line_images(angles).flatten(1))
 
 
-def nearest(frames: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_lines(frames: Tensor) -> tuple[Tensor, Tensor]:
     """The nearest of 10,000 true lines.
 
     Args:
@@ -85,7 +85,7 @@ def score(frames: Tensor, angles: Tensor) -> LineScores:
         angles: (P, 2) of the true lines at the ends, in radians.
     """
     count, length = frames.shape[:2]
-    flat_angles, distances = nearest(frames.flatten(0, 1).float())
+    flat_angles, distances = nearest_lines(frames.flatten(0, 1).float())
     found = flat_angles.reshape(count, length)
     steps = _turn(found.diff(dim=1))
     total = steps.sum(1).abs()
@@ -99,17 +99,17 @@ def score(frames: Tensor, angles: Tensor) -> LineScores:
     )
 
 
-def controls(angles: Tensor, length: int = FRAMES) -> dict[str, Tensor]:
-    """What the scores are for paths that are known: (P, N, 1, 32, 32) each, for angles (P, 2).
+def control_paths(angles: Tensor, length: int = FRAMES) -> dict[str, Tensor]:
+    """Paths whose scores are known, by name: (P, N, 1, 32, 32) each, for angles (P, 2).
 
     `rotation` turns the line evenly, the short way; `cross-fade` mixes the two pictures; `hard cut` shows the one for
     the first half and then the other.
     """
     t = torch.linspace(0, 1, length, dtype=torch.float64)
-    start, end = images(angles).unbind(1)
+    start, end = line_images(angles).unbind(1)
     mix = t.float()[None, :, None, None, None]
     return {
-        "rotation": images(angles[:, :1] + _turn(angles[:, 1:] - angles[:, :1]) * t),
+        "rotation": line_images(angles[:, :1] + _turn(angles[:, 1:] - angles[:, :1]) * t),
         "cross-fade": torch.lerp(start[:, None], end[:, None], mix),
         "hard cut": torch.where(mix < 0.5, start[:, None], end[:, None]),
     }

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import UserError, printable, say
-from data.system.files import check_writable, resolved, save, user_path
+from data.system.errors import UserError, echo, escape_unprintable
+from data.system.files import check_writable, resolved, save_bytes, user_path
 from vae.generator import Generator
 from vae.latent import timing as timeline
 from vae.latent.latent_file import check_name, write_latents
@@ -130,17 +130,17 @@ def render_animation(command: str, vaes: Mapping[str, Generator], options: Any, 
     t, fps, sacrifice = times(every, options), options.fps, ""
     _check_memory(every, t, options, out)
     pictures = film(command, every, t, columns, options)
-    with tqdm(pictures, printable(str(out)), len(t[0]), leave=False, unit=" frames", delay=1) as frames:
+    with tqdm(pictures, escape_unprintable(str(out)), len(t[0]), leave=False, unit=" frames", delay=1) as frames:
         if limit is None:
             animation.write(frames, out, fps, "draft" if options.quality == "draft" else None)
         else:
             suffix, closed = out.suffix.lower(), every[0].walk.closed
             fitted = sizes.encode_within(list(frames), suffix, fps, limit, closed, options.resample)
-            save(fitted.content, out)
+            save_bytes(fitted.content, out)
             sacrifice = f", {len(fitted.content) / 1000:.0f} kB ({fitted.reductions})"
             fps *= len(fitted.frame_indices) / len(t[0])
             t = [when[fitted.frame_indices] for when in t]
-    say(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
+    echo(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
     numbers = findings.numbers(command, every, options)
     seams = findings.seams(every, t)
     if options.save_latents:
@@ -148,7 +148,7 @@ def render_animation(command: str, vaes: Mapping[str, Generator], options: Any, 
         latents = torch.cat([take.walk.at(when) for take, when in zip(every, t, strict=True)])
         write_latents(path, latents.numpy())
         order = f", {len(t[0])} of each walk in turn" if len(every) > 1 else ""
-        say(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
+        echo(f"{path}: {len(latents)} latents{order}; {path}:0 is the first, to be used as a keyframe")
     if options.report:
         told = {"command": command, "frames": len(t[0]), "fps": fps, "easing": _easing(every[0], options)}
         findings.save_report(user_path(options.report), told, every, numbers, seams, options)

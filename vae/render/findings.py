@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from data.system.files import save
+from data.system.files import save_bytes
 from vae.render.report import Report, Seam, report, seam, table
 from vae.render.takes import Clip
 
@@ -61,4 +61,4 @@ def save_report(
     content["bent"] = {name: segments.tolist() for name, segments in bent.items() if segments is not None}
     content["seams"] = [plain(found) for found in seams]
     content["options"] = {name: value for name, value in options.items() if name not in _RESULTS}
-    save((json.dumps(content, indent=2) + "\n").encode(), path)
+    save_bytes((json.dumps(content, indent=2) + "\n").encode(), path)

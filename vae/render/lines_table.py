@@ -38,12 +38,12 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
             f"the checkpoint draws {vae.image_size}×{vae.image_size}×{vae.channels} pictures, lines are 32×32×1; "
             "train one with python train.py fit --data.source lines"
         )
-    ends = encode(vae, lines_benchmark.images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim)
+    ends = encode(vae, lines_benchmark.line_images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim)
     t = torch.linspace(0, 1, FRAMES, dtype=torch.float64)
     walks = {name: torch.stack([path(pair, t, False) for pair in ends]) for name, path in BETWEEN_TWO.items()}
     walks["slerp, even"] = torch.stack([evenly(vae, pair, t) for pair in ends])
     films = {name: decode(vae, walk.flatten(0, 1)).reshape(-1, FRAMES, 1, 32, 32) for name, walk in walks.items()}
-    films |= lines_benchmark.controls(angles)
+    films |= lines_benchmark.control_paths(angles)
     bar = tqdm(films.items(), "Scoring", leave=False, unit=" paths", delay=1)
     return {name: lines_benchmark.score(film, angles) for name, film in bar}
 

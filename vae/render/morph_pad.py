@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import UserError, printable
-from data.system.files import check_writable, save
+from data.system.errors import UserError, escape_unprintable
+from data.system.files import check_writable, save_bytes
 from vae.generator import seeded_latents
 from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
@@ -92,9 +92,9 @@ def render_page(
     corners = list(torch.split(z, 4))
     if keyframes:
         corners[0] = latents_of(parse_keyframe(vae, word, truncation) for word in keyframes)
-    progress = tqdm(corners, printable(str(out)), leave=False, unit=" sets", delay=1)
+    progress = tqdm(corners, escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
     html = html_page([list(decode(vae, square_latents(each))) for each in progress])
-    save(html, out)
+    save_bytes(html, out)
     return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"
 
 

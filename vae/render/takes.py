@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError
-from data.system.spelling import suggestion
+from data.system.spelling import suggest
 from vae.generator import Generator, seeded_latents
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.trajectory import (
@@ -145,7 +145,7 @@ def named_paths(paths: list[str]) -> list[str]:
         if paths.count(path) > 1:
             raise UserError(f"path {path}: is named twice; name it once")
         if path not in PATH_NAMES:
-            raise UserError(f"path {path!r}: no such path; {suggestion(path, PATH_NAMES)}")
+            raise UserError(f"path {path!r}: no such path; {suggest(path, PATH_NAMES)}")
     return paths
 
 

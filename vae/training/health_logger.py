@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError, check_at_least
-from data.system.spelling import suggestion
+from data.system.spelling import suggest
 from data.transforms import to_tensor
 from vae.latent.paths import BETWEEN_TWO
 from vae.latent.timing import times
@@ -40,7 +40,7 @@ def monitored(metric: str) -> tuple[str, str]:
         return _OFF_ONE + metric, "min"
     if metric in _MODES:
         return metric, _MODES[metric]
-    raise UserError(f"--checkpoint_metric {metric}: no such metric; {suggestion(metric, (*_MODES, *_NEAR_ONE))}")
+    raise UserError(f"--checkpoint_metric {metric}: no such metric; {suggest(metric, (*_MODES, *_NEAR_ONE))}")
 
 
 def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:

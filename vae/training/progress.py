@@ -7,9 +7,9 @@ import lightning.pytorch as pl
 import torch
 
 from data.rng import derive_seed
+from data.system.checks import MOST, count, keys, number
 from data.system.errors import UserError
 from vae.checkpoint import FORMAT
-from vae.checks import MOST, count, keys, number
 from vae.training.schedule import Schedule
 
 NOTED = ("progress", "seed", "steps", "epoch", "dealt")  # in a checkpoint, of the plan

@@ -11,7 +11,15 @@ from pathlib import Path
 import imageio.v3 as iio
 
 from data.system.errors import UserError
-from data.system.files import atomic_writer, check_writable, resolved, save, storage_errors, swap, temporary_path
+from data.system.files import (
+    atomic_writer,
+    check_writable,
+    replace_folder,
+    resolved,
+    save_bytes,
+    storage_errors,
+    temporary_path,
+)
 from vae.render.formats.format import Format, Quality
 from vae.render.formats.frame import Frame
 from vae.render.formats.table import FORMATS
@@ -97,7 +105,7 @@ def _write_folder(frames: Iterable[Frame], path: Path) -> None:
         temporary.mkdir()
         for index, frame in enumerate(frames):
             iio.imwrite(temporary / f"{index:04d}.png", frame)
-        swap(temporary, path)
+        replace_folder(temporary, path)
 
 
 def check_still(path: Path) -> None:
@@ -119,4 +127,4 @@ def write_still(frame: Frame, path: Path) -> None:
     except (OSError, ValueError, OverflowError):
         height, width, _ = frame.shape
         raise UserError(f"{path}: {width}×{height} pixels are too many for {path.suffix}; use .png") from None
-    save(content, path)
+    save_bytes(content, path)

@@ -11,9 +11,9 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.sources import source_name
-from data.system.errors import StorageError, TrainingError, describe_oserror, say, shell_quoted
+from data.system.errors import StorageError, TrainingError, describe_oserror, echo, shell_quoted
 from data.system.files import check_utf8, remove_temporary_files
-from data.system.signals import postponed
+from data.system.signals import block_signals
 from vae import checkpoint
 from vae.training import environment as launch
 from vae.training.cli.config import ConfigFile, recipes
@@ -128,7 +128,7 @@ class LoomCLI(LightningCLI):
                 remove_temporary_files(own / name)
             return own
         if first:
-            with postponed():
+            with block_signals():
                 self.run, self._claimed = claim(runs, logs), True
             self._lock.take(self.run)
             self._note_job()
@@ -163,7 +163,7 @@ class LoomCLI(LightningCLI):
         for callback in trainer.callbacks if fitting and launch.is_first() else ():  # type: ignore[attr-defined]
             if callback.state_key in unrestored:
                 kind = type(callback).__name__
-                say(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
+                echo(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
         # where max_steps is given, Lightning would end an epoch twice when it goes on from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
@@ -188,7 +188,7 @@ class LoomCLI(LightningCLI):
                 raise
             if self.trainer.is_global_zero:
                 print(file=sys.stderr)  # below the progress bar
-                say(f"train.py: interrupted; {self._next()}", sys.stderr)
+                echo(f"train.py: interrupted; {self._next()}", sys.stderr)
                 launch.requeue_after(stop.code)
             meant = isinstance(stop.code, int) and stop.code > 128  # Lightning's own code says no more than that
             raise SystemExit(stop.code if meant else 128 + signal.SIGINT) from None
@@ -251,7 +251,7 @@ class LoomCLI(LightningCLI):
         if self.trainer.is_global_zero:
             data, device = self.datamodule, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
             size = f"{data.image_size}×{data.image_size}×{data.channels}"
-            say(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.run}")
+            echo(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.run}")
 
     def after_fit(self) -> None:
         """Says where the result is and what to do with it."""
@@ -262,13 +262,13 @@ class LoomCLI(LightningCLI):
         best = self.run / "best.ckpt"
         kept = f" (best {self._options.checkpoint_metric}: {best})" if best.is_file() else ""
         print()  # below the progress bar
-        say(f"Trained {done} epochs. Checkpoint: {last}{kept}")
+        echo(f"Trained {done} epochs. Checkpoint: {last}{kept}")
         if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
-            say(f"Watch:  tensorboard --logdir {shell_quoted(self._root / 'logs')} --samples_per_plugin images=200")
-        say(f"Render: python render.py slerp --checkpoint {shell_quoted(last)}")
+            echo(f"Watch:  tensorboard --logdir {shell_quoted(self._root / 'logs')} --samples_per_plugin images=200")
+        echo(f"Render: python render.py slerp --checkpoint {shell_quoted(last)}")
         planned = {name: getattr(self.trainer, name) for name in ("max_epochs", "max_steps")}
         planned = {name: count for name, count in planned.items() if count is not None and count > 0}
         if found := missed(self.model.schedule, self.model.progress, planned):
             what, options = found
-            say(f"It was ended early and missed {what}: its pictures are blurrier than they could be.")
-            say(f"Have it, without what ended it: python train.py fit --ckpt_path {shell_quoted(last)}{options}")
+            echo(f"It was ended early and missed {what}: its pictures are blurrier than they could be.")
+            echo(f"Have it, without what ended it: python train.py fit --ckpt_path {shell_quoted(last)}{options}")

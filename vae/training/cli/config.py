@@ -8,7 +8,7 @@ from jsonargparse import ActionConfigFile  # type: ignore[attr-defined]
 
 from data.system.errors import UserError
 from data.system.files import user_path
-from data.system.spelling import suggestion
+from data.system.spelling import suggest
 
 _RECIPES = Path(__file__).parents[1] / "recipes"
 
@@ -33,7 +33,7 @@ def found(config: str) -> str:
         return str(_RECIPES / f"{config}.yaml")
     if not re.fullmatch(r"[\w-]{1,255}", config) or Path(config).exists():
         return config
-    raise UserError(f"--config {config}: neither a file nor a recipe; {suggestion(config, recipes())}")
+    raise UserError(f"--config {config}: neither a file nor a recipe; {suggest(config, recipes())}")
 
 
 class ConfigFile(ActionConfigFile):

@@ -5,7 +5,7 @@ from typing import Any
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from data.system.errors import UserError
-from data.system.spelling import suggestion
+from data.system.spelling import suggest
 from vae.training.health_logger import METRICS
 
 _TRAINED = tuple(f"train/{name}" for name in ("elbo", "reconstruction", "kl", "bits_per_dim", "sigma", "beta", "lr"))
@@ -26,5 +26,5 @@ def check_monitors(callbacks: list[Any]) -> None:
         if isinstance(name, str) and name not in known and not name.startswith("lr-"):  # LearningRateMonitor's
             raise UserError(
                 f"--trainer.callbacks {type(each).__name__}: {name} is not among what is logged at each validation; "
-                f"{suggestion(name, known, 'take val/elbo, or what TensorBoard shows')}"
+                f"{suggest(name, known, 'take val/elbo, or what TensorBoard shows')}"
             )

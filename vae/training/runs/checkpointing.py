@@ -18,7 +18,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from data.system.errors import StorageError
-from data.system.files import save
+from data.system.files import save_bytes
 from vae.checkpoint import read
 from vae.training.alarms import are_finite
 from vae.training.environment import stopping_signals
@@ -58,7 +58,7 @@ class WholeCheckpointIO(TorchCheckpointIO):
         """Writes a file, or notes the fault."""
         try:
             self.check()
-            save(content, path)
+            save_bytes(content, path)
         except StorageError as fault:
             self.fault = fault
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.sources import folder_of, full_source
-from data.system.errors import UserError, say
+from data.sources import normalize_source, source_folder
+from data.system.errors import UserError, echo
 from data.system.files import user_path
 from vae import checkpoint
 from vae.training import environment as launch
@@ -67,12 +67,12 @@ def _first_free(found: list[Path], options: Any, given: Any, root: Path, lock: R
             in_use.append(str(fault))
         else:
             for line in in_use:
-                say(f"{line.partition(';')[0]}, so the next one goes on")
+                echo(f"{line.partition(';')[0]}, so the next one goes on")
             return str(path)
     if in_use and not launch.job():
         raise InUseError(in_use[0])
     why = in_use[0].partition(";")[0] if in_use else _none("fit", found, options, given, root)
-    say(f"{why}, so this training starts afresh")
+    echo(f"{why}, so this training starts afresh")
     return None
 
 
@@ -127,7 +127,7 @@ def _unlike(command: str, path: Path, options: Any, given: Any) -> Iterator[str]
         return
     yield from (f"{name} is {trained}" for name, trained in contradictions(command, content, options, given))
     source = content.get("datamodule_hyper_parameters", {}).get("source")
-    if "data.source" in given and not _same_place(full_source(options.data.source), source):
+    if "data.source" in given and not _same_place(normalize_source(options.data.source), source):
         yield f"data.source is {source}"
     seed, plan = given.get("seed_everything"), content.get("plan")
     noted = plan.get("seed") if isinstance(plan, dict) else None
@@ -137,5 +137,5 @@ def _unlike(command: str, path: Path, options: Any, given: Any) -> Iterator[str]
 
 def _same_place(wanted: str, trained: Any) -> bool:
     """Whether two sources are one, or the second is a folder of that name which is gone: the first may be it, moved."""
-    here, there = folder_of(wanted), folder_of(trained)
+    here, there = source_folder(wanted), source_folder(trained)
     return wanted == trained or bool(here and there and here.name == there.name and not there.is_dir())

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from data.system.files import resolved, save, storage_errors
+from data.system.files import resolved, save_bytes, storage_errors
 
 _NOTE, _LONGEST = "job.json", 4096  # letters
 
@@ -84,4 +84,4 @@ class Note(NamedTuple):
             PlaceError: the folder cannot be written to.
         """
         if any(self):
-            save(json.dumps(self._asdict()).encode(), run / _NOTE)
+            save_bytes(json.dumps(self._asdict()).encode(), run / _NOTE)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 
-from data.system.errors import StorageError, UserError, say
+from data.system.errors import StorageError, UserError, echo
 from data.system.files import storage_errors
 
 NAME = "run.lock"
@@ -52,7 +52,7 @@ class RunLock:
                 raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}")
             if silent > 2 * _REFRESHED_EVERY and not waiting:
                 waiting = True
-                say(f"{run}: waits up to {_SILENCE:.0f} s to see whether {_holder(lease)} still trains in it")
+                echo(f"{run}: waits up to {_SILENCE:.0f} s to see whether {_holder(lease)} still trains in it")
             time.sleep(_POLL)
         self.run, self._lease = run, lease
 

@@ -11,13 +11,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from data.fingerprint import check_fingerprint
-from data.sources import folder_of, full_source
-from data.synthetic.families import FAMILIES
-from data.system.errors import UserError, say
+from data.sources import PROCEDURAL, normalize_source, source_folder
+from data.system.checks import count
+from data.system.errors import UserError, echo
 from data.system.files import resolved
-from data.system.spelling import nearest
+from data.system.spelling import closest_match
 from vae import checkpoint
-from vae.checks import count
 from vae.safe_yaml import parse_yaml, read_config
 from vae.training.progress import checked_plan
 
@@ -80,7 +79,7 @@ def adopt(command: str, options: Any, given: Any, root: Path) -> Resumed:
             return Resumed()
         raise UserError(f"{command}: measures a trained model; name it with --ckpt_path, a file or last")
     path = Path(options.ckpt_path)
-    if not path.exists() and (near := nearest(str(path), ["last", "best"])):
+    if not path.exists() and (near := closest_match(str(path), ["last", "best"])):
         meant = near if near == "last" else "the best.ckpt of a run"
         raise UserError(f"--ckpt_path {path}: no such checkpoint; did you mean {meant}?")
     content = checkpoint.read(path)
@@ -112,7 +111,7 @@ def _trained(content: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def _value(options: Any, name: str) -> Any:
     group, _, option = name.partition(".")
-    return full_source(options.data.source) if name == "data.source" else options[group][option]
+    return normalize_source(options.data.source) if name == "data.source" else options[group][option]
 
 
 def contradictions(command: str, content: dict[str, Any], options: Any, given: Any) -> Iterator[tuple[str, Any]]:
@@ -130,21 +129,21 @@ def contradictions(command: str, content: dict[str, Any], options: Any, given: A
 
 def _may_have_moved(wanted: str, trained: Any, content: dict[str, Any]) -> bool:
     """Whether two different sources are folders whose content can be compared, or could if it were not gone."""
-    before = folder_of(trained)
-    if before is None or folder_of(wanted) is None:
+    before = source_folder(trained)
+    if before is None or source_folder(wanted) is None:
         return False
     return content.get("ImageData") is not None or not before.is_dir()
 
 
 def _find_pictures(options: Any, given: Any, content: dict[str, Any], path: Path) -> None:
     """Raises `UserError` if the folder of the training's pictures is gone and no other is given."""
-    folder = folder_of(content.get("datamodule_hyper_parameters", {}).get("source"))
+    folder = source_folder(content.get("datamodule_hyper_parameters", {}).get("source"))
     if folder is None or folder.is_dir():
         return
     if "data.source" not in given:
         raise UserError(f"{path}: its pictures were in {folder}, which is gone; name where they are with --data.source")
     if content.get("ImageData") is None:
-        say(f"{path}: did not note its pictures, as earlier versions do not; {options.data.source} is taken for them")
+        echo(f"{path}: did not note its pictures, as earlier versions do not; {options.data.source} is taken for them")
 
 
 def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> dict[str, Any]:
@@ -159,7 +158,7 @@ def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> 
     path, cache_dir = Path(options.ckpt_path), options.data.cache_dir
     source = trained.get("source")
     own = resolved(root / "checkpoints") in resolved(path).parents
-    if source is not None and source not in FAMILIES and not own and "data.source" not in given:
+    if source is not None and source not in PROCEDURAL and not own and "data.source" not in given:
         raise UserError(f"{path}: was trained on {source}; name the pictures to use with --data.source")
     for name, most in _MOST.items():
         amount = trained.get(name)
@@ -167,7 +166,7 @@ def _harmless(trained: dict[str, Any], options: Any, given: Any, root: Path) -> 
             raise UserError(f"{path}: asks for a --data.{name} of more than {most}; name it yourself if that is meant")
     kept = trained.get("cache_dir")
     if isinstance(kept, str) and kept != cache_dir and "data.cache_dir" not in given:
-        say(f"{path}: kept its pictures in {kept}; they are prepared anew unless --data.cache_dir names that folder")
+        echo(f"{path}: kept its pictures in {kept}; they are prepared anew unless --data.cache_dir names that folder")
     workers = trained.get("workers")
     much = isinstance(workers, int) and workers > (os.cpu_count() or 1)  # of another machine
     return {name: value for name, value in trained.items() if name != "cache_dir" and not (much and name == "workers")}

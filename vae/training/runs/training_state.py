@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from data.system.checks import array, count, keys, number
 from data.system.errors import UserError
 from vae.checkpoint import check_weights
-from vae.checks import array, count, keys, number
 from vae.training.optimizer import optimizers
 from vae.training.progress import checked_plan
 
