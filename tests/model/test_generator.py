@@ -22,7 +22,7 @@ from vae.export import decoder_onnx
 from vae.onnx_generator import OnnxGenerator
 
 D, SIDE = 12, 32
-LINES = render._SHIPPED.with_name("lines.ckpt")
+LINES = SHIPPED.with_name("lines.ckpt")
 WORDS = ["compare", f"--checkpoint={LINES}", "--frames=5", "--size=48"]
 
 
@@ -109,9 +109,9 @@ def test_what_the_file_says_of_its_range_counts(dcgan, z, tmp_path):
 
 def test_our_own_decoder_has_the_numbers_of_its_checkpoint(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("own.onnx").write_bytes(decoder_onnx(checkpoint.load_vae(render._SHIPPED)))
+    Path("own.onnx").write_bytes(decoder_onnx(checkpoint.load_vae(SHIPPED)))
     words = [
-        f"--checkpoint={render._SHIPPED}",
+        f"--checkpoint={SHIPPED}",
         "--frames=5",
         "--size=48",
         "--generator=own.onnx",

@@ -15,7 +15,7 @@ from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
 from vae.render.notebook import inline, morph
 
-LINES = render._SHIPPED.with_name("lines.ckpt")
+LINES = SHIPPED.with_name("lines.ckpt")
 
 
 @pytest.mark.parametrize(("command", "path"), [("slerp", "slerp"), ("linear", "linear"), ("loop", "spline")])

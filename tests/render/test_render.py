@@ -304,7 +304,7 @@ def test_a_strip_shows_several_paths_below_each_other(shot):
 
 
 def test_latents_that_sleep_are_not_swept(tmp_path, capsys):
-    lines, out = render._SHIPPED.with_name("lines.ckpt"), tmp_path / "lines.png"
+    lines, out = SHIPPED.with_name("lines.ckpt"), tmp_path / "lines.png"
     render.main(["traverse", f"--checkpoint={lines}", "--size=32", "--steps=2", "--rows=8", f"--out={out}"])
     assert iio.imread(out).shape[0] < 4 * (32 + 20)
     assert "z" in capsys.readouterr().out
@@ -343,21 +343,21 @@ def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, 
 def test_without_any_training_the_shipped_checkpoint_is_used(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     render.main(["linear", "--frames=2", "--out=two.gif"])
-    assert str(render._SHIPPED) in capsys.readouterr().out.splitlines()[0]
+    assert str(SHIPPED) in capsys.readouterr().out.splitlines()[0]
 
 
 def test_the_shipped_checkpoint_is_small_and_plain():
-    assert render._SHIPPED.stat().st_size < 10_000_000
-    content = torch.load(render._SHIPPED, weights_only=True)
+    assert SHIPPED.stat().st_size < 10_000_000
+    content = torch.load(SHIPPED, weights_only=True)
     assert content.keys() <= {
         "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version",
     }  # fmt: skip
-    assert (checkpoint.load_vae(render._SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
+    assert (checkpoint.load_vae(SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
 
 
 def test_the_shipped_checkpoint_draws_fresh_patterns_again():
     x = to_tensor(patterns(123, torch.arange(512), 64))
-    vae = checkpoint.load_vae(render._SHIPPED)
+    vae = checkpoint.load_vae(SHIPPED)
     assert (decode(vae, encode(vae, x)) - x).square().mean().sqrt() < 0.08
 
 

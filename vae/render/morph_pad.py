@@ -4,7 +4,6 @@ import base64
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,16 +13,15 @@ from tqdm import tqdm
 
 from data.system.errors import UserError, printable
 from data.system.files import check_writable, save
-from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.model.vae import VAE
 from vae.render import captions
+from vae.render.clips import choose_corners
 from vae.render.formats.frame import Frame
-from vae.render.frames import decode
-from vae.render.takes import drawn
+from vae.render.frames import render_frames
+from vae.render.options import ExploreOptions
 
 CELLS = 17  # in a row of a square; between them the page mixes neighbours
-_MOST_SETS = 16
 _LARGEST = 5_000_000
 _QUALITIES = (90, 80, 65, 50, 30)
 _PAGE = Path(__file__).with_name("explore.html")
@@ -65,21 +63,14 @@ def page(sets: list[list[Frame]], cells: int = CELLS) -> bytes:
     raise UserError(f"explore: {len(html) / 1e6:.1f} MB are too much for a page; give fewer --sets")
 
 
-def render_page(vae: VAE, options: Any, out: Path) -> str:
+def render_page(vae: VAE, options: ExploreOptions, out: Path) -> str:
     """The `explore` command: writes the page, tells of it."""
     if out.suffix != ".html":
         raise UserError(f"{out}: a page is kept in an .html file; name it like explore.html")
     check_writable(out)
-    if not 1 <= options.sets <= _MOST_SETS:
-        raise UserError(f"sets {options.sets}: must be from 1 to {_MOST_SETS}")
-    named = options.keyframes or []
-    if len(named) not in (0, 4):
-        raise UserError(f"{len(named)} keyframes: a morph pad has four corners; name four")
-    corners = list(torch.split(drawn(vae, options, 4 * options.sets), 4))
-    if named:
-        corners[0] = latents_of(parse_keyframe(vae, word, options.truncation) for word in named)
+    corners = choose_corners(vae, options)
     bar = tqdm(corners, printable(str(out)), leave=False, unit=" sets", delay=1)
-    html = page([list(decode(vae, square(four))) for four in bar])
+    html = page([list(render_frames(vae, square(four))) for four in bar])
     save(html, out)
     return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"
 
