@@ -75,7 +75,17 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+def headed(shape: str) -> bytes:
+    """An array whose header says of its shape what it likes."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
 HOSTILE = {
+    "a huge shape": npz(headed("(1099511627776, 16)}")),
+    "a shape beyond 64 bits": npz(headed(f"(1{'0' * 40}, 4)}}")),
+    "a header that does not end": npz(headed("(2, 4")),
+    "a header of brackets": npz(headed("(" * 70)),
     "no numbers": npz(npy(np.zeros((3, 0), np.float32))),
     "no latents": npz(npy(np.zeros((0, 8), np.float32))),
     "a number": npz(npy(np.float32(3))),

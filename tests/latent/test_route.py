@@ -92,6 +92,7 @@ def test_changes_are_distances_of_neighbours():
     assert_close(visible_change(vae, z), (seen[1:] - seen[:-1]).norm(dim=1))
 
 
+@pytest.mark.slow
 def test_a_route_of_a_real_model_is_never_worse_where_it_was_taken():
     torch.manual_seed(0)
     vae = VAE(32, 3, latent_dim=4, width=8).eval().requires_grad_(False)

@@ -20,6 +20,7 @@ from data.transforms import to_uint8
 from vae import checkpoint
 from vae.export import decoder_onnx
 from vae.onnx_generator import OnnxGenerator
+from vae.render.models import SHIPPED
 
 D, SIDE = 12, 32
 LINES = SHIPPED.with_name("lines.ckpt")

@@ -13,6 +13,7 @@ import render
 from data.system.errors import UserError
 from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
+from vae.render.models import SHIPPED
 from vae.render.notebook import inline, morph
 
 LINES = SHIPPED.with_name("lines.ckpt")

@@ -199,7 +199,7 @@ def _curves(clip: Clip, t: Tensor, meter: FrameMeter) -> Curves:
     change, energy = meter.change.compute(), meter.energy()[index]
     speed = change[index[:-1].clamp_max(len(change) - 1)] * index.diff()
     at_keyframes = [
-        energy[t == k][0] if keyframe.picture is None else gradient_energy(keyframe.picture)
+        energy[(t - k).abs().argmin()] if keyframe.picture is None else gradient_energy(keyframe.picture)
         for k, keyframe in enumerate(clip.keyframes)
     ]
     return Curves(torch.cat([speed, speed[-1:]]), over_keyframes(energy, t, torch.stack(at_keyframes)))
