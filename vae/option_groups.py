@@ -81,5 +81,6 @@ def _value(name: str, extra: Any, value: Any) -> Any:
     if extra.high is None:
         check_at_least(int(extra.low), name, value)
     elif not extra.low <= value <= extra.high:
-        raise UserError(f"{name} {value:g}: must be from {extra.low:g} to {extra.high:g}")
+        number = f"{value:g}" if isinstance(value, float) else value
+        raise UserError(f"{name} {number}: must be from {extra.low} to {extra.high}")
     return value

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 from itertools import pairwise, product
 from pathlib import Path
 from typing import get_args
@@ -24,19 +25,25 @@ from data.transforms import to_tensor, to_uint8
 from vae import checkpoint
 from vae.generator import seeded_latents
 from vae.inference import decode_all, encode_means
+from vae.latent import route
 from vae.latent.keyframes import parse_keyframe
 from vae.model.likelihoods import LikelihoodName
 from vae.model.vae import VAE
+from vae.render import models
 from vae.render.models import SHIPPED, default_checkpoint
 
 LINES = SHIPPED.with_name("lines.ckpt")
 SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
 
 
+load_once = cache(checkpoint.load_vae)
+
+
 @pytest.fixture
 def shot(run: Run, tmp_path: Path, monkeypatch):
     """Renders from the trained checkpoint into an empty folder, and returns the file."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "load_vae", load_once)
 
     def take(command: str, out: str, *words: str) -> Path:
         source = str(run.checkpoints / "last.ckpt")
@@ -93,7 +100,7 @@ def test_every_command_writes_every_format(shot, command, suffix):
 
 
 def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
-    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    vae = load_once(run.checkpoints / "last.ckpt")
     keyframes = seeded_latents(5, 2, vae.latent_dim)
     with torch.inference_mode():
         expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -142,7 +149,7 @@ def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
     scene(1).save(tmp_path / "cat.png")
     scene(2).convert("CMYK").save(tmp_path / "dog.jpg")
     frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
-    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    vae = load_once(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
         z = torch.stack([parse_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_latents(7, 1, 4)[0]])
         expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -215,7 +222,8 @@ def test_compare_takes_several_checkpoints(run: Run, shot, capsys):
     assert {"best.ckpt", "last.ckpt"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
 
 
-def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp_path, capsys):
+def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(route, "_ITERATIONS", 3)
     frames, _ = frames_of(shot("route", "way", "--frames=9", "--report=numbers.json"))
     assert len(frames) == 9
     assert re.search(r"bent \d of 1 stretches", capsys.readouterr().out)
@@ -266,7 +274,7 @@ def test_a_grid_shows_walks_of_their_own_in_step(shot):
 
 
 def test_truncation_moves_seeds_towards_the_mean(shot, run: Run):
-    mean = checkpoint.load_vae(run.checkpoints / "last.ckpt").decode(torch.zeros(1, 4))
+    mean = load_once(run.checkpoints / "last.ckpt").decode(torch.zeros(1, 4))
     expected = to_uint8(mean)[0].numpy()
     (frame, *_), _ = frames_of(shot("slerp", "mean", "--truncation=0", "--frames=2"))
     assert abs(frame.astype(int) - expected).max() <= 1

@@ -24,7 +24,7 @@ def pyramid(x: Tensor) -> Tensor:
     return torch.cat(levels, 1)
 
 
-class VisibleChange:
+class VisibleChangeMeter:
     """Visible change from each picture to the next, of pictures that come in batches."""
 
     def __init__(self) -> None:
@@ -51,7 +51,7 @@ class VisibleChange:
 @torch.no_grad()
 def visible_change(model: Generator, z: Tensor) -> Tensor:
     """Visible change between the pictures of neighbouring latents (N, D): (N − 1,), on the CPU."""
-    change = VisibleChange()
+    change = VisibleChangeMeter()
     for x in decode_batches(model, z):
         change.update(x)
     return change.compute()

@@ -90,8 +90,8 @@ def _explore(request: Request, model: ModelOptions, options: ExploreOptions) -> 
     return out
 
 
-def _export(request: Request, model: ModelOptions, options: ExportOptions) -> None:
-    source = model.checkpoint or default_checkpoint()
+def _export(request: Request, options: ExportOptions) -> None:
+    source = options.checkpoint or default_checkpoint()
     say(f"export: {source}")
     out = options.out or Path("renders/decoder.onnx")
     for path in export(load_vae(source), out, options.encoder):
@@ -159,7 +159,7 @@ COMMANDS = {
         _explore,
         (ModelOptions, ExploreOptions),
     ),
-    "export": Command("The model for other programs, as ONNX or safetensors.", _export, (ModelOptions, ExportOptions)),
+    "export": Command("The model for other programs, as ONNX or safetensors.", _export, (ExportOptions,)),
     "lines": Command(
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
         _lines,

@@ -12,7 +12,7 @@ from torch import Tensor
 from data.transforms import to_uint8
 from vae.generator import Generator
 from vae.inference import decode_batches
-from vae.metrics.perceptual import VisibleChange
+from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import gradient_energy
 from vae.render.formats.frame import Frame
 
@@ -28,7 +28,7 @@ class FrameMeter:
     """
 
     def __init__(self) -> None:
-        self.change = VisibleChange()
+        self.change = VisibleChangeMeter()
         self._energy: list[Tensor] = []
         self._digests: set[bytes] = set()
 

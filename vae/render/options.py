@@ -99,7 +99,6 @@ PathName = Annotated[str, Literal.__getitem__(PATH_NAMES)]
 OptionalPathName = Annotated[str | None, Literal.__getitem__(PATH_NAMES)]
 Truncation = Annotated[float, Range(0, 10)]
 Steps = Annotated[int, Range(2, 64)]
-Frames = Annotated[int, Range(1, 100_000)]
 File = Annotated[Path | None, user_path]
 Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), parse_words)]
 
@@ -122,7 +121,6 @@ class ComparedModelsOptions:
     """Several models.
 
     Args:
-        checkpoint: see the annotation.
         generator: an ONNX file of any network that draws pictures of latents, a GAN's for example; it follows the same
             paths, from the same seeds, on the CPU.
         device: where the other models run: `auto` takes a GPU if there is one, else the CPU.
@@ -143,7 +141,6 @@ class KeyframeOptions:
         seed: random keyframes are the first latents that this seed gives; null is 0.
         count: how many random keyframes; null is 4 for a loop, 1 for a traverse and 2 elsewhere.
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
-        keyframes: see the annotation.
     """
 
     seed: int | None = None
@@ -211,7 +208,7 @@ class MotionOptions:
         report: a file, report.json for example, for the numbers of the path.
     """
 
-    frames: Frames = 40
+    frames: Annotated[int, Range(1, 100_000)] = 40
     fps: float = 20.0
     easing: Annotated[Easing | None, parse_easing] = None
     pace: Literal["image", "latent"] = "image"
@@ -231,7 +228,6 @@ class ExploreOptions:
         seed: names the random keyframes.
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
         out: the page; null is renders/explore.html.
-        keyframes: see the annotation.
     """
 
     sets: Annotated[int, Range(1, 16)] = 4
@@ -246,9 +242,10 @@ class ExportOptions:
     """Files for other programs.
 
     Args:
+        checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else checkpoints/patterns.ckpt.
         out: .onnx for the decoder, .safetensors for all weights; null is renders/decoder.onnx.
-        encoder: see the annotation.
     """
 
+    checkpoint: File = None
     out: File = None
     encoder: Annotated[bool, Switch("write the encoder too, as encoder.onnx beside decoder.onnx")] = False

@@ -14,7 +14,7 @@ from vae.inference import BATCH, decode_all
 from vae.latent.pace import arc_length_per_segment
 from vae.latent.route import MIN_DISTANCE
 from vae.latent.timing import times_for_steps
-from vae.metrics.perceptual import VisibleChange
+from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import smoothness_of_frames
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter
@@ -80,7 +80,7 @@ def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
 
 
 def _visible_change(x: Tensor) -> Tensor:
-    change = VisibleChange()
+    change = VisibleChangeMeter()
     for batch in torch.split(x, BATCH):
         change.update(batch)
     return change.compute()
