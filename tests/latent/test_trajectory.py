@@ -18,7 +18,7 @@ from vae.latent.trajectory import (
     visible_change_per_stretch,
 )
 from vae.metrics.perceptual import visible_change
-from vae.render.animation import frame_times, pace_changes
+from vae.render.animation import frame_times
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter, render_frames
 from vae.render.options import MotionOptions
@@ -52,8 +52,7 @@ def keyframes_of(seed, count):
 
 def times_of(walk, frames, easing, pace, hold=0):
     motion = MotionOptions(frames=frames, easing=EASINGS[easing], pace=pace, hold=hold)
-    clips = [Clip("", Linear(), walk)]
-    return frame_times(clips, motion, pace_changes(clips, motion))[0]
+    return frame_times([Clip("", Linear(), walk)], motion)[0][0]
 
 
 def report(walk):

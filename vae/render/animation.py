@@ -15,7 +15,7 @@ from vae.generator import Generator
 from vae.latent.latent_file import write_latents
 from vae.latent.pace import synchronized_times
 from vae.latent.timing import EASINGS, times
-from vae.latent.trajectory import Trajectory, visible_change_per_stretch
+from vae.latent.trajectory import visible_change_per_stretch
 from vae.metrics.smoothness import gradient_energy
 from vae.render import captions
 from vae.render.chart import Curves, inks, live_chart, over_keyframes
@@ -37,30 +37,21 @@ def default_easing(closed: bool) -> str:
     return "linear" if closed else "ease-in-out"
 
 
-def pace_changes(clips: Sequence[Clip], motion: MotionOptions) -> list[Tensor]:
-    """What `--pace image` measures before there are frames: of each clip `visible_change_per_stretch`."""
-    return [visible_change_per_stretch(clip.model, clip.trajectory) for clip in clips if motion.pace == "image"]
+def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tensor], list[Tensor | None]]:
+    """The times (T,) of the frames of clips with equally many segments, which reach their keyframes together.
 
-
-def frame_times(clips: Sequence[Clip], motion: MotionOptions, changes: Sequence[Tensor]) -> list[Tensor]:
-    """The times (T,) of the frames of each clip, all of which reach their keyframes together.
-
-    Args:
-        clips: of equally many segments.
-        motion: how many frames, and their easing.
-        changes: see `pace_changes`.
+    Returns:
+        the times of each clip; its `visible_change_per_stretch`, which `--pace image` measures, or None.
     """
     segments, closed = clips[0].trajectory.segments, clips[0].trajectory.closed
-    easing = motion.easing or EASINGS[default_easing(closed)]
-    if motion.pace == "image":
-        return synchronized_times(changes, motion.frames, easing, closed, motion.hold)
-    return [times(segments, motion.frames, easing, closed, motion.hold)] * len(clips)
-
-
-def _check_count(trajectory: Trajectory, motion: MotionOptions) -> None:
-    count = trajectory.segments * motion.frames + (trajectory.segments + 1) * motion.hold
+    count = segments * motion.frames + (segments + 1) * motion.hold
     if count > _MOST_FRAMES:
         raise UserError(f"{count:,} frames: {_MOST_FRAMES:,} are the most; give fewer --frames, --hold or keyframes")
+    easing = motion.easing or EASINGS[default_easing(closed)]
+    if motion.pace == "latent":
+        return [times(segments, motion.frames, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
+    changes = [visible_change_per_stretch(clip.model, clip.trajectory) for clip in clips]
+    return synchronized_times(changes, motion.frames, easing, closed, motion.hold), [*changes]
 
 
 def check_pixels(tiles: int, side: int) -> None:
@@ -107,28 +98,26 @@ def render_animation(
         out: the file or folder.
         compared: adds labels, a live chart and a table of numbers.
     """
-    side = max(picture.side(clip.model.image_size) for clip in clips)
-    check_pixels(len(clips), side)
-    _check_count(clips[0].trajectory, motion)
-    changes = pace_changes(clips, motion)
-    t = frame_times(clips, motion, changes)
-    _check_memory(clips, len(t[0]), side, motion, out, compared)
-    meters = [FrameMeter() for _ in clips]
-    compose = _comparison if compared else _tiles
-    frames = compose(clips, t, columns, replace(picture, size=side), meters)
+    picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
+    check_pixels(len(clips), picture.side(0))
+    t, changes = frame_times(clips, motion)
+    _check_memory(clips, len(t[0]), picture, motion, out, compared)
+    meters = [FrameMeter() for clip in clips if compared or clip.trajectory.closed]
+    watched: Sequence[FrameMeter | None] = meters or [None] * len(clips)
+    streams = [_stream(*row, picture) for row in zip(clips, t, watched, strict=True)]
+    frames = _comparison(clips, t, streams, meters, columns, picture) if compared else _tiles(streams, columns, picture)
     kept, fps, sacrifice = _write(frames, len(t[0]), clips[0].trajectory.closed, picture, motion, out)
     t = [when[kept] for when in t]
     say(f"{out}: {len(t[0])} frames, {len(t[0]) / fps:.1f} s{sacrifice}")
 
     names = [clip.label if compared or len(clips) == 1 else f"{clip.label} {n}" for n, clip in enumerate(clips)]
+    numbers = {}
     if not compared:
         _print_bent(clips)
-    numbers = {}
     if compared or motion.report:
-        per_clip: Iterable[Tensor | None] = changes or repeat(None)
-        numbers = {name: measure_path(clip, change) for name, clip, change in zip(names, clips, per_clip, strict=False)}
+        numbers = dict(zip(names, map(measure_path, clips, changes), strict=True))
         print(table(numbers))
-    seams = [measure_seam(meter) for clip, meter in zip(clips, meters, strict=True) if clip.trajectory.closed]
+    seams = [] if compared else [measure_seam(meter) for meter in meters]
     if seams:
         print_seams(seams)
     if motion.save_latents:
@@ -140,12 +129,12 @@ def render_animation(
 
 
 def _check_memory(
-    clips: Sequence[Clip], count: int, side: int, motion: MotionOptions, out: Path, compared: bool
+    clips: Sequence[Clip], count: int, picture: PictureOptions, motion: MotionOptions, out: Path, compared: bool
 ) -> None:
     """Raises `UserError` if frames that are held at once would not fit into memory."""
     streamed = out.suffix.lower() in ("", *STREAMED) and motion.max_size is None
-    sides = [clip.model.image_size for clip in clips if compared] + [side for _ in clips if not streamed]
-    needed = count * sum(3 * each**2 for each in sides)
+    sides = [clip.model.image_size for clip in clips if compared] + [picture.side(0) for _ in clips if not streamed]
+    needed = count * sum(3 * side**2 for side in sides)
     if needed > _MOST_BYTES:
         raise UserError(
             f"{count:,} frames are {needed / 10**9:.0f} GB, which {out.suffix}, --max_size or a comparison holds at "
@@ -153,37 +142,33 @@ def _check_memory(
         )
 
 
-def _stream(clip: Clip, t: Tensor, picture: PictureOptions, meter: FrameMeter | None) -> Iterator[Frame]:
+def _stream(clip: Clip, t: Tensor, meter: FrameMeter | None, picture: PictureOptions) -> Iterator[Frame]:
     """The frames of a clip at times (T,), at the model's own size; one that rests on a keyframe is decoded once."""
     moments, counts = torch.unique_consecutive(t, return_counts=True)
     frames = render_frames(clip.model, clip.trajectory.at(moments), picture.dtype, meter)
     return chain.from_iterable(repeat(frame, count) for frame, count in zip(frames, counts.tolist(), strict=True))
 
 
-def _tiles(
-    clips: Sequence[Clip], t: Sequence[Tensor], columns: int, picture: PictureOptions, meters: Sequence[FrameMeter]
-) -> Iterator[Frame]:
-    """The frames of clips in a grid; of loops, a meter measures them as they stream by."""
-    streams = [
-        _stream(clip, when, picture, meter if clip.trajectory.closed else None)
-        for clip, when, meter in zip(clips, t, meters, strict=True)
-    ]
+def _tiles(streams: Sequence[Iterator[Frame]], columns: int, picture: PictureOptions) -> Iterator[Frame]:
+    """The frames of clips in a grid."""
     for tiles in zip(*streams, strict=True):
         yield captions.in_grid([_resized(frame, picture) for frame in tiles], columns)
 
 
 def _comparison(
-    clips: Sequence[Clip], t: Sequence[Tensor], columns: int, picture: PictureOptions, meters: Sequence[FrameMeter]
+    clips: Sequence[Clip],
+    t: Sequence[Tensor],
+    streams: Sequence[Iterator[Frame]],
+    meters: Sequence[FrameMeter],
+    columns: int,
+    picture: PictureOptions,
 ) -> Iterator[Frame]:
     """The frames of a comparison; the chart needs all numbers, so all are decoded before the first is composed."""
-    decoded = [list(_stream(*row)) for row in zip(clips, t, repeat(picture), meters)]
+    decoded, colours, chart = [list(stream) for stream in streams], inks(len(clips)), None
     curves = [_curves(*row) for row in zip(clips, t, meters, strict=True)]
-    colours, chart = inks(len(clips)), None
     for index, tiles in enumerate(zip(*decoded, strict=True)):
-        labelled = [
-            captions.caption(_resized(frame, picture), clip.label, colour)
-            for frame, clip, colour in zip(tiles, clips, colours, strict=True)
-        ]
+        rows = zip(tiles, clips, colours, strict=True)
+        labelled = [captions.caption(_resized(frame, picture), clip.label, colour) for frame, clip, colour in rows]
         frame = captions.in_grid(labelled, columns)
         chart = chart or live_chart(curves, frame.shape[1])
         yield captions.in_column([frame, chart(index)])

@@ -29,7 +29,7 @@ from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.trajectory import path_trajectory
 from vae.optional import needed
-from vae.render.animation import frame_times, pace_changes
+from vae.render.animation import frame_times
 from vae.render.clips import Clip
 from vae.render.formats.encoders import encode
 from vae.render.formats.frame import Frame
@@ -60,8 +60,7 @@ def morph(
     if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
         raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), latents of the model")
     clip = Clip(path, model, path_trajectory(path, model, keyframes.detach().cpu(), closed))
-    motion = MotionOptions(frames=frames)
-    (t,) = frame_times([clip], motion, pace_changes([clip], motion))
+    ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
     return render_frames(model, clip.trajectory.at(t))
 
 
