@@ -24,7 +24,7 @@ class Generator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where `decode` and `zero_inactive` want their latents."""
+        """The device of the latents that `decode` and `zero_inactive` take."""
 
     def decode(self, z: Tensor) -> Tensor:
         """(N, D) → (N, C, H, W) in [-1, 1]."""

@@ -31,7 +31,7 @@ def decode_batches(model: Generator, z: Tensor, dtype: torch.dtype = torch.float
         (M, C, H, W) float32 in [-1, 1] on the model's device, M = 32 but for the last batch.
     """
     for batch in torch.split(z, BATCH) if len(z) else ():
-        padded = torch.cat([batch, batch[-1:].expand(BATCH - len(batch), -1)]).to(model.device)
+        padded = torch.cat([batch, batch[-1:].expand(BATCH - len(batch), -1)]).to(model.device, torch.float32)
         with torch.inference_mode(), _precision(model.device, dtype):
             x = model.decode(padded)[: len(batch)].float()
         yield x

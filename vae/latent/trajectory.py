@@ -37,7 +37,7 @@ class Trajectory:
 def check_path(path: str, model: Generator) -> None:
     """Raises `UserError` if a route is asked of a generator without an encoder."""
     if path == "route" and not has_encoder(model):
-        raise UserError("path route: asks an encoder, which a generator lacks; name other --paths")
+        raise UserError("path route: needs an encoder, which a generator lacks; name other --paths")
 
 
 def path_trajectory(

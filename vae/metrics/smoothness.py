@@ -21,8 +21,8 @@ class Smoothness(NamedTuple):
     """Four numbers about decoded paths, each () and averaged over the paths.
 
     Attributes:
-        cycle: mean over inner frames of ‖mu(g(z_i)) − z_i‖ over half the chord ‖z_(N−1) − z_0‖. 0: the encoder finds
-            the way back; 1 and more: the path leaves what it knows.
+        cycle: mean over inner frames of ‖mu(g(z_i)) − z_i‖ over half the chord ‖z_(N−1) − z_0‖. 0: encoding
+            undoes decoding; 1 and more: the path leaves the codes of real pictures.
         off_manifold: MSE(g(mu(x_i)), x_i) over inner frames, over the model's own reconstruction MSE on real pictures.
             About 1 or less: frames are as familiar as pictures are; large: they are not.
         sharp_mid: min over frames of G(x_i) over the mix of the ends' G in proportion to i, where G is the gradient

@@ -125,7 +125,7 @@ class Command(NamedTuple):
 _ANIMATED = (ModelOptions, KeyframeOptions, PictureOptions, MotionOptions, GridOptions)
 COMMANDS = {
     **{
-        name: Command(f"{(path.__doc__ or name).partition(':')[0]} from keyframe to keyframe.", _animate, _ANIMATED)
+        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate, _ANIMATED)
         for name, path in PATHS.items()
     },
     "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate, _ANIMATED),

@@ -8,7 +8,7 @@
 >>> inline(frames, fps=20)
 <IPython.core.display.Image object>
 
-Paths and timelines ask for no model: `vae.latent.paths` takes latents of any, at the times of
+Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of
 `vae.latent.timing`.
 
 >>> from data.transforms import to_uint8
