@@ -1,4 +1,4 @@
-"""What draws: a VAE, or any other model whose latents are drawn from Normal(0, I)."""
+"""Models that decode latents: a VAE, or any other whose latents are drawn from Normal(0, I)."""
 
 from typing import Protocol, TypeGuard
 
@@ -10,7 +10,7 @@ from vae.model.vae import VAE
 
 
 class Generator(Protocol):
-    """What turns latents into pictures.
+    """A model that turns latents into pictures.
 
     Attributes:
         latent_dim: D.
@@ -24,17 +24,17 @@ class Generator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where latents should be."""
+        """The device of the latents that `decode` and `zero_inactive` take."""
 
     def decode(self, z: Tensor) -> Tensor:
         """(N, D) → (N, C, H, W) in [-1, 1]."""
 
     def zero_inactive(self, values: Tensor) -> Tensor:
-        """(…, D) with 0 for latents that say nothing."""
+        """(…, D) with 0 for inactive latents."""
 
 
 def has_encoder(model: Generator) -> TypeGuard[VAE]:
-    """Whether it finds the latents of pictures too, as a VAE does."""
+    """Whether it encodes pictures too, as a VAE does."""
     return hasattr(model, "encode")
 
 
@@ -42,3 +42,20 @@ def seeded_latents(seed: int, count: int, latent_dim: int) -> Tensor:
     """The first `count` latents (count, D) that a seed draws from the prior; more of them do not change the first."""
     generator = torch.Generator().manual_seed(check_seed(seed))
     return torch.stack([torch.randn(latent_dim, generator=generator) for _ in range(count)])
+
+
+def zero_inactive(model: Generator, z: Tensor) -> Tensor:
+    """Latents (…, D) on their own device, with 0 for the model's inactive ones."""
+    return model.zero_inactive(z.to(model.device)).to(z.device)
+
+
+def prior_latents(model: Generator, seed: int, count: int, truncation: float = 1.0) -> Tensor:
+    """The first latents (count, D) of a seed as a model takes them, on the CPU.
+
+    Args:
+        model: whose latents they are.
+        seed: of `seeded_latents`.
+        count: 1 or more.
+        truncation: what they are multiplied by; less than 1 is closer to the mean picture (Karras 2019, appendix B).
+    """
+    return zero_inactive(model, truncation * seeded_latents(seed, count, model.latent_dim))

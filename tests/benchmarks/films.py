@@ -10,7 +10,7 @@ from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
 from vae.latent.paths import slerp
 from vae.render.formats.frame import resize
-from vae.render.frames import decode
+from vae.render.frames import render_frames
 
 COUNT = 60
 CHECKPOINT = Path(__file__).parents[2] / "checkpoints" / "patterns.ckpt"
@@ -20,7 +20,7 @@ def model_film():
     """A walk of the shipped model."""
     vae = load_vae(CHECKPOINT)
     t = torch.linspace(0, 3, COUNT, dtype=torch.float64)
-    return list(decode(vae, slerp(seeded_latents(3, 4, vae.latent_dim), t)))
+    return list(render_frames(vae, slerp(seeded_latents(3, 4, vae.latent_dim), t)))
 
 
 def pattern_film():

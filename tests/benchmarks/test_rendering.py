@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import ALL, on_all_and_one
 from benchmarks.films import CHECKPOINT
 from vae.checkpoint import load_vae
-from vae.render.frames import decode
+from vae.render.frames import render_frames
 
 pytestmark = pytest.mark.benchmark
 
@@ -43,9 +43,11 @@ def test_decoding_in_batches(report, in_turn, matrix_rate):
             plain.decode(latent[None])
 
     theirs, ours, half = in_turn(
-        one_by_one, lambda: list(decode(vae, z)), lambda: list(decode(vae, z, torch.bfloat16)), repeats=9
+        one_by_one, lambda: list(render_frames(vae, z)), lambda: list(render_frames(vae, z, torch.bfloat16)), repeats=9
     )
-    apart = np.abs(np.stack(list(decode(vae, z))) - np.stack(list(decode(vae, z, torch.bfloat16))).astype(int)).max()
+    apart = np.abs(
+        np.stack(list(render_frames(vae, z))) - np.stack(list(render_frames(vae, z, torch.bfloat16))).astype(int)
+    ).max()
     with FlopCounterMode(display=False) as counter:
         plain.decode(z)
     for what, seconds, target, dtype, detail in (

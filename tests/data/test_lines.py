@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-import render
 from vae import checkpoint
 from vae.metrics import lines_benchmark as lines
 from vae.model.vae import VAE
 from vae.render import lines_table as lines_scores
+from vae.render.models import SHIPPED
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +120,7 @@ def test_the_table_has_a_row_for_every_path_and_control(angles):
 
 
 def test_the_shipped_model_turns_its_lines(angles):
-    path = render._SHIPPED.with_name("lines.ckpt")
+    path = SHIPPED.with_name("lines.ckpt")
     assert path.stat().st_size < 3_000_000
     found = lines_scores.score_paths(checkpoint.load_vae(path), angles[:8])["slerp"]
     assert found.distance < 0.12e-3

@@ -7,6 +7,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ GOOD = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
 class Eight:
     """As much of a model as a file of latents has to fit."""
 
-    latent_dim = 8
+    latent_dim, device = 8, torch.device("cpu")
 
     def zero_inactive(self, values: torch.Tensor) -> torch.Tensor:
         return values
@@ -74,7 +75,17 @@ def encrypted() -> bytes:
     return bytes(content)
 
 
+def headed(shape: str) -> bytes:
+    """An array whose header says of its shape what it likes."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode()
+
+
 HOSTILE = {
+    "a huge shape": npz(headed("(1099511627776, 16)}")),
+    "a shape beyond 64 bits": npz(headed(f"(1{'0' * 40}, 4)}}")),
+    "a header that does not end": npz(headed("(2, 4")),
+    "a header of brackets": npz(headed("(" * 70)),
     "no numbers": npz(npy(np.zeros((3, 0), np.float32))),
     "no latents": npz(npy(np.zeros((0, 8), np.float32))),
     "a number": npz(npy(np.float32(3))),
@@ -103,21 +114,25 @@ HOSTILE = {
 
 
 @pytest.mark.filterwarnings("ignore")  # which would be refusals here, and lines of their own elsewhere
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-def test_a_file_that_holds_no_latents_gets_one_line(content, place, one_line_error):
-    Path("odd.npz").write_bytes(content)
+def test_a_file_that_holds_no_latents_gets_one_line():
+    for name, content in HOSTILE.items():
+        Path("odd.npz").write_bytes(content)
+        with pytest.raises(UserError) as refusal:
+            parse_keyframe(Eight(), "odd.npz:1")
+        assert str(refusal.value).startswith("odd.npz: "), name
+        assert len(str(refusal.value).splitlines()) == 1, name
+
+
+def test_the_renderer_says_so_and_leaves_nothing_behind(place, one_line_error):
+    Path("odd.npz").write_bytes(HOSTILE["NaN"])
     assert one_line_error(render.main, *WORDS).startswith("render.py: odd.npz: ")
     assert [path.name for path in place.iterdir()] == ["odd.npz"]
 
 
-@pytest.mark.parametrize(
-    "content",
-    [npz(npy(GOOD)), npz(npy(GOOD), how=zipfile.ZIP_DEFLATED), npz(npy(np.asfortranarray(GOOD)))],
-    ids=["as saved", "compressed", "columns first"],
-)
-def test_the_hostile_files_differ_by_one_fault_from_one_that_is_read(content):
-    Path("odd.npz").write_bytes(content)
-    for index in (0, 2, -1):
+def test_the_hostile_files_differ_by_one_fault_from_one_that_is_read():
+    saved, compressed = npz(npy(GOOD)), npz(npy(GOOD), how=zipfile.ZIP_DEFLATED)
+    for content, index in product((saved, compressed, npz(npy(np.asfortranarray(GOOD)))), (0, 2, -1)):
+        Path("odd.npz").write_bytes(content)
         np.testing.assert_array_equal(parse_keyframe(Eight(), f"odd.npz:{index}").z, GOOD[index])
 
 
@@ -128,12 +143,12 @@ class Act:
         return os.mkdir, ("mark",)
 
 
-@pytest.mark.parametrize("shape", [(3, 8), ()], ids=str)
-def test_a_pickled_object_is_refused_and_never_run(shape, place, one_line_error):
-    hostile = np.full(shape, Act(), object)
-    np.savez("odd.npz", latents=hostile)
-    assert "odd.npz" in one_line_error(render.main, *WORDS)
-    assert not Path("mark").exists()
+def test_a_pickled_object_is_refused_and_never_run():
+    for shape in ((3, 8), ()):
+        np.savez("odd.npz", latents=np.full(shape, Act(), object))
+        with pytest.raises(UserError, match=r"odd\.npz"):
+            parse_keyframe(Eight(), "odd.npz:1")
+        assert not Path("mark").exists()
     np.load("odd.npz", allow_pickle=True)["latents"]
     assert Path("mark").exists()  # it would have been run
 
@@ -164,14 +179,13 @@ def test_what_could_not_be_read_is_not_written():
     assert not Path("odd.npz").exists()
 
 
-@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "compressed"])
-def test_mutated_files_are_read_to_finite_numbers_or_refused_in_one_line(how):
-    whole, chance, told = npz(npy(GOOD), how=how), random.Random(0), []
-    for _ in range(400):
-        Path("odd.npz").write_bytes(mutated(whole, chance))
+def test_mutated_files_are_read_to_finite_numbers_or_refused_in_one_line():
+    chance, told = random.Random(0), []
+    for how in [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED] * 100:
+        Path("odd.npz").write_bytes(mutated(npz(npy(GOOD), how=how), chance))
         try:
             assert parse_keyframe(Eight(), "odd.npz:1").z.isfinite().all()
         except UserError as error:
             told.append(str(error))
-    assert 0 < len(told) < 400
+    assert 0 < len(told) < 200
     assert all(message.startswith("odd.npz: ") and len(message.splitlines()) == 1 for message in told)

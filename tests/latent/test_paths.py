@@ -1,6 +1,7 @@
 """Laws of every path, open and closed, and what slerp promises beyond them."""
 
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -31,19 +32,17 @@ def angle_between(a, b):
 
 
 @every_path
-@open_and_closed
-@pytest.mark.parametrize("count", [2, 3, 7])
-@pytest.mark.parametrize("dims", [1, 2, 16])
-def test_passes_through_keyframe_k_at_time_k(path, closed, count, dims):
-    keyframes = normal(count, dims)
-    assert_close(path(keyframes, torch.arange(count), closed), keyframes, rtol=0, atol=1e-12)
+def test_passes_through_keyframe_k_at_time_k(path):
+    for closed, count, dims in product((False, True), (2, 3, 7), (1, 2, 16)):
+        keyframes = normal(count, dims)
+        assert_close(path(keyframes, torch.arange(count), closed), keyframes, rtol=0, atol=1e-12)
 
 
 @every_path
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_a_closed_path_is_back_at_keyframe_0_at_its_end(path, count):
-    keyframes = normal(count, 5)
-    assert_close(path(keyframes, times(count), True), keyframes[:1], rtol=0, atol=1e-12)
+def test_a_closed_path_is_back_at_keyframe_0_at_its_end(path):
+    for count in (2, 3, 7):
+        keyframes = normal(count, 5)
+        assert_close(path(keyframes, times(count), True), keyframes[:1], rtol=0, atol=1e-12)
 
 
 @every_path
@@ -73,20 +72,19 @@ def test_a_latent_depends_on_its_own_time_alone(path, closed):
 
 @every_path
 @open_and_closed
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
-def test_keeps_the_keyframes_dtype(path, closed, dtype):
-    keyframes = normal(3, 5).to(dtype)
-    z = path(keyframes, times(0, 0.5, 2), closed)
-    assert z.dtype == dtype
-    assert_close(z[0], keyframes[0])
+def test_keeps_the_keyframes_dtype(path, closed):
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        keyframes = normal(3, 5).to(dtype)
+        z = path(keyframes, times(0, 0.5, 2), closed)
+        assert z.dtype == dtype
+        assert_close(z[0], keyframes[0])
 
 
 @every_path
-@open_and_closed
-@pytest.mark.parametrize("count", [0, 1])
-def test_fewer_than_two_keyframes_are_refused(path, closed, count):
-    with pytest.raises(UserError, match=f"{count} keyframe"):
-        path(normal(count, 4), times(0), closed)
+def test_fewer_than_two_keyframes_are_refused(path):
+    for closed, count in product((False, True), (0, 1)):
+        with pytest.raises(UserError, match=f"{count} keyframe"):
+            path(normal(count, 4), times(0), closed)
 
 
 @every_path
@@ -96,13 +94,13 @@ def test_the_reversed_keyframes_give_the_reversed_path(path):
 
 
 @open_and_closed
-@pytest.mark.parametrize("beyond", [0.25, 1.0, 3.0])
-def test_linear_goes_on_straight_outside(closed, beyond):
+def test_linear_goes_on_straight_outside(closed):
     keyframes = normal(3, 5)
     a, b = (keyframes[2], keyframes[0]) if closed else (keyframes[1], keyframes[2])
-    before, after = linear(keyframes, times(-beyond, (3 if closed else 2) + beyond), closed)
-    assert_close(before, keyframes[0] - beyond * (keyframes[1] - keyframes[0]))
-    assert_close(after, b + beyond * (b - a))
+    for beyond in (0.25, 1.0, 3.0):
+        before, after = linear(keyframes, times(-beyond, (3 if closed else 2) + beyond), closed)
+        assert_close(before, keyframes[0] - beyond * (keyframes[1] - keyframes[0]))
+        assert_close(after, b + beyond * (b - a))
 
 
 def test_slerp_goes_on_turning_outside():
@@ -116,31 +114,31 @@ def test_slerp_never_gives_a_negative_length():
     assert_close(slerp(keyframes, times(-0.5, -1, -3)).norm(dim=1), torch.tensor([0.5, 0.0, 0.0]))
 
 
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("dims", [2, 3, 64])
-def test_slerp_of_unit_vectors_is_shoemakes_formula(seed, dims):
-    a, b = unit(2, dims, seed=seed)
+def test_slerp_of_unit_vectors_is_shoemakes_formula():
     t = torch.linspace(0, 1, 21, dtype=DOUBLE)[:, None]
-    omega = (a @ b).acos()
-    expected = ((1 - t) * omega).sin() / omega.sin() * a + (t * omega).sin() / omega.sin() * b
-    assert_close(slerp(torch.stack([a, b]), t[:, 0]), expected, rtol=0, atol=1e-10)
+    for seed, dims in product(range(5), (2, 3, 64)):
+        a, b = unit(2, dims, seed=seed)
+        omega = (a @ b).acos()
+        expected = ((1 - t) * omega).sin() / omega.sin() * a + (t * omega).sin() / omega.sin() * b
+        assert_close(slerp(torch.stack([a, b]), t[:, 0]), expected, rtol=0, atol=1e-10)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_slerp_interpolates_directions_as_unit_vectors_and_lengths_linearly(seed):
-    directions, t = unit(2, 8, seed=seed), torch.linspace(0, 1, 21, dtype=DOUBLE)
-    z = slerp(directions * times(0.5, 7)[:, None], t)
+def test_slerp_interpolates_directions_as_unit_vectors_and_lengths_linearly():
+    t = torch.linspace(0, 1, 21, dtype=DOUBLE)
     lengths = 0.5 + 6.5 * t
-    assert_close(z.norm(dim=1), lengths)
-    assert_close(z / lengths[:, None], slerp(directions, t), rtol=0, atol=1e-12)
+    for seed in range(5):
+        directions = unit(2, 8, seed=seed)
+        z = slerp(directions * times(0.5, 7)[:, None], t)
+        assert_close(z.norm(dim=1), lengths)
+        assert_close(z / lengths[:, None], slerp(directions, t), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_slerp_turns_by_equal_angles_in_equal_times(seed):
-    keyframes = unit(2, 8, seed=seed)
-    z = slerp(keyframes, torch.linspace(0, 1, 13, dtype=DOUBLE))
-    whole = angle_between(*keyframes)
-    assert_close(angle_between(z[1:], z[:-1]), (whole / 12).expand(12), rtol=0, atol=1e-10)
+def test_slerp_turns_by_equal_angles_in_equal_times():
+    for seed in range(5):
+        keyframes = unit(2, 8, seed=seed)
+        z = slerp(keyframes, torch.linspace(0, 1, 13, dtype=DOUBLE))
+        whole = angle_between(*keyframes)
+        assert_close(angle_between(z[1:], z[:-1]), (whole / 12).expand(12), rtol=0, atol=1e-10)
 
 
 LEANING = {
@@ -152,27 +150,27 @@ LEANING = {
 
 
 @pytest.mark.parametrize(("vector", "least"), LEANING.values(), ids=LEANING)
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("scale", [1, 0.3, 7])
-def test_slerp_of_opposite_vectors_turns_through_the_axis_that_a_leans_on_least(vector, least, dtype, scale):
-    a = torch.tensor(vector, dtype=dtype)
-    z = slerp(torch.stack([a, -scale * a]), torch.linspace(0, 1, 5))
-    assert z.isfinite().all()
-    u = a / a.norm()
-    axis = torch.eye(3, dtype=dtype)[least]
-    halfway = torch.nn.functional.normalize(axis - (u @ axis) * u, dim=0) * a.norm() * (1 + scale) / 2
-    assert_close(z[2], halfway, rtol=1e-5, atol=1e-6)
-    assert_close(z[2] @ u, torch.tensor(0.0, dtype=dtype), rtol=0, atol=1e-5)
-    turns = torch.nn.functional.normalize(z, dim=1)
-    assert_close(angle_between(turns[1:], turns[:-1]), torch.full((4,), math.pi / 4, dtype=dtype), rtol=1e-5, atol=1e-6)
+def test_slerp_of_opposite_vectors_turns_through_the_axis_that_a_leans_on_least(vector, least):
+    for dtype, scale in product((torch.float32, torch.float64), (1, 0.3, 7)):
+        a = torch.tensor(vector, dtype=dtype)
+        z = slerp(torch.stack([a, -scale * a]), torch.linspace(0, 1, 5))
+        assert z.isfinite().all()
+        u = a / a.norm()
+        axis = torch.eye(3, dtype=dtype)[least]
+        halfway = torch.nn.functional.normalize(axis - (u @ axis) * u, dim=0) * a.norm() * (1 + scale) / 2
+        assert_close(z[2], halfway, rtol=1e-5, atol=1e-6)
+        assert_close(z[2] @ u, torch.tensor(0.0, dtype=dtype), rtol=0, atol=1e-5)
+        turns = torch.nn.functional.normalize(z, dim=1)
+        quarter = torch.full((4,), math.pi / 4, dtype=dtype)
+        assert_close(angle_between(turns[1:], turns[:-1]), quarter, rtol=1e-5, atol=1e-6)
 
 
 @open_and_closed
-@pytest.mark.parametrize("factor", [1, 0.2, 5])
-def test_slerp_of_equal_directions_is_the_straight_line(closed, factor):
+def test_slerp_of_equal_directions_is_the_straight_line(closed):
     a, t = normal(6), torch.linspace(0, 1, 11, dtype=DOUBLE)
-    keyframes = torch.stack([a, factor * a])
-    assert_close(slerp(keyframes, t, closed), linear(keyframes, t, closed), rtol=0, atol=1e-12)
+    for factor in (1, 0.2, 5):
+        keyframes = torch.stack([a, factor * a])
+        assert_close(slerp(keyframes, t, closed), linear(keyframes, t, closed), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
@@ -184,16 +182,14 @@ def test_slerp_from_to_and_between_zero_vectors_is_the_straight_line(dtype):
 
 
 @pytest.mark.parametrize("sign", [1, -1], ids=["nearly equal", "nearly opposite"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("exponent", range(1, 19))
-def test_slerp_of_nearly_parallel_vectors_keeps_lengths_and_ends(sign, dtype, exponent):
-    a = unit(5)
-    keyframes = torch.stack([a, sign * (a + 10.0**-exponent * normal(5, seed=1))]).to(dtype)
-    t = torch.linspace(0, 1, 11, dtype=DOUBLE)
-    z = slerp(keyframes, t)
-    lengths = linear(keyframes.norm(dim=1, keepdim=True), t)[:, 0]
-    assert_close(z.norm(dim=1), lengths, rtol=1e-6, atol=0)
-    assert_close(z[[0, -1]], keyframes, rtol=0, atol=5e-7)
+def test_slerp_of_nearly_parallel_vectors_keeps_lengths_and_ends(sign):
+    a, t = unit(5), torch.linspace(0, 1, 11, dtype=DOUBLE)
+    for dtype, exponent in product((torch.float32, torch.float64), range(1, 19)):
+        keyframes = torch.stack([a, sign * (a + 10.0**-exponent * normal(5, seed=1))]).to(dtype)
+        z = slerp(keyframes, t)
+        lengths = linear(keyframes.norm(dim=1, keepdim=True), t)[:, 0]
+        assert_close(z.norm(dim=1), lengths, rtol=1e-6, atol=0)
+        assert_close(z[[0, -1]], keyframes, rtol=0, atol=5e-7)
 
 
 @pytest.mark.parametrize("size", [1e-37, 1e37])
@@ -209,13 +205,13 @@ def derivatives(path, keyframes, at, closed, side):
     return (-3 * z[0] + 4 * z[1] - z[2]) / (2 * h), (2 * z[0] - 5 * z[1] + 4 * z[2] - z[3]) / h**2
 
 
-@pytest.mark.parametrize("count", [3, 4, 8])
 @open_and_closed
-def test_a_spline_has_no_kink_at_its_keyframes_and_the_others_have(count, closed):
-    keyframes = normal(count, 6)
-    for k in range(0 if closed else 1, count if closed else count - 1):
-        end = count if closed and k == 0 else k
-        for smooth in (slerp, spline):
+def test_a_spline_has_no_kink_at_its_keyframes_and_the_others_have(closed):
+    for count in (3, 4, 6):
+        keyframes = normal(count, 6)
+        inner = range(0 if closed else 1, count if closed else count - 1)
+        for k, smooth in product(inner, (slerp, spline)):
+            end = count if closed and k == 0 else k
             before, after = (
                 derivatives(smooth, keyframes, end, closed, -1),
                 derivatives(smooth, keyframes, k, closed, 1),
@@ -239,12 +235,12 @@ def test_a_spline_through_two_keyframes_is_their_great_circle():
 
 
 @open_and_closed
-@pytest.mark.parametrize("dims", [1, 2, 5])
-def test_a_spline_between_opposite_keyframes_does_not_jump(closed, dims):
-    keyframes = torch.ones(2, dims, dtype=DOUBLE) * times(1, -1)[:, None]
-    z = spline(keyframes, torch.linspace(0, 1, 10_001, dtype=DOUBLE), closed)
-    assert z.isfinite().all()
-    assert z.diff(dim=0).norm(dim=1).max() < 1e-2
+def test_a_spline_between_opposite_keyframes_does_not_jump(closed):
+    for dims in (1, 2, 5):
+        keyframes = torch.ones(2, dims, dtype=DOUBLE) * times(1, -1)[:, None]
+        z = spline(keyframes, torch.linspace(0, 1, 10_001, dtype=DOUBLE), closed)
+        assert z.isfinite().all()
+        assert z.diff(dim=0).norm(dim=1).max() < 1e-2
 
 
 def test_a_spline_that_passes_by_the_origin_has_no_kink_either():

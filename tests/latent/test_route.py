@@ -20,11 +20,16 @@ SHARP = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2
 class Torn:
     """Three latents that mix sharp pictures; near one point pictures lose contrast and are misread."""
 
+    device = torch.device("cpu")
+
     def __init__(self, reach: float) -> None:
         self.reach = reach
 
     def torn(self, z):
         return self.reach * torch.exp(-((z - HOLE).square().sum(1, keepdim=True)) / 0.3)
+
+    def zero_inactive(self, z):
+        return z
 
     def decode(self, z):
         x = torch.einsum("nk,kchw->nchw", z[:, :2], SHARP) + z[:, 2, None, None, None] * SHARP[0].flip(1)
@@ -53,22 +58,22 @@ def test_where_nothing_is_torn_the_spline_is_taken(closed):
     route = find_route(Torn(0.0), KEYFRAMES, closed)
     t = torch.linspace(0, 1 + closed, 21, dtype=torch.float64)
     assert_close(route(t), spline(KEYFRAMES, t, closed))
-    assert not route.bends.any()
+    assert not route.coefficients.any()
 
 
 @pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
-def test_bends_leave_keyframes_velocities_and_accelerations_as_they_are(closed):
+def test_the_offset_leaves_keyframes_velocities_and_accelerations_as_they_are(closed):
     generator = torch.Generator().manual_seed(1)
     keyframes = torch.randn(4, 6, generator=generator, dtype=torch.float64)
-    bends = torch.randn(3 + closed, 3, 6, generator=generator, dtype=torch.float64)
-    route = Route(keyframes, closed, bends)
+    coefficients = torch.randn(3 + closed, 3, 6, generator=generator, dtype=torch.float64)
+    route = Route(keyframes, closed, coefficients)
     assert_close(route(torch.arange(4)), keyframes, rtol=0, atol=1e-12)
     for k in range(0 if closed else 1, 4 if closed else 3):
         before = derivatives(lambda _, t, __: route(t), keyframes, 4 if closed and k == 0 else k, closed, -1)
         after = derivatives(lambda _, t, __: route(t), keyframes, k, closed, 1)
         for a, b in zip(before, after, strict=True):
             assert (a - b).norm() < 5e-2 * b.norm()
-    middle = torch.arange(len(bends)) + 0.25
+    middle = torch.arange(len(coefficients)) + 0.25
     assert (route(middle) - spline(keyframes, middle, closed)).norm(dim=1).min() > 0.1
 
 
@@ -87,18 +92,19 @@ def test_changes_are_distances_of_neighbours():
     assert_close(visible_change(vae, z), (seen[1:] - seen[:-1]).norm(dim=1))
 
 
+@pytest.mark.slow
 def test_a_route_of_a_real_model_is_never_worse_where_it_was_taken():
     torch.manual_seed(0)
     vae = VAE(32, 3, latent_dim=4, width=8).eval().requires_grad_(False)
-    pictures = to_tensor(patterns(0, torch.arange(4), 32))
+    pictures = to_tensor(patterns(0, torch.arange(3), 32))
     keyframes = vae.encode(pictures)[0]
-    route = find_route(vae, keyframes, closed=True)
-    assert route.bends.isfinite().all()
-    t = torch.linspace(0, 4, 61, dtype=torch.float64)
-    ends = torch.stack([pictures, pictures.roll(-1, 0)], 1)
-    for segment in range(4):
-        if route.bends[segment].any():
+    route = find_route(vae, keyframes, closed=False)
+    assert route.coefficients.isfinite().all()
+    t = torch.linspace(0, 2, 31, dtype=torch.float64)
+    ends = torch.stack([pictures[:-1], pictures[1:]], 1)
+    for segment in range(2):
+        if route.coefficients[segment].any():
             part = slice(15 * segment, 15 * segment + 16)
-            walks = [path(t)[part][None] for path in (route, lambda t: spline(keyframes, t, True))]
+            walks = [path(t)[part][None] for path in (route, lambda t: spline(keyframes, t))]
             bent, straight = (smoothness(vae, walk, ends[segment : segment + 1]) for walk in walks)
             assert bent.cycle < straight.cycle * 1.05

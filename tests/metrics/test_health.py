@@ -32,7 +32,7 @@ def found(x):
 class Good:
     """Places become normal latents, and back."""
 
-    logvar, latent_dim = -6.0, 1
+    logvar, latent_dim, device = -6.0, 1, torch.device("cpu")
 
     def encode(self, x):
         mu = NORMAL.icdf(found(x).clamp(0.001, 0.999))[:, None] * (1 - torch.tensor(self.logvar).exp()).sqrt()

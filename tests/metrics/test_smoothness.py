@@ -13,6 +13,8 @@ from vae.metrics.smoothness import gradient_energy, smoothness
 class Stub:
     """A VAE of two plain functions."""
 
+    device = torch.device("cpu")
+
     def __init__(self, decode, encode=lambda x: torch.zeros(len(x), 1)):
         self.decode = decode
         self._encode = encode
@@ -68,10 +70,10 @@ def test_a_perfect_linear_model_is_perfectly_smooth(linear):
     assert_close(result.jump, torch.tensor(1.0))
 
 
-@pytest.mark.parametrize("frames", [3, 4, 8, 17])
-def test_a_hard_cut_is_one_jump_of_all_steps(frames):
+def test_a_hard_cut_is_one_jump_of_all_steps():
     cut = blend(lambda z: (z > 0.01).float(), normal(1, 3, 4, 4), normal(1, 3, 4, 4, seed=1))
-    assert_close(smoothness(Stub(cut), lines(frames), normal(1, 2, 3, 4, 4)).jump, torch.tensor(frames - 1.0))
+    for frames in (3, 4, 8, 17):
+        assert_close(smoothness(Stub(cut), lines(frames), normal(1, 2, 3, 4, 4)).jump, torch.tensor(frames - 1.0))
 
 
 def test_uneven_steps_jump_by_the_largest_over_the_mean():
@@ -80,12 +82,12 @@ def test_uneven_steps_jump_by_the_largest_over_the_mean():
     assert_close(result.jump, torch.tensor((16 - 9) / 4))
 
 
-@pytest.mark.parametrize("paths", [1, 2])
-def test_a_decoder_that_shows_one_picture_only_does_not_jump(paths):
+def test_a_decoder_that_shows_one_picture_only_does_not_jump():
     still = Stub(blend(torch.zeros_like, normal(1, 3, 4, 4), torch.zeros(1, 3, 4, 4)))
-    result = smoothness(still, lines(5, paths), normal(paths, 2, 3, 4, 4))
-    assert result.jump == 0
-    assert all(value.isfinite() for value in result)
+    for paths in (1, 2):
+        result = smoothness(still, lines(5, paths), normal(paths, 2, 3, 4, 4))
+        assert result.jump == 0, paths
+        assert all(value.isfinite() for value in result), paths
 
 
 def test_an_encoder_that_finds_only_the_centre_is_as_far_off_as_the_path(linear):
@@ -153,6 +155,7 @@ def test_many_paths_score_the_mean_of_each_alone(linear):
         assert_close(getattr(together, name), each.mean())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("path", "ceiling"), [("linear", 0.78), ("slerp", 0.80)])
 def test_even_the_patterns_own_factors_lose_sharpness_on_the_way(path, ceiling):
     """What a model would score that drew the family perfectly and had its factors, made normal, for latents."""

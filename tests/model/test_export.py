@@ -16,7 +16,7 @@ from vae import checkpoint
 from vae.checkpoint import FORMAT
 from vae.model.vae import VAE
 
-SHIPPED = {path.stem: path for path in sorted(render._SHIPPED.parent.glob("*.ckpt"))}
+SHIPPED = {path.stem: path for path in sorted((Path(render.__file__).parent / "checkpoints").glob("*.ckpt"))}
 SIZES = {"patterns": {"image_size": "64", "channels": "3", "latent_dim": "16"}}
 SIZES["lines"] = {"image_size": "32", "channels": "1", "latent_dim": "8"}
 FILES = {"patterns": ("decoder.onnx", "encoder.onnx"), "lines": ("lines.ONNX", "lines-encoder.ONNX")}

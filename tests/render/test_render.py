@@ -1,5 +1,4 @@
 import ast
-import gc
 import json
 import os
 import re
@@ -7,8 +6,8 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
-from itertools import pairwise
+from functools import cache
+from itertools import pairwise, product
 from pathlib import Path
 from typing import get_args
 
@@ -25,18 +24,26 @@ from data.synthetic.patterns import patterns
 from data.transforms import to_tensor, to_uint8
 from vae import checkpoint
 from vae.generator import seeded_latents
+from vae.inference import decode_all, encode_means
+from vae.latent import route
 from vae.latent.keyframes import parse_keyframe
-from vae.metrics.smoothness import decode, encode
 from vae.model.likelihoods import LikelihoodName
 from vae.model.vae import VAE
+from vae.render import models
+from vae.render.models import SHIPPED, default_checkpoint
 
+LINES = SHIPPED.with_name("lines.ckpt")
 SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
+
+
+load_once = cache(checkpoint.load_vae)
 
 
 @pytest.fixture
 def shot(run: Run, tmp_path: Path, monkeypatch):
     """Renders from the trained checkpoint into an empty folder, and returns the file."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(models, "load_vae", load_once)
 
     def take(command: str, out: str, *words: str) -> Path:
         source = str(run.checkpoints / "last.ckpt")
@@ -65,17 +72,24 @@ def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
     return frames, duration
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+COMMANDS = {
+    "linear": (["--frames=9"], 9),
+    "slerp": (["--frames=5", "--count=3"], 9),
+    "loop": (["--frames=3", "--count=4"], 12),
+    "compare": (["--frames=9", "--paths", "slerp", "linear", "spline"], 9),
+}
+USUAL = {("slerp", suffix) for suffix in SUFFIXES} | {(command, ".gif") for command in COMMANDS}
+
+
 @pytest.mark.parametrize(
-    ("command", "words", "count"),
+    ("command", "suffix"),
     [
-        ("linear", ["--frames=9"], 9),
-        ("slerp", ["--frames=5", "--count=3"], 9),
-        ("loop", ["--frames=3", "--count=4"], 12),
-        ("compare", ["--frames=9"], 9),
+        pytest.param(*case, id=" ".join(case), marks=[] if case in USUAL else [pytest.mark.slow])
+        for case in product(COMMANDS, SUFFIXES)
     ],
 )
-def test_every_command_writes_every_format(shot, command, words, count, suffix):
+def test_every_command_writes_every_format(shot, command, suffix):
+    words, count = COMMANDS[command]
     frames, duration = frames_of(shot(command, f"morph{suffix}", "--fps=12", "--easing=linear", *words))
     assert len(frames) == count
     assert suffix == "" or duration == pytest.approx(count / 12, abs=0.011)
@@ -86,7 +100,7 @@ def test_every_command_writes_every_format(shot, command, words, count, suffix):
 
 
 def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
-    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    vae = load_once(run.checkpoints / "last.ckpt")
     keyframes = seeded_latents(5, 2, vae.latent_dim)
     with torch.inference_mode():
         expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -96,10 +110,9 @@ def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
         assert abs(frames[-1].astype(int) - expected[1]).max() <= 1
 
 
-@pytest.mark.parametrize("easing", ["linear", "ease-in-out", "cubic-bezier(0.1,0.2,0.3,0.4)"])
+@pytest.mark.parametrize("easing", ["linear", "cubic-bezier(0.1,0.2,0.3,0.4)"])
 def test_a_loop_has_no_duplicate_frame_and_no_seam(run: Run, shot, easing):
-    folder = shot("loop", "frames", "--count=4", "--frames=15", f"--easing={easing}", "--size=256")
-    frames, _ = frames_of(folder)
+    frames, _ = frames_of(shot("loop", "frames.png", "--count=4", "--frames=15", f"--easing={easing}", "--size=64"))
     assert len(frames) == 60
     assert len({frame.tobytes() for frame in frames}) == 60
     if easing == "linear":
@@ -108,20 +121,22 @@ def test_a_loop_has_no_duplicate_frame_and_no_seam(run: Run, shot, easing):
         assert steps[-1] < 3 * np.median(steps)
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "suffix",
+    [pytest.param(suffix, marks=[] if suffix in ("", ".gif", ".mp4") else pytest.mark.slow) for suffix in SUFFIXES],
+)
 def test_the_same_seed_gives_the_same_bytes(shot, suffix):
     def content(out: str, seed: int) -> bytes:
-        path = shot("slerp", out + suffix, "--frames=4", f"--seed={seed}")
+        path = shot("slerp", out + suffix, "--frames=3", f"--seed={seed}")
         files = sorted(path.iterdir()) if path.is_dir() else [path]
         return b"".join(file.read_bytes() for file in files)
 
-    assert content("a", 1) == content("b", 1)
-    assert content("c", 2) != content("d", 1)
+    assert content("a", 1) == content("b", 1) != content("c", 2)
 
 
 def test_a_frame_does_not_depend_on_how_many_there_are(shot):
     few, _ = frames_of(shot("linear", "few", "--frames=5", "--easing=linear"))
-    many, _ = frames_of(shot("linear", "many", "--frames=41", "--easing=linear"))
+    many, _ = frames_of(shot("linear", "many.png", "--frames=41", "--easing=linear"))
     for index, frame in enumerate(few):
         assert np.array_equal(frame, many[10 * index])
 
@@ -134,7 +149,7 @@ def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
     scene(1).save(tmp_path / "cat.png")
     scene(2).convert("CMYK").save(tmp_path / "dog.jpg")
     frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
-    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    vae = load_once(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
         z = torch.stack([parse_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_latents(7, 1, 4)[0]])
         expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
@@ -150,38 +165,15 @@ def test_latents_far_beyond_the_prior_are_refused(shot, tmp_path):
     assert not (tmp_path / "far.gif").exists()
 
 
-def npy(header: str) -> bytes:
-    """An array of numpy's format that says of itself what it likes."""
-    padded = header.ljust(117) + "\n"
-    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded.encode()
-
-
-HEADERS = {
-    "huge": "{'descr': '<f4', 'fortran_order': False, 'shape': (1099511627776, 16)}",
-    "open": "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 4",
-    "deep": "(" * 100,
-    "large": "{'descr': '<f4', 'fortran_order': False, 'shape': (10**40, 4)}".replace("10**40", "1" + "0" * 40),
-}
-
-
-@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
-def test_latents_of_hostile_files_are_refused(header, tmp_path, one_line_error, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with zipfile.ZipFile("odd.npz", "w") as file:
-        file.writestr("latents.npy", npy(header))
-    assert "odd.npz" in one_line_error(render.main, "slerp", "--keyframes", "odd.npz:0", "3")
-    gc.collect()  # a file left open would warn
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes among its files")
-@pytest.mark.parametrize("name", ["pipe.png", "pipe.npz"])
-def test_keyframes_that_could_wait_for_ever_are_not_opened(name, tmp_path, one_line_error, monkeypatch):
+def test_keyframes_that_could_wait_for_ever_are_not_opened(tmp_path, one_line_error, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    os.mkfifo(name)
-    assert name in one_line_error(render.main, "slerp", "--keyframes", name, "3")
+    for name in ("pipe.png", "pipe.npz"):
+        os.mkfifo(name)
+        assert name in one_line_error(render.main, "slerp", f"--checkpoint={LINES}", "--keyframes", name, "3")
 
 
-@pytest.mark.parametrize("path", ["slerp", "route"])
+@pytest.mark.parametrize("path", ["slerp", pytest.param("route", marks=pytest.mark.slow)])
 def test_flat_pictures_have_no_sharpness_to_lose(shot, tmp_path, path):
     for name, colour in (("red", "#c01010"), ("blue", "#1010c0")):
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
@@ -221,22 +213,23 @@ def test_compare_shows_its_paths_in_step_with_a_mark_that_moves(shot, pace, caps
 def test_compare_takes_several_checkpoints(run: Run, shot, capsys):
     best = str(run.checkpoints / "best.ckpt")
     last = str(run.checkpoints / "last.ckpt")
-    words = ["--frames=3", "--checkpoint", best, last, "--paths", "linear", "slerp", "spline"]
+    words = ["--frames=2", "--pace=latent", "--checkpoint", best, last, "--paths", "linear", "slerp", "spline"]
     frames, _ = frames_of(shot("compare", "rows", *words))
     assert frames[0].shape[1] == 3 * 32, "a row for each checkpoint"
     capsys.readouterr()
-    frames, _ = frames_of(shot("compare", "two", "--frames=3", "--checkpoint", best, last))
+    frames, _ = frames_of(shot("compare", "two", "--frames=3", "--pace=latent", "--checkpoint", best, last))
     assert len(frames) == 3
     assert {"best.ckpt", "last.ckpt"} <= {line.split(" ")[0] for line in capsys.readouterr().out.splitlines()}
 
 
-def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp_path, capsys):
-    frames, _ = frames_of(shot("route", "way", "--frames=5", "--count=3", "--report=numbers.json"))
+def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(route, "_ITERATIONS", 3)
+    frames, _ = frames_of(shot("route", "way", "--frames=9", "--report=numbers.json"))
     assert len(frames) == 9
-    assert re.search(r"bent \d of 2 stretches", capsys.readouterr().out)
+    assert re.search(r"bent \d of 1 stretches", capsys.readouterr().out)
     content = json.loads((tmp_path / "numbers.json").read_text())
     assert content["walks"]["route"].keys() == {"cycle", "off_manifold", "sharp_mid", "jump", "step", "detour"}
-    assert len(content["bent"]["route"]) == 2
+    assert len(content["bent"]["route"]) == 1
     assert content["frames"] == 9
     assert content["seams"] == []
     assert content["easing"] == "ease-in-out"
@@ -244,9 +237,9 @@ def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp
     assert Path(content["options"]["checkpoint"][0]).name == "last.ckpt"
 
 
-@pytest.mark.parametrize("words", [[], ["--style=circle"], ["--style=noise", "--count=6"], ["--path=route"]], ids=str)
+@pytest.mark.parametrize("words", [[], ["--style=circle"], ["--style=noise", "--count=6"]], ids=str)
 def test_a_loop_proves_that_it_closes(shot, capsys, words):
-    frames, _ = frames_of(shot("loop", "round", "--frames=6", "--size=256", *words))
+    frames, _ = frames_of(shot("loop", "round.png", "--frames=6", "--size=64", *words))
     told = re.search(r"is (\d+\.\d+) of the median step; (\d+) frames shown twice", capsys.readouterr().out)
     assert told
     assert 0.5 < float(told[1]) < 2
@@ -281,7 +274,7 @@ def test_a_grid_shows_walks_of_their_own_in_step(shot):
 
 
 def test_truncation_moves_seeds_towards_the_mean(shot, run: Run):
-    mean = checkpoint.load_vae(run.checkpoints / "last.ckpt").decode(torch.zeros(1, 4))
+    mean = load_once(run.checkpoints / "last.ckpt").decode(torch.zeros(1, 4))
     expected = to_uint8(mean)[0].numpy()
     (frame, *_), _ = frames_of(shot("slerp", "mean", "--truncation=0", "--frames=2"))
     assert abs(frame.astype(int) - expected).max() <= 1
@@ -303,9 +296,9 @@ def test_a_strip_shows_several_paths_below_each_other(shot):
     assert np.array_equal(slerp, iio.imread(shot("strip", "slerp.png", "--steps=5"))[:32])
 
 
-def test_latents_that_sleep_are_not_swept(tmp_path, capsys):
-    lines, out = render._SHIPPED.with_name("lines.ckpt"), tmp_path / "lines.png"
-    render.main(["traverse", f"--checkpoint={lines}", "--size=32", "--steps=2", "--rows=8", f"--out={out}"])
+def test_inactive_latents_are_left_out_of_a_traverse(tmp_path, capsys):
+    out = tmp_path / "lines.png"
+    render.main(["traverse", f"--checkpoint={LINES}", "--size=32", "--steps=2", "--rows=8", f"--out={out}"])
     assert iio.imread(out).shape[0] < 4 * (32 + 20)
     assert "z" in capsys.readouterr().out
 
@@ -316,8 +309,8 @@ def test_a_frame_that_rests_is_drawn_once_and_shown_long(shot):
     assert duration == pytest.approx(4.3)
 
 
-@pytest.mark.parametrize("steps", [2, 8])
-def test_a_strip_has_as_many_captioned_pictures_as_steps(shot, steps):
+def test_a_strip_has_as_many_captioned_pictures_as_steps(shot):
+    steps = 8
     strip = iio.imread(shot("strip", "strip.png", f"--steps={steps}"))
     assert strip.shape[1] == 32 * steps
     assert strip.shape[0] > 32
@@ -327,6 +320,7 @@ def test_a_strip_has_as_many_captioned_pictures_as_steps(shot, steps):
         assert captions[:, 32 * step : 32 * (step + 1)].min() < 120
 
 
+@pytest.mark.slow
 def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, monkeypatch, capsys):
     monkeypatch.chdir(run.root)
     render.main([])
@@ -340,25 +334,33 @@ def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, 
         assert frames[0].shape[1] == (512 if name == "compare" else 256)
 
 
+def test_no_arguments_run_the_four_commands_on_the_newest_training(run: Run, monkeypatch, capsys):
+    monkeypatch.chdir(run.root)
+    monkeypatch.setattr(render, "run", lambda command, arguments: print(command) or Path(f"renders/{command}.gif"))
+    render.main([])
+    assert capsys.readouterr().out.splitlines()[:4] == ["linear", "slerp", "loop", "compare"]
+    assert default_checkpoint() == Path("checkpoints/pictures/version_0/last.ckpt")
+
+
 def test_without_any_training_the_shipped_checkpoint_is_used(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    render.main(["linear", "--frames=2", "--out=two.gif"])
-    assert str(render._SHIPPED) in capsys.readouterr().out.splitlines()[0]
+    render.main(["samples", "--grid=1x1", "--size=16", "--out=one.png"])
+    assert str(SHIPPED) in capsys.readouterr().out.splitlines()[0]
 
 
 def test_the_shipped_checkpoint_is_small_and_plain():
-    assert render._SHIPPED.stat().st_size < 10_000_000
-    content = torch.load(render._SHIPPED, weights_only=True)
+    assert SHIPPED.stat().st_size < 10_000_000
+    content = torch.load(SHIPPED, weights_only=True)
     assert content.keys() <= {
         "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version",
     }  # fmt: skip
-    assert (checkpoint.load_vae(render._SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
+    assert (checkpoint.load_vae(SHIPPED).image_size, content["state_dict"] != {}) == (64, True)
 
 
 def test_the_shipped_checkpoint_draws_fresh_patterns_again():
-    x = to_tensor(patterns(123, torch.arange(512), 64))
-    vae = checkpoint.load_vae(render._SHIPPED)
-    assert (decode(vae, encode(vae, x)) - x).square().mean().sqrt() < 0.08
+    x = to_tensor(patterns(123, torch.arange(128), 64))
+    vae = checkpoint.load_vae(SHIPPED)
+    assert (decode_all(vae, encode_means(vae, x)) - x).square().mean().sqrt() < 0.08
 
 
 @pytest.fixture
@@ -378,7 +380,14 @@ def program(run: Run, tmp_path):
     started.communicate()
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
+        (signal.SIGINT, 130),
+    ],
+)
 def test_who_is_told_to_stop_leaves_nothing_behind(program, tmp_path, sent, code):
     while not list(tmp_path.iterdir()):
         time.sleep(0.05)
@@ -390,6 +399,7 @@ def test_who_is_told_to_stop_leaves_nothing_behind(program, tmp_path, sent, code
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_reader_who_leaves_early_is_no_fault(program):
     program.stdout.close()
     assert program.stderr.read() == ""
@@ -403,26 +413,30 @@ def imported_by(statement: str) -> set[str]:
     return set(ast.literal_eval(done.stdout))
 
 
-def test_the_renderer_loads_only_what_every_command_needs():
-    spared = {"lightning", "pytorch_lightning", "torchvision", "tensorboard"}
-    assert not imported_by("import render") & (spared | {"onnx", "onnxscript", "onnxruntime", "safetensors", "IPython"})
-
-
-@pytest.mark.parametrize("likelihood", get_args(LikelihoodName))
-def test_a_checkpoint_is_loaded_without_the_compiler(likelihood, tmp_path):
-    """Importing that takes longer than all the rest, and Ctrl-C within it is an abort."""
-    path = tmp_path / "small.ckpt"
-    options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
-    weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
-    torch.save({"state_dict": weights, "hyper_parameters": options, "format": checkpoint.FORMAT}, path)
-    found = imported_by(f"from vae.checkpoint import load_vae; load_vae({str(path)!r})")
+def test_the_renderer_loads_a_checkpoint_without_what_only_trainings_need_and_without_the_compiler(tmp_path):
+    """Importing torch's compiler takes longer than all the rest, and Ctrl-C within it is an abort."""
+    for likelihood in get_args(LikelihoodName):
+        options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
+        weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
+        torch.save({"state_dict": weights, "hyper_parameters": options}, tmp_path / f"{likelihood}.ckpt")
+    paths = [str(path) for path in tmp_path.glob("*.ckpt")]
+    found = imported_by(f"import render; from vae.checkpoint import load_vae; [load_vae(path) for path in {paths!r}]")
     assert "vae.model.vae" in found
+    assert not found & {"lightning", "pytorch_lightning", "torchvision", "tensorboard"}
+    assert not found & {"onnx", "onnxscript", "onnxruntime", "safetensors", "IPython"}
     assert not found & {"torch._dynamo", "torch._inductor", "sympy", "triton"}
 
 
+@pytest.mark.slow
 def test_the_check_of_imports_can_fail():
-    found = imported_by("import render; import vae.training.health_logger; import torch._dynamo")
+    found = imported_by("import lightning, torchvision, torch._dynamo")
     assert {"lightning", "torchvision", "torch._dynamo", "sympy"} <= found
+
+
+def test_a_device_that_is_not_there_is_refused(one_line_error, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    line = one_line_error(render.main, "slerp", f"--checkpoint={LINES}", "--device=cuda")
+    assert line == "render.py: --device cuda: there is none that torch can use; leave it out, or take --device cpu"
 
 
 def test_help_texts_are_the_docstrings(capsys):

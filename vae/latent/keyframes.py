@@ -2,8 +2,7 @@
 
 import re
 import warnings
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -13,12 +12,13 @@ from data.image_files.reader import read
 from data.system.errors import UserError
 from data.system.files import user_path
 from data.transforms import to_tensor
-from vae.generator import Generator, has_encoder, seeded_latents
+from vae.generator import Generator, has_encoder, prior_latents, zero_inactive
+from vae.inference import encode_means
 from vae.latent.latent_file import read_latents
 
 
 class Keyframe(NamedTuple):
-    """A latent and, where it was one, the picture that it stands for.
+    """A latent and, where it was encoded, the picture that it stands for; both on the CPU.
 
     Attributes:
         z: (D,).
@@ -34,39 +34,64 @@ def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
     return torch.stack([keyframe.z for keyframe in keyframes])
 
 
-def parse_keyframe(vae: Generator, word: str, truncation: float = 1.0) -> Keyframe:
-    """A keyframe: an integer is a seed, `walk.npz:3` the fourth latent of a file, anything else a picture to encode.
+def parse_keyframe(model: Generator, word: str, truncation: float = 1.0) -> Keyframe:
+    """The keyframe that a word names: the first of `KEYFRAME_KINDS` whose pattern matches.
 
     Args:
-        vae: whose latents they are.
+        model: whose latents they are.
         word: names the keyframe.
         truncation: what a seed's latent is multiplied by (Karras 2019, appendix B): towards the mean picture.
 
     Raises:
         UserError: the file is missing, broken or of another model.
     """
-    if not word.strip():
-        raise UserError("keyframes: one is empty; name a seed, a picture or walk.npz:3")
-    if re.fullmatch(r"[+-]?\d{1,20}", word):
-        return Keyframe(vae.zero_inactive(truncation * seeded_latents(int(word), 1, vae.latent_dim))[0])
-    if match := re.fullmatch(r"(.+\.npz)(?::(-?\d{1,9}))?", word):
-        return Keyframe(vae.zero_inactive(_read_latent(user_path(match[1]), int(match[2] or 0), vae.latent_dim)))
-    if not has_encoder(vae):
-        raise UserError(f"{word}: a generator without an encoder finds no picture's latent; name seeds")
-    with warnings.catch_warnings(action="ignore"):  # of what is odd in a file that can be read
-        pixels = torch.from_numpy(read(user_path(word), vae.image_size, vae.channels))
-    picture = to_tensor(pixels[None])
-    with torch.inference_mode():
-        z = vae.encode(picture)[0]
-    return Keyframe(z[0].clone(), picture[0])
+    for kind in KEYFRAME_KINDS:
+        if match := re.fullmatch(kind.pattern, word, re.DOTALL):
+            return kind.read(model, match, truncation)
+    raise UserError("keyframes: one is empty; name a seed, a picture or walk.npz:3")
 
 
-def _read_latent(path: Path, index: int, latent_dim: int) -> Tensor:
+def _from_seed(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
+    return Keyframe(prior_latents(model, int(match[0]), 1, truncation)[0])
+
+
+def _from_latent_file(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
+    path, index = user_path(match[1]), int(match[2] or 0)
     latents = read_latents(path)
-    if latents.shape[1] != latent_dim:
+    if latents.shape[1] != model.latent_dim:
         raise UserError(
-            f"{path}: holds latents of {latents.shape[1]} numbers, not {latent_dim} as the model's; save its own"
+            f"{path}: holds latents of {latents.shape[1]} numbers, not {model.latent_dim} as the model's; save its own"
         )
     if not -len(latents) <= index < len(latents):
         raise UserError(f"{path}:{index}: the file holds {len(latents)} latents; name one from 0 to {len(latents) - 1}")
-    return torch.from_numpy(latents[index].copy())
+    return Keyframe(zero_inactive(model, torch.from_numpy(latents[index].copy())))
+
+
+def _from_picture(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
+    if not has_encoder(model):
+        raise UserError(f"{match[0]}: a generator without an encoder finds no picture's latent; name seeds")
+    with warnings.catch_warnings(action="ignore"):  # of oddities in a file that can be read
+        pixels = torch.from_numpy(read(user_path(match[0]), model.image_size, model.channels))
+    picture = to_tensor(pixels[None])
+    return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0])
+
+
+class KeyframeKind(NamedTuple):
+    """One way to name a keyframe.
+
+    Attributes:
+        pattern: a regular expression that the whole word matches.
+        meaning: for the help.
+        read: model, match and truncation → the keyframe.
+    """
+
+    pattern: str
+    meaning: str
+    read: Callable[[Generator, re.Match[str], float], Keyframe]
+
+
+KEYFRAME_KINDS = (
+    KeyframeKind(r"[+-]?\d{1,20}", "integers are seeds", _from_seed),
+    KeyframeKind(r"(.+\.npz)(?::(-?\d{1,9}))?", "walk.npz:3 is a latent that was saved", _from_latent_file),
+    KeyframeKind(r".*\S.*", "anything else a picture", _from_picture),
+)

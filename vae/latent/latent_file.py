@@ -1,4 +1,4 @@
-"""Files of latents: numpy's `.npz` with an array `latents`, (N, D) float32. What one says of itself is not believed."""
+"""Files of latents: numpy's `.npz` with an array `latents`, (N, D) float32. Nothing in one is trusted."""
 
 import io
 import math
@@ -15,10 +15,10 @@ from data.system.errors import UserError
 from data.system.files import check_regular_file, save_bytes
 from data.system.spelling import suggest_file
 
-_MOST = 2**26  # numbers: 256 MiB
-_FARTHEST = 1000
-_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes
-_LONGEST = 2**16  # bytes of a directory
+_MOST_NUMBERS = 2**26  # numbers: 256 MiB
+_LARGEST = 1000
+_COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes
+_LONGEST_DIRECTORY = 2**16  # bytes of a directory
 
 
 def write_latents(path: Path, latents: NDArray[np.float32]) -> None:
@@ -27,16 +27,16 @@ def write_latents(path: Path, latents: NDArray[np.float32]) -> None:
     Raises:
         UserError: not an .npz file, more than one may hold, or a place that cannot be written to.
     """
-    check_name(path)
-    if latents.size > _MOST:
+    check_latent_file_name(path)
+    if latents.size > _MOST_NUMBERS:
         raise _too_many(path)
     file = io.BytesIO()
     np.savez(file, latents=latents)
     save_bytes(file.getvalue(), path)
 
 
-def check_name(path: Path) -> None:
-    """Raises `UserError` unless it is a name for a file of latents."""
+def check_latent_file_name(path: Path) -> None:
+    """Raises `UserError` unless a file of latents may have that name."""
     if path.suffix != ".npz":
         raise UserError(f"{path}: latents are kept in an .npz file; name it like walk.npz")
 
@@ -60,7 +60,7 @@ def read_latents(path: Path) -> NDArray[np.float32]:
         raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote") from None
     if not math.isfinite(low + high):
         raise UserError(f"{path}: holds latents that are not finite; save others")
-    if max(-low, high) > _FARTHEST:
+    if max(-low, high) > _LARGEST:
         raise UserError(f"{path}: holds latents far beyond the prior, up to {max(-low, high):g}; save others")
     return latents
 
@@ -71,10 +71,10 @@ def _read(file: IO[bytes], path: Path) -> NDArray[np.float32]:
     with zipfile.ZipFile(file) as parts:
         part = parts.getinfo("latents.npy")
         with parts.open(part) as member:
-            if part.compress_type not in _PACKED or format.read_magic(member) != (1, 0):
+            if part.compress_type not in _COMPRESSIONS or format.read_magic(member) != (1, 0):
                 raise ValueError
             shape, columns_first, dtype = format.read_array_header_1_0(member)
-            if math.prod(shape) > _MOST:
+            if math.prod(shape) > _MOST_NUMBERS:
                 raise _too_many(path)
             if len(shape) != 2 or dtype != np.float32 or part.file_size != member.tell() + 4 * math.prod(shape):
                 raise ValueError
@@ -86,9 +86,9 @@ def _check_directory(file: IO[bytes]) -> None:
     """Raises `ValueError` unless the list of members is short and stands where numpy puts it: all of it is read."""
     file.seek(-42, io.SEEK_END)
     far, end = file.read(20), file.read(22)
-    if far[:4] == b"PK\6\7" or end[:4] != b"PK\5\6" or int.from_bytes(end[12:16], "little") > _LONGEST:
+    if far[:4] == b"PK\6\7" or end[:4] != b"PK\5\6" or int.from_bytes(end[12:16], "little") > _LONGEST_DIRECTORY:
         raise ValueError
 
 
 def _too_many(path: Path) -> UserError:
-    return UserError(f"{path}: holds more than {_MOST:,} numbers; save fewer latents")
+    return UserError(f"{path}: holds more than {_MOST_NUMBERS:,} numbers; save fewer latents")

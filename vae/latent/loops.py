@@ -8,10 +8,10 @@ from torch import Tensor
 from data.system.errors import UserError
 from vae.latent.paths import slerp
 
-QUARTERS = 4
+QUARTERS = 4  # segments of a great circle
 
 
-def circle(keyframes: Tensor, t: Tensor) -> Tensor:
+def great_circle(keyframes: Tensor, t: Tensor) -> Tensor:
     """The great circle through two keyframes, at equal speed and equal length.
 
     z(t) = ℓ · (cos(πt/2) u + sin(πt/2) w), where u is the first keyframe's direction, w that at right angles to it on
@@ -38,10 +38,10 @@ def circle(keyframes: Tensor, t: Tensor) -> Tensor:
     return slerp(lengths.mean() * torch.stack([u, w / w.norm()]), t).to(keyframes.dtype)
 
 
-def noise(latents: Tensor, t: Tensor) -> Tensor:
-    """A random walk of constant length that ends where it began, without a kink; it visits none of its latents.
+def noise_loop(latents: Tensor, t: Tensor) -> Tensor:
+    """A smooth random walk of constant length that ends where it began; it visits none of its latents.
 
-    z(t) = ℓ · y/‖y‖, y(t) = Σ_h a_h cos(2πht/K) + b_h sin(2πht/K), h = 1 … K/2, where a and b are the latents by turns
+    z(t) = ℓ · y/‖y‖, y(t) = Σ_h a_h cos(2πht/K) + b_h sin(2πht/K), h = 1 … K/2, where a and b are the latents in turn
     and ℓ is the mean of their lengths: on a circle the Gaussian process whose spectrum is flat up to K/2.
 
     Args:

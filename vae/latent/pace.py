@@ -1,4 +1,4 @@
-"""When, by what is seen: times at which a path's pictures have changed by equal amounts."""
+"""Timing by visible change: the arc length of the decoded path instead of time on it."""
 
 from collections.abc import Sequence
 from heapq import heapify, heapreplace
@@ -8,21 +8,22 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from vae.latent.paths import locate
-from vae.latent.timing import EASINGS, Easing, stepped, times
+from vae.latent.timing import EASINGS, Easing, times, times_for_steps
 
 
-def even_pace(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
-    """When given shares of all visible change have passed: the arc length in decoded space, inverted.
+def arc_length_times(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
+    """The times at which given shares of all visible change have passed: the arc length in decoded space, inverted.
 
     Args:
-        t: (M,) ascending times at which a path was looked at.
+        t: (M,) ascending times at which a path was decoded.
         change: (M − 1,) how much the picture changed from one to the next, 0 or more.
         share: (T,) in [0, 1].
 
     Returns:
         (T,) times, float64; equal shares make equal steps of change. Where nothing changes, time passes evenly.
 
-    >>> even_pace(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])).tolist()
+    >>> t, change, share = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])
+    >>> arc_length_times(t, change, share).tolist()
     [0.0, 0.6666666666666666, 2.0]
     """
     t, change = t.to(torch.float64), change.to(torch.float64)
@@ -34,11 +35,11 @@ def even_pace(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
     return torch.lerp(t[after - 1], t[after], within)
 
 
-def evenly_changing(t: Tensor, change: Tensor) -> Tensor:
-    """Times at which shares of each segment's visible change have passed, instead of shares of its duration.
+def arc_length_per_segment(t: Tensor, change: Tensor) -> Tensor:
+    """Times moved within their segments: the same share of its visible change has passed as before of its duration.
 
     Args:
-        t: (T,), in [0, S]; what has passed of a segment is the share that is wanted.
+        t: (T,), in [0, S].
         change: (S, M) how much the picture changes in each of M equal stretches of each segment.
 
     Returns:
@@ -50,20 +51,20 @@ def evenly_changing(t: Tensor, change: Tensor) -> Tensor:
     paced = t.to(torch.float64).clone()
     for k in range(segments):
         mine = segment == k
-        paced[mine] = k + even_pace(places, change[k], passed[mine])
+        paced[mine] = k + arc_length_times(places, change[k], passed[mine])
     return paced
 
 
-def in_step(
+def synchronized_times(
     changes: Sequence[Tensor], frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
 ) -> list[Tensor]:
-    """The frames' times on paths that are shown together, paced by what is seen: equal steps of visible change.
+    """The frames' times on paths that are shown side by side, in equal steps of visible change.
 
-    Each segment has frames by how much the picture changes in it, on average over the paths, and the easing says how
-    much of that change has passed at each. All paths are at their keyframes together.
+    Each segment gets frames in proportion to its visible change, averaged over the paths; the easing maps the share of
+    its frames that have passed to a share of that change. All paths reach keyframe k in the same frame.
 
     Args:
-        changes: of each path, (S, M), see `evenly_changing`.
+        changes: of each path, (S, M), see `arc_length_per_segment`.
         frames: per segment as for `times`, on average.
         easing: applied inside each segment.
         closed: whether the paths return to their beginnings.
@@ -75,17 +76,17 @@ def in_step(
     Raises:
         UserError: too few frames.
     """
-    alike = len(times(len(changes[0]), frames, closed=closed)) - (not closed)
-    share = torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
-    steps = stepped(allotted(share, alike), easing, closed, hold)
-    return [evenly_changing(steps, change) for change in changes]
+    total = len(times(len(changes[0]), frames, closed=closed)) - (not closed)
+    shares = torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
+    t = times_for_steps(apportion(shares, total), easing, closed, hold)
+    return [arc_length_per_segment(t, change) for change in changes]
 
 
-def allotted(change: Tensor, total: int) -> list[int]:
-    """Steps shared out to segments as their visible change asks, so that all steps are about equally large.
+def apportion(change: Tensor, total: int) -> list[int]:
+    """Numbers of steps for segments, in proportion to their visible change: the largest step is as small as can be.
 
-    Each gets at least one, the rest goes one by one to whichever segment has the largest steps: no other way to share
-    makes the largest step smaller (Jefferson's method of apportionment).
+    Each segment gets one, and the others go one by one to the segment with the largest steps: Jefferson's method of
+    apportionment (Balinski and Young, *Fair Representation*, 1982).
 
     Args:
         change: (S,) visible change of each segment, 0 or more.
@@ -94,17 +95,17 @@ def allotted(change: Tensor, total: int) -> list[int]:
     Raises:
         UserError: fewer steps than segments.
 
-    >>> allotted(torch.tensor([1.0, 3.0, 0.0]), 9)
+    >>> apportion(torch.tensor([1.0, 3.0, 0.0]), 9)
     [2, 6, 1]
     """
     steps = [1] * len(change)
     if total < len(steps):
         raise UserError(f"{total} steps for {len(steps)} segments: each needs one or more; give more")
     amounts = change.tolist()
-    crowded = [(-amount, k) for k, amount in enumerate(amounts)]
-    heapify(crowded)
+    by_step = [(-amount, k) for k, amount in enumerate(amounts)]
+    heapify(by_step)
     for _ in range(total - len(steps)):
-        _, k = crowded[0]
+        _, k = by_step[0]
         steps[k] += 1
-        heapreplace(crowded, (-amounts[k] / steps[k], k))
+        heapreplace(by_step, (-amounts[k] / steps[k], k))
     return steps

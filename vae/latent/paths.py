@@ -1,4 +1,4 @@
-"""Where: paths through latent space. Keyframes and times go in, latents come out; of easing they know nothing.
+"""Paths through latent space: keyframes and times → latents. They know nothing of easing.
 
 A path visits keyframe k at t = k. An open path over K keyframes lasts from 0 to K − 1, and outside goes on along its
 first or last segment. A closed one lasts from 0 to K, where it is back at keyframe 0.
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.system.errors import UserError
 
-Path = Callable[[Tensor, Tensor, bool], Tensor]
+Path = Callable[[Tensor, Tensor, bool], Tensor]  # keyframes (K, D), times (T,), closed → latents (T, D)
 _PARALLEL = 1e-7  # below this sine, a rounding error in float32 keyframes decides the plane of rotation
 
 
@@ -87,8 +87,8 @@ def slerp(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
 def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     """A curve without a kink: velocity and acceleration are continuous, across the seam of a closed path too.
 
-    A cubic spline s(t) goes through the keyframes and another, r(t), through their lengths; what is walked is s,
-    brought to those lengths, because the latents of a Gaussian prior lie near a sphere:
+    A cubic spline s(t) goes through the keyframes and another, r(t), through their lengths; the path is s
+    scaled to those lengths, because the latents of a Gaussian prior lie near a sphere:
 
         z(t) = s(t) · g(‖s(t)‖ / r(t)),    g(ρ) = 1/ρ for ρ ≥ ½, else 15/4 − 10 ρ² + 12 ρ⁴
 
@@ -110,8 +110,8 @@ def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     s = _cubic(keyframes, t, closed)
     length = _cubic(keyframes.norm(dim=1, keepdim=True), t, closed).clamp_min(0)
     rho = s.norm(dim=1, keepdim=True) / length.clamp_min(1e-300)
-    outwards = torch.where(rho < 0.5, 3.75 - 10 * rho**2 + 12 * rho**4, 1 / rho.clamp_min(0.5))
-    return (s * outwards).to(keyframes.dtype)
+    scale = torch.where(rho < 0.5, 3.75 - 10 * rho**2 + 12 * rho**4, 1 / rho.clamp_min(0.5))
+    return (s * scale).to(keyframes.dtype)
 
 
 BETWEEN_TWO: dict[str, Path] = {"linear": linear, "slerp": slerp}  # where a spline is the great circle again
@@ -127,10 +127,10 @@ def _cubic(points: Tensor, t: Tensor, closed: bool) -> Tensor:
     points = points.to(a)
     eye = torch.eye(len(points)).to(points)
     sums = 4 * eye + eye.roll(1, 0) + eye.roll(-1, 0)
-    bends = 6 * (points.roll(1, 0) - 2 * points + points.roll(-1, 0))
+    curvature = 6 * (points.roll(1, 0) - 2 * points + points.roll(-1, 0))
     if not closed:
-        sums[[0, -1]], bends[[0, -1]] = eye[[0, -1]], 0
-    m_a, m_b, _ = _segments(torch.linalg.solve(sums, bends), t, closed)
+        sums[[0, -1]], curvature[[0, -1]] = eye[[0, -1]], 0
+    m_a, m_b, _ = _segments(torch.linalg.solve(sums, curvature), t, closed)
     g = 1 - f
     return g * a + f * b + ((g**3 - g) * m_a + (f**3 - f) * m_b) / 6
 

@@ -4,11 +4,11 @@ Between keyframes a spline cuts across places whose pictures are torn, soft or g
 
     z(t) = spline(t) + Σ_j c_j sin²(πf) sin(jπf),    j = 1 … J, f the fractional part of t
 
-which keeps the keyframes, the velocity and the acceleration there. The c_j of each segment are those for which
+which keeps the keyframes, the velocity and the acceleration there. The c_j of each segment minimise the sum of
 
-- the encoder finds the latents again: `cycle` of `vae.metrics.smoothness`;
-- no frame is blurrier than the mix of the keyframes: Σ max(0, 1 − G(x)/mix), which is what `sharp_mid` looks at;
-- the picture takes no detour: the visible change, squared and summed over equal steps, over its least possible sum.
+- the round trip's error: `cycle` of `vae.metrics.smoothness`;
+- blur beyond the mix of the keyframes: Σ max(0, 1 − G(x)/mix), G the gradient energy, as in `sharp_mid`;
+- the detour: the visible change, squared and summed over equal steps, over its least possible sum.
 
 The last term alone, the pull-back energy of the geodesics of Shao, Kumar and Fletcher (*The Riemannian Geometry of Deep
 Generative Models*, CVPRW 2018), is least for a cross-fade; the first two are what forbids that.
@@ -16,127 +16,136 @@ Generative Models*, CVPRW 2018), is least for a cross-fade; the first two are wh
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vae.generator import zero_inactive
 from vae.latent.paths import locate, spline
 from vae.metrics.perceptual import pyramid
 from vae.metrics.smoothness import gradient_energy
 from vae.model.vae import VAE
 
-_BENDS = 3
-_LOOKED_AT = 10  # steps in a segment
-_STEPS, _RATE = 40, 0.1
-_AT_ONCE = 8  # segments
-APART = 1e-3  # keyframes closer than this are one
-_DETOUR = 0.05
+_TERMS = 3  # J
+_SEARCH_STEPS, _CHECK_STEPS = 10, 13  # of a segment, whose ends are decoded; the check lies between the places searched
+_ITERATIONS, _LEARNING_RATE = 40, 0.1
+_SEGMENTS_AT_ONCE = 8
+MIN_DISTANCE = 1e-3  # of two keyframes; closer ones are the same
+_DETOUR_WEIGHT = 0.05
 
 
-class Route(NamedTuple):
-    """A path of times alone.
+@dataclass(frozen=True)
+class Route:
+    """A path as a function of time alone.
 
     Attributes:
         keyframes: (K, D).
         closed: whether it returns to the first.
-        bends: (S, J, D), the c_j of each segment; 0 where the spline was as good.
+        coefficients: (S, J, D), the c_j of each segment; 0 where the route is the spline.
     """
 
     keyframes: Tensor
     closed: bool
-    bends: Tensor
+    coefficients: Tensor
 
     def __call__(self, t: Tensor) -> Tensor:
         """Latents (T, D) at times (T,)."""
-        return spline(self.keyframes, t, self.closed) + self.away(t)
+        return spline(self.keyframes, t, self.closed) + self.offset(t)
 
-    def along(self, steps: int) -> Tensor:
-        """Latents at evenly spaced times in each segment, both its ends among them: (S, steps + 1, D)."""
-        segments = len(self.bends)
+    def sample(self, steps: int) -> Tensor:
+        """Latents at evenly spaced times in each segment, its two ends included: (S, steps + 1, D)."""
+        segments = len(self.coefficients)
         t = torch.arange(segments)[:, None] + torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         return self(t.flatten()).reshape(segments, steps + 1, -1)
 
-    def away(self, t: Tensor) -> Tensor:
-        """How far the route is from the spline at times (T,): Σ_j c_j sin²(πf) sin(jπf), (T, D)."""
-        segment, passed = locate(t, len(self.bends))
-        return torch.einsum("tj,tjd->td", _waves(passed).to(self.bends), self.bends[segment])
+    def offset(self, t: Tensor) -> Tensor:
+        """The difference from the spline at times (T,): Σ_j c_j sin²(πf) sin(jπf), (T, D)."""
+        segment, passed = locate(t, len(self.coefficients))
+        return torch.einsum("tj,tjd->td", _basis(passed).to(self.coefficients), self.coefficients[segment])
 
 
-def _waves(f: Tensor) -> Tensor:
+def _basis(f: Tensor) -> Tensor:
     """sin²(πf) sin(jπf): (T,) → (T, J)."""
-    f, j = math.pi * f[:, None], torch.arange(1, _BENDS + 1)
+    f, j = math.pi * f[:, None], torch.arange(1, _TERMS + 1)
     return f.sin().square() * (f * j).sin()
 
 
-class _Look(NamedTuple):
-    """What is seen on the way through each segment, each (S,)."""
+class _Costs(NamedTuple):
+    """The terms that a route minimises, of each segment, (S,)."""
 
     cycle: Tensor
     blur: Tensor
-    blurriest: Tensor
+    largest_blur: Tensor
     detour: Tensor
 
 
-def _look(vae: VAE, z: Tensor) -> _Look:
-    """Looks at segments (S, M, D) that begin and end at keyframes."""
+def _costs(vae: VAE, z: Tensor) -> _Costs:
+    """The costs of segments (S, M, D) that begin and end at keyframes, on the model's device."""
     segments, places, _ = z.shape
     x = vae.decode(z.flatten(0, 1))
-    missed = (vae.encode(x)[0].reshape(z.shape) - z).norm(dim=2)[:, 1:-1]
+    error = (vae.encode(x)[0].reshape(z.shape) - z).norm(dim=2)[:, 1:-1]
     chord = (z[:, -1] - z[:, 0]).norm(dim=1, keepdim=True).clamp_min(1e-6)
 
-    sharp = gradient_energy(x).reshape(segments, places)
-    mix = torch.linspace(0, 1, places).to(sharp)
-    expected = torch.lerp(sharp[:, :1], sharp[:, -1:], mix)
-    lost = (1 - sharp / expected.clamp_min(1e-12)).clamp_min(0)
+    energy = gradient_energy(x).reshape(segments, places)
+    mix = torch.linspace(0, 1, places).to(energy)
+    expected = torch.lerp(energy[:, :1], energy[:, -1:], mix)
+    blur = (1 - energy / expected.clamp_min(1e-12)).clamp_min(0)
 
-    seen = pyramid(x).reshape(segments, places, -1)
-    steps = seen.diff(dim=1).square().sum((1, 2)) * (places - 1)
-    straight = (seen[:, -1] - seen[:, 0]).square().sum(1).clamp_min(1e-12)
-    return _Look((missed / (chord / 2)).mean(1), lost.mean(1), lost.amax(1), steps / straight)
+    points = pyramid(x).reshape(segments, places, -1)
+    steps = points.diff(dim=1).square().sum((1, 2)) * (places - 1)
+    direct = (points[:, -1] - points[:, 0]).square().sum(1).clamp_min(1e-12)
+    return _Costs((error / (chord / 2)).mean(1), blur.mean(1), blur.amax(1), steps / direct)
 
 
 def find_route(
-    vae: VAE, keyframes: Tensor, closed: bool = False, watch: Callable[[range], Iterable[int]] = iter
+    vae: VAE, keyframes: Tensor, closed: bool = False, progress: Callable[[range], Iterable[int]] = iter
 ) -> Route:
-    """Bends each segment until it stays among pictures, and keeps the spline where that is no better.
+    """The route through keyframes, on the CPU, searched on the model's device.
 
-    A segment is bent only if both its `cycle` becomes smaller and its blurriest frame no blurrier, measured between the
-    places that the optimisation looked at.
+    A segment leaves the spline only if both its `cycle` becomes smaller and its blurriest frame no blurrier, measured
+    between the places that the optimisation saw.
 
     Args:
         vae: in eval mode.
-        keyframes: (K, D), two or more.
+        keyframes: (K, D), two or more, on the CPU.
         closed: return to keyframe 0.
-        watch: sees the steps go by, a progress bar for example.
+        progress: wraps the steps of the search, in a progress bar for example.
 
     Raises:
         UserError: fewer than two keyframes.
     """
     segments = len(keyframes) - (not closed)
-    route = Route(keyframes, closed, torch.zeros(segments, _BENDS, keyframes.shape[1]))
-    straight = route.along(_LOOKED_AT)
-    apart = (straight[:, -1] - straight[:, 0]).norm(dim=1) > APART
+    splines = Route(keyframes, closed, torch.zeros(segments, _TERMS, keyframes.shape[1]))
+    z = splines.sample(_SEARCH_STEPS)
+    apart = (z[:, -1] - z[:, 0]).norm(dim=1) > MIN_DISTANCE
     if not apart.any():
-        return route
-    waves = _waves(torch.linspace(0, 1, _LOOKED_AT + 1)).to(keyframes)
-    bends = route.bends.clone()
-    adam = torch.optim.Adam([bends], _RATE)
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, _STEPS)
-    bends.grad = torch.zeros_like(bends)
-    for _ in watch(range(_STEPS)):
-        for some in torch.split(torch.arange(segments), _AT_ONCE):
-            bend = bends[some].requires_grad_(True)
-            seen = _look(vae, straight[some] + torch.einsum("mj,sjd->smd", waves, bend))
-            loss = seen.cycle + seen.blur + 0.5 * seen.blurriest + _DETOUR * seen.detour
-            (bends.grad[some],) = torch.autograd.grad(loss.sum(), [bend])
+        return splines
+    z = z.to(vae.device)
+    basis = _basis(torch.linspace(0, 1, _SEARCH_STEPS + 1)).to(z)
+    coefficients = splines.coefficients.to(z, copy=True)
+    coefficients.grad = torch.zeros_like(coefficients)
+    adam = torch.optim.Adam([coefficients], _LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(adam, _ITERATIONS)
+    for _ in progress(range(_ITERATIONS)):
+        for some in torch.split(torch.arange(segments), _SEGMENTS_AT_ONCE):
+            c = coefficients[some].requires_grad_(True)
+            costs = _costs(vae, z[some] + torch.einsum("mj,sjd->smd", basis, c))
+            loss = costs.cycle + costs.blur + 0.5 * costs.largest_blur + _DETOUR_WEIGHT * costs.detour
+            (coefficients.grad[some],) = torch.autograd.grad(loss.sum(), [c])
         adam.step()
-        falling.step()
+        schedule.step()
 
-    bent = route._replace(bends=bends)
-    with torch.no_grad():
-        pairs = [torch.split(path.along(_LOOKED_AT + 3), _AT_ONCE) for path in (route, bent)]
-        seen_of = [[_look(vae, some) for some in parts] for parts in pairs]
-    before, after = (_Look(*map(torch.cat, zip(*parts, strict=True))) for parts in seen_of)
-    better = apart & (after.cycle < before.cycle) & (after.blurriest <= before.blurriest)
-    return bent._replace(bends=bends * better[:, None, None])
+    route = Route(keyframes, closed, zero_inactive(vae, coefficients.detach().cpu()))
+    before, after = _measured(vae, splines), _measured(vae, route)
+    better = apart & (after.cycle < before.cycle) & (after.largest_blur <= before.largest_blur)
+    return Route(keyframes, closed, route.coefficients * better[:, None, None])
+
+
+@torch.no_grad()
+def _measured(vae: VAE, route: Route) -> _Costs:
+    """The costs of a route's segments, on the CPU."""
+    parts = torch.split(route.sample(_CHECK_STEPS).to(vae.device), _SEGMENTS_AT_ONCE)
+    costs = zip(*(_costs(vae, some) for some in parts), strict=True)
+    return _Costs(*(torch.cat(term).cpu() for term in costs))

@@ -1,4 +1,4 @@
-"""When: easing curves and the times of the frames. Of latents they know nothing.
+"""The times of the frames, and easing curves. They know nothing of latents.
 
 A timeline gives each frame its time t on a path that reaches keyframe k at t = k. An easing maps [0, 1] to [0, 1]
 inside each segment, so that keyframes keep their times.
@@ -57,7 +57,7 @@ EASINGS: dict[str, Easing] = {
 }
 
 
-def easing(name: str) -> Easing:
+def parse_easing(name: str) -> Easing:
     """The easing of that name: linear, ease, ease-in, ease-out, ease-in-out (CSS), cubic-in-out, cubic-bezier(a,b,c,d).
 
     Raises:
@@ -83,7 +83,7 @@ def times(
 
     Open: each segment has `frames` frames, counting both its keyframes, and neighbours share one, which makes
     segments · (frames − 1) + 1. Closed: each keyframe begins a segment of `frames` frames, which makes
-    segments · frames; the path's end, being its beginning, is not shown again.
+    segments · frames; the path's end is its beginning and has no frame of its own.
 
     Args:
         segments: stretches between keyframes, K − 1 for an open path and K for a closed one.
@@ -104,10 +104,12 @@ def times(
     least = 1 if closed else 2
     check_at_least(1, "segments", segments)
     check_at_least(least, "frames", frames)
-    return stepped([frames if closed else frames - 1] * segments, easing, closed, hold)
+    return times_for_steps([frames if closed else frames - 1] * segments, easing, closed, hold)
 
 
-def stepped(steps: Sequence[int], easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0) -> Tensor:
+def times_for_steps(
+    steps: Sequence[int], easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
+) -> Tensor:
     """The times of frames that reach each keyframe after a given number of steps.
 
     Args:
@@ -119,7 +121,7 @@ def stepped(steps: Sequence[int], easing: Easing = EASINGS["linear"], closed: bo
     Returns:
         (T,) float64, ascending from 0 to `len(steps)`.
 
-    >>> stepped([1, 2], hold=1).tolist()
+    >>> times_for_steps([1, 2], hold=1).tolist()
     [0.0, 0.0, 1.0, 1.0, 1.5, 2.0, 2.0]
     """
     rest = torch.zeros(hold, dtype=torch.float64)

@@ -1,31 +1,31 @@
-"""Walks: a path as a function of time, whatever it was made of."""
+"""Trajectories: a path through given keyframes as a function of time alone."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
-from typing import Any, NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from data.system.errors import UserError
-from vae.generator import Generator, has_encoder
-from vae.latent import loops
+from vae.generator import Generator, has_encoder, zero_inactive
+from vae.latent.loops import QUARTERS, great_circle, noise_loop
 from vae.latent.paths import PATHS
 from vae.latent.route import find_route
 from vae.metrics.perceptual import visible_change
 
 PATH_NAMES = (*PATHS, "route")
-_DENSE = 64  # stretches of a segment in which its visible change is measured
+_STRETCHES = 64  # of a segment, whose visible change is measured
 
 
-class Trajectory(NamedTuple):
+@dataclass(frozen=True)
+class Trajectory:
     """A path as a function of time.
 
     Attributes:
-        at: times (T,) in [0, segments] → latents (T, D).
+        at: times (T,) in [0, segments] → latents (T, D), on the CPU.
         segments: its length in time; keyframes are at whole times.
         closed: whether it ends where it began.
-        bent: of a route, which segments were bent (S,); else None.
+        bent: of a route, which segments are not a spline's (S,); else None.
     """
 
     at: Callable[[Tensor], Tensor]
@@ -34,45 +34,50 @@ class Trajectory(NamedTuple):
     bent: Tensor | None = None
 
 
-def check_path(path: str, vae: Generator) -> None:
+def check_path(path: str, model: Generator) -> None:
     """Raises `UserError` if a route is asked of a generator without an encoder."""
-    if path == "route" and not has_encoder(vae):
-        raise UserError("path route: asks an encoder, which a generator lacks; name other --paths")
+    if path == "route" and not has_encoder(model):
+        raise UserError("path route: needs an encoder, which a generator lacks; name other --paths")
 
 
-def trajectory_along(
-    path: str, vae: Generator, keyframes: Tensor, closed: bool, watch: Callable[[range], Iterable[int]] = iter
+def path_trajectory(
+    path: str, model: Generator, keyframes: Tensor, closed: bool, progress: Callable[[range], Iterable[int]] = iter
 ) -> Trajectory:
-    """The walk along a path of `PATH_NAMES` through keyframes (K, D); `watch` sees a route being searched.
+    """The trajectory of a path of `PATH_NAMES` through keyframes.
+
+    Args:
+        path: its name.
+        model: in eval mode; used by a route alone.
+        keyframes: (K, D), two or more, on the CPU.
+        closed: return to keyframe 0.
+        progress: wraps the steps of the search for a route, in a progress bar for example.
 
     Raises:
         UserError: fewer than two keyframes, or a route of a generator that has no encoder.
     """
     segments = len(keyframes) - (not closed)
-    check_path(path, vae)
-    if path == "route" and has_encoder(vae):
-        route = find_route(vae, keyframes, closed, watch)
-        return Trajectory(lambda t: vae.zero_inactive(route(t)), segments, closed, route.bends.flatten(1).any(1))
-    return Trajectory(partial(_along, PATHS[path], keyframes, closed), segments, closed)
+    check_path(path, model)
+    if path == "route" and has_encoder(model):
+        route = find_route(model, zero_inactive(model, keyframes), closed, progress)
+        return Trajectory(route, segments, closed, route.coefficients.flatten(1).any(1))
+    function = PATHS[path]
+    function(keyframes, torch.zeros(1), closed)  # raises what it has to
+    return Trajectory(lambda t: function(keyframes, t, closed), segments, closed)
 
 
-def _along(path: Any, keyframes: Tensor, closed: bool, t: Tensor) -> Tensor:
-    return path(keyframes, t, closed)
-
-
-def circle_trajectory(keyframes: Tensor) -> Trajectory:
-    """Round the great circle through two keyframes."""
-    loops.circle(keyframes, torch.zeros(1))
-    return Trajectory(partial(loops.circle, keyframes), loops.QUARTERS, True)
+def great_circle_trajectory(keyframes: Tensor) -> Trajectory:
+    """The great circle through two keyframes (2, D), see `vae.latent.loops.great_circle`."""
+    great_circle(keyframes, torch.zeros(1))
+    return Trajectory(lambda t: great_circle(keyframes, t), QUARTERS, True)
 
 
 def noise_trajectory(latents: Tensor) -> Trajectory:
-    """A random walk made of latents (K, D)."""
-    loops.noise(latents, torch.zeros(1))
-    return Trajectory(partial(loops.noise, latents), len(latents), True)
+    """The closed random walk made of latents (K, D), see `vae.latent.loops.noise_loop`."""
+    noise_loop(latents, torch.zeros(1))
+    return Trajectory(lambda t: noise_loop(latents, t), len(latents), True)
 
 
-def visible_change_of_segments(vae: Generator, walk: Trajectory) -> Tensor:
-    """How much the picture changes in 64 equal stretches of each segment, (S, 64)."""
-    places = torch.linspace(0, walk.segments, walk.segments * _DENSE + 1, dtype=torch.float64)
-    return visible_change(vae, walk.at(places)).reshape(walk.segments, _DENSE)
+def visible_change_per_stretch(model: Generator, trajectory: Trajectory) -> Tensor:
+    """How much the picture changes in 64 stretches of equal duration of each segment, (S, 64)."""
+    t = torch.linspace(0, trajectory.segments, trajectory.segments * _STRETCHES + 1, dtype=torch.float64)
+    return visible_change(model, trajectory.at(t)).reshape(trajectory.segments, _STRETCHES)

@@ -3,7 +3,7 @@
 Berthelot, Raffel, Roy and Goodfellow (see `data.synthetic.lines`), section 4.1: 256 pairs of fresh lines, 16 frames a
 pair, both ends among them. Of every frame the nearest of 10,000 true lines is found by cosine distance on pixels in
 [-1, 1].
-The paper's two scores look neither at the ends nor at the way round, so three more are given.
+The paper's two scores say nothing of the ends and of the sense of rotation, so there are three more.
 """
 
 import math
@@ -25,12 +25,12 @@ class LineScores(NamedTuple):
     """Means over the pairs, each (); 0 is best.
 
     Attributes:
-        distance: mean over all frames of the cosine distance to the nearest line: are the frames lines?
-        smoothness: max_i |Δ_i| / |Σ_i Δ_i| − 1/(N − 1), Δ_i the steps of the nearest line's angle: does it turn evenly?
-            A pair that turns by less than 1e-4 counts as 0.
+        distance: mean over all frames of the cosine distance to the nearest line: 0 where all are lines.
+        smoothness: max_i |Δ_i| / |Σ_i Δ_i| − 1/(N − 1), Δ_i the steps of the nearest line's angle: 0 where it turns
+            evenly. A pair that turns by less than 1e-4 counts as 0.
         end_error: degrees between the first and last frames' nearest lines and the true ones.
         long_way: the share of the pairs that turn by the larger of the two angles.
-        backtracking: Σ_i |Δ_i| / |Σ_i Δ_i| − 1, capped at 10: does it turn back on its way?
+        backtracking: Σ_i |Δ_i| / |Σ_i Δ_i| − 1, capped at 10: 0 where it never turns back.
     """
 
     distance: Tensor
@@ -100,7 +100,7 @@ def score(frames: Tensor, angles: Tensor) -> LineScores:
 
 
 def control_paths(angles: Tensor, length: int = FRAMES) -> dict[str, Tensor]:
-    """Paths whose scores are known, by name: (P, N, 1, 32, 32) each, for angles (P, 2).
+    """Paths whose quality is known, to compare scores with: (P, N, 1, 32, 32) each, for angles (P, 2).
 
     `rotation` turns the line evenly, the short way; `cross-fade` mixes the two pictures; `hard cut` shows the one for
     the first half and then the other.

@@ -1,15 +1,14 @@
-"""How much a picture changes to the eye, and paths timed by it."""
+"""How much a picture changes to the eye."""
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from vae.generator import Generator
-from vae.metrics.smoothness import decode
+from vae.inference import decode_batches
 from vae.model.blur import blur
 
 _LEVELS = 3
-_AT_ONCE = 64
 
 
 def pyramid(x: Tensor) -> Tensor:
@@ -25,8 +24,34 @@ def pyramid(x: Tensor) -> Tensor:
     return torch.cat(levels, 1)
 
 
+class VisibleChangeMeter:
+    """Visible change from each picture to the next, of pictures that come in batches."""
+
+    def __init__(self) -> None:
+        self._first: Tensor | None = None
+        self._last: Tensor | None = None
+        self._changes: list[Tensor] = []
+
+    def update(self, x: Tensor) -> None:
+        """Adds the next pictures, (N, C, H, W)."""
+        points = pyramid(x)
+        chain = points if self._last is None else torch.cat([self._last, points])
+        self._changes.append(chain.diff(dim=0).norm(dim=1).cpu())
+        self._first = points[:1] if self._first is None else self._first
+        self._last = points[-1:]
+
+    def compute(self, closed: bool = False) -> Tensor:
+        """(N − 1,), 0 or more, on the CPU; where closed (N,), with the change from the last picture to the first."""
+        closing = []
+        if closed and self._first is not None and self._last is not None:
+            closing = [(self._last - self._first).norm(dim=1).cpu()]
+        return torch.cat([*self._changes, *closing])
+
+
 @torch.no_grad()
-def visible_change(vae: Generator, z: Tensor) -> Tensor:
-    """How much the pictures of latents (N, D) change from one to the next: (N − 1,), 0 or more."""
-    parts = [z[start : start + _AT_ONCE + 1] for start in range(0, len(z) - 1, _AT_ONCE)]
-    return torch.cat([pyramid(decode(vae, part)).diff(dim=0).norm(dim=1) for part in parts])
+def visible_change(model: Generator, z: Tensor) -> Tensor:
+    """Visible change between the pictures of neighbouring latents (N, D): (N − 1,), on the CPU."""
+    change = VisibleChangeMeter()
+    for x in decode_batches(model, z):
+        change.update(x)
+    return change.compute()

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from vae.metrics.smoothness import decode, encode, gradient_energy
+from vae.inference import decode_all, encode_means
+from vae.metrics.smoothness import gradient_energy
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 
@@ -17,7 +18,7 @@ class LatentHealth(NamedTuple):
     """How the aggregate posterior q(z) = E_x q(z|x) compares with the prior Normal(0, I).
 
     Attributes:
-        active_units: () dimensions that say anything: Var_x(mu_k) > 0.01 (Burda 2016, section 5.2).
+        active_units: () latents that are used: Var_x(mu_k) > 0.01 (Burda 2016, section 5.2).
         aggregate_mean: () ‖E_x mu‖ / √active units. 0 is the prior's.
         aggregate_variance: () Var_x(mu_k) + E_x exp(logvar_k), the mean over active units. 1 is the prior's; above it,
             samples from the prior miss what was learned.
@@ -47,7 +48,7 @@ class AggregatePosterior(Metric):
         self.add_state("count", torch.zeros(()), dist_reduce_fx="sum")
 
     def update(self, mu: Tensor, logvar: Tensor) -> None:
-        """Takes in posteriors, (N, D) each."""
+        """Adds posteriors, (N, D) each."""
         self.mean += mu.sum(0)
         self.square += mu.square().sum(0)
         self.variance += logvar.exp().sum(0)
@@ -55,7 +56,7 @@ class AggregatePosterior(Metric):
         self.count += len(mu)
 
     def compute(self) -> LatentHealth:
-        """Over everything taken in; where no unit is active, the means are over all of them."""
+        """The numbers over all batches; where no unit is active, the means are over all of them."""
         mean = self.mean / self.count
         spread = (self.square / self.count - mean.square()).clamp_min(0)
         active = spread > _ACTIVE
@@ -66,7 +67,7 @@ class AggregatePosterior(Metric):
 
 
 class PictureHealth(NamedTuple):
-    """What decoded pictures have of what the data has, each () and 1 where they have as much of it.
+    """Sharpness and saturation of decoded pictures over those of the data, each () and 1 where they are equal.
 
     Attributes:
         reconstruction_sharpness: the gradient energy of reconstructions over that of the pictures.
@@ -93,8 +94,8 @@ def picture_health(vae: VAE, pictures: Tensor, latents: Tensor) -> PictureHealth
         pictures: (N, C, H, W) in [-1, 1].
         latents: (M, D) drawn from the prior.
     """
-    samples, energy = decode(vae, latents), gradient_energy(pictures).mean()
-    sharpness = gradient_energy(decode(vae, encode(vae, pictures))).mean() / energy
+    samples, energy = decode_all(vae, latents), gradient_energy(pictures).mean()
+    sharpness = gradient_energy(decode_all(vae, encode_means(vae, pictures))).mean() / energy
     return PictureHealth(
         sharpness, gradient_energy(samples).mean() / energy, saturation(samples).mean() / saturation(pictures).mean()
     )

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vae.generator import Generator, has_encoder
+from vae.inference import decode_all, encode_means
 from vae.model.vae import VAE
 
-_BATCH = 64
 _FLAT = 1e-5  # gradient energy; a step of one level between all pixels has six times as much
 
 
@@ -21,8 +21,8 @@ class Smoothness(NamedTuple):
     """Four numbers about decoded paths, each () and averaged over the paths.
 
     Attributes:
-        cycle: mean over inner frames of ‖mu(g(z_i)) − z_i‖ over half the chord ‖z_(N−1) − z_0‖. 0: the encoder finds
-            the way back; 1 and more: the path leaves what it knows.
+        cycle: mean over inner frames of ‖mu(g(z_i)) − z_i‖ over half the chord ‖z_(N−1) − z_0‖. 0: encoding
+            undoes decoding; 1 and more: the path leaves the codes of real pictures.
         off_manifold: MSE(g(mu(x_i)), x_i) over inner frames, over the model's own reconstruction MSE on real pictures.
             About 1 or less: frames are as familiar as pictures are; large: they are not.
         sharp_mid: min over frames of G(x_i) over the mix of the ends' G in proportion to i, where G is the gradient
@@ -45,49 +45,43 @@ def gradient_energy(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def smoothness(vae: Generator, paths: Tensor, pictures: Tensor) -> Smoothness:
+def smoothness(model: Generator, paths: Tensor, pictures: Tensor) -> Smoothness:
     """Measures paths between the encodings of pairs of real pictures.
 
     Args:
-        vae: in eval mode; without an encoder the first two numbers are nan.
+        model: in eval mode; without an encoder the first two numbers are nan.
         paths: (P, N, D) latents, N ≥ 3; path p leads from picture (p, 0) to picture (p, 1).
         pictures: (P, 2, C, H, W) in [-1, 1].
     """
-    count, frames, _ = paths.shape
-    x = decode(vae, paths.flatten(0, 1))
-    x = x.reshape(count, frames, *x.shape[1:])
+    x = decode_all(model, paths.flatten(0, 1))
+    return smoothness_of_frames(model, paths, x.reshape(*paths.shape[:2], *x.shape[1:]), pictures)
 
+
+@torch.no_grad()
+def smoothness_of_frames(model: Generator, paths: Tensor, x: Tensor, pictures: Tensor) -> Smoothness:
+    """`smoothness` of paths whose frames x (P, N, C, H, W) are decoded already."""
+    paths, pictures = paths.to(x.device), pictures.to(x.device)
     unknown = x.new_tensor(math.nan)
-    cycle, off_manifold = _familiarity(vae, paths, x, pictures) if has_encoder(vae) else (unknown, unknown)
+    cycle, off_manifold = _round_trip(model, paths, x, pictures) if has_encoder(model) else (unknown, unknown)
 
-    mix = torch.linspace(0, 1, frames, device=x.device)
+    mix = torch.linspace(0, 1, paths.shape[1], device=x.device)
     start, end = gradient_energy(pictures).unbind(1)
     expected = torch.lerp(start[:, None], end[:, None], mix)
-    seen = expected.amin(1) > _FLAT
-    sharp_mid = (gradient_energy(x) / expected)[seen].amin(1).mean()
+    textured = expected.amin(1) > _FLAT
+    sharp_mid = (gradient_energy(x) / expected)[textured].amin(1).mean()
 
     steps = (x[:, 1:] - x[:, :-1]).flatten(2).norm(dim=2)
     jump = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     return Smoothness(cycle, off_manifold, sharp_mid, jump)
 
 
-def _familiarity(vae: VAE, paths: Tensor, x: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
+def _round_trip(vae: VAE, paths: Tensor, x: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
     """`cycle` and `off_manifold`, of frames x (P, N, C, H, W)."""
     inner, inner_z = x[:, 1:-1].flatten(0, 1), paths[:, 1:-1].flatten(0, 1)
-    found = encode(vae, inner)
+    mu = encode_means(vae, inner)
     chord = (paths[:, -1] - paths[:, 0]).norm(dim=1).clamp_min(1e-12).repeat_interleave(paths.shape[1] - 2)
-    cycle = ((found - inner_z).norm(dim=1) / (0.5 * chord)).mean()
+    cycle = ((mu - inner_z).norm(dim=1) / (0.5 * chord)).mean()
 
     real = pictures.flatten(0, 1)
-    own_error = (decode(vae, encode(vae, real)) - real).square().mean()
-    return cycle, (decode(vae, found) - inner).square().mean() / own_error.clamp_min(1e-12)
-
-
-def decode(vae: Generator, z: Tensor) -> Tensor:
-    """`vae.decode` in batches."""
-    return torch.cat([vae.decode(batch) for batch in torch.split(z, _BATCH)])
-
-
-def encode(vae: VAE, x: Tensor) -> Tensor:
-    """The posterior means, in batches."""
-    return torch.cat([vae.encode(batch)[0] for batch in torch.split(x, _BATCH)])
+    own_error = (decode_all(vae, encode_means(vae, real)) - real).square().mean()
+    return cycle, (decode_all(vae, mu) - inner).square().mean() / own_error.clamp_min(1e-12)

@@ -1,79 +1,176 @@
-"""The renderer's command line: its commands, and which options each takes."""
+"""The renderer's commands: which options each takes, and the function that runs it."""
 
+from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 from jsonargparse import ArgumentParser
 
+from data.system.errors import echo, shell_quoted
 from vae import __version__
+from vae.checkpoint import load_vae
 from vae.command_line import OneLineParser
+from vae.export import export, usage
+from vae.latent.paths import PATHS
+from vae.metrics import lines_benchmark
+from vae.option_groups import add_options, parse_options
+from vae.render import stills
+from vae.render.animation import check_animation, render_animation
+from vae.render.clips import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.formats.writers import check_still
+from vae.render.lines_table import LinesOptions, score_paths, table
+from vae.render.models import choose_device, compared_models, default_checkpoint, load_model, single_model
+from vae.render.morph_pad import render_page
 from vae.render.options import (
-    Explore,
-    Export,
-    Keys,
-    Lines,
-    Loop,
-    Motion,
-    Rival,
-    Samples,
-    Screen,
-    Source,
-    Strip,
-    Tiles,
-    Traverse,
+    ComparedModelsOptions,
+    ExploreOptions,
+    ExportOptions,
+    KeyframeOptions,
+    ModelOptions,
+    MotionOptions,
+    PathsOptions,
+    PictureOptions,
+    Request,
 )
+from vae.render.stills import SamplesOptions, StripOptions, TraverseOptions
 
-_KEYFRAMES = ("keyframes", "integers are seeds, walk.npz:3 is a latent that was saved, anything else a picture")
-_PATHS = ("paths", "which paths, in any order: linear slerp spline route")
-_CHECKPOINTS = ("checkpoint", "one .ckpt file or several, whose walks from the same seeds are shown in step")
-_ENCODER = ("encoder", "write the encoder too, as encoder.onnx beside decoder.onnx")
-_WORDS: dict[str, Any] = {"nargs": "+", "type": str, "default": None}
-_FLAG = {"action": "store_true"}
-_WALKED = (Source, Keys, Screen, Motion, Tiles)
 
-# command: its help, its groups of options, its options that take several words or, being flags, none
-COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] = {
-    "linear": ("Straight lines through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
-    "slerp": ("Great circles through latent space, keyframe to keyframe.", _WALKED, (_KEYFRAMES,)),
-    "spline": ("A curve without a kink through all keyframes.", _WALKED, (_KEYFRAMES,)),
-    "route": ("A curve bent until it stays among pictures; searched for some seconds.", _WALKED, (_KEYFRAMES,)),
-    "loop": (
+def _animate(
+    request: Request,
+    model: ModelOptions,
+    keyframes: KeyframeOptions,
+    picture: PictureOptions,
+    motion: MotionOptions,
+    grid: GridOptions,
+    loop: LoopOptions | None = None,
+) -> Path:
+    vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
+    check_animation(motion, out, [vae])
+    if loop is None:
+        clips = path_clips(request.command, vae, keyframes, grid)
+    else:
+        clips = loop_clips(vae, keyframes, grid, loop, motion.hold)
+    render_animation(request, clips, grid.columns, picture, motion, out)
+    return out
+
+
+def _compare(
+    request: Request,
+    models: ComparedModelsOptions,
+    keyframes: KeyframeOptions,
+    picture: PictureOptions,
+    motion: MotionOptions,
+    paths: PathsOptions,
+) -> Path:
+    compared, out = compared_models(request, models), request.default_out(picture.out, ".gif")
+    check_animation(motion, out, compared.values())
+    clips, columns = comparison_clips(compared, keyframes, paths.paths)
+    render_animation(request, clips, columns, picture, motion, out, compared=True)
+    return out
+
+
+def _still(write: Callable[..., str]) -> Callable[..., Path]:
+    """The command that writes a still: `write` takes the model, the groups of options and the file."""
+
+    def run(request: Request, model: ModelOptions, *groups: Any) -> Path:
+        vae = single_model(request, model)
+        (picture,) = (group for group in groups if isinstance(group, PictureOptions))
+        out = request.default_out(picture.out, ".png")
+        check_still(out)
+        echo(f"{out}: {write(vae, *groups, out)}")
+        return out
+
+    return run
+
+
+def _explore(request: Request, model: ModelOptions, options: ExploreOptions) -> Path:
+    vae, out = single_model(request, model), request.default_out(options.out, ".html")
+    echo(f"{out}: {render_page(vae, options, out)}")
+    return out
+
+
+def _export(request: Request, options: ExportOptions) -> None:
+    source = options.checkpoint or default_checkpoint()
+    echo(f"export: {source}")
+    out = options.out or Path("renders/decoder.onnx")
+    model = load_vae(source)
+    for path in export(model, out, options.encoder):
+        echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    for line in usage(model, out):
+        echo(line)
+
+
+def _lines(request: Request, options: LinesOptions) -> None:
+    angles = lines_benchmark.random_pairs(options.seed, options.pairs)
+    echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {options.checkpoint}")
+    print(table(score_paths(load_model(options.checkpoint, choose_device(options.device)), angles)))
+    source = shell_quoted(options.checkpoint)
+    echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {source}")
+
+
+class Command(NamedTuple):
+    """One command.
+
+    Attributes:
+        meaning: its help.
+        run: called with the request and an instance of each group; returns the file that a user may open, or None.
+        groups: of its options.
+    """
+
+    meaning: str
+    run: Callable[..., Path | None]
+    groups: tuple[type, ...]
+
+
+_ANIMATED = (ModelOptions, KeyframeOptions, PictureOptions, MotionOptions, GridOptions)
+COMMANDS = {
+    **{
+        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate, _ANIMATED)
+        for name, path in PATHS.items()
+    },
+    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate, _ANIMATED),
+    "loop": Command(
         "A curve through all keyframes and back, without a seam and without a frame shown twice.",
-        (*_WALKED, Loop),
-        (_KEYFRAMES,),
+        _animate,
+        (*_ANIMATED, LoopOptions),
     ),
-    "compare": (
+    "compare": Command(
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
-        (Keys, Screen, Motion, Rival),
-        (_KEYFRAMES, _PATHS, _CHECKPOINTS),
+        _compare,
+        (ComparedModelsOptions, KeyframeOptions, PictureOptions, MotionOptions, PathsOptions),
     ),
-    "strip": (
+    "strip": Command(
         "A still: the path's pictures side by side, with the time t under each; a row for each of several --paths.",
-        (Source, Keys, Screen, Strip),
-        (_KEYFRAMES, _PATHS),
+        _still(stills.strip),
+        (ModelOptions, KeyframeOptions, PathsOptions, StripOptions, PictureOptions),
     ),
-    "traverse": (
-        "A still: the latents that say most, a row each, from −3 to 3 around a keyframe.",
-        (Source, Keys, Screen, Traverse),
-        (_KEYFRAMES,),
+    "traverse": Command(
+        "A still: the latents with the largest KL, a row each, from −3 to 3 around a keyframe.",
+        _still(stills.traverse),
+        (ModelOptions, KeyframeOptions, TraverseOptions, PictureOptions),
     ),
-    "samples": ("A still: pictures drawn from the prior.", (Source, Screen, Samples), ()),
-    "explore": (
+    "samples": Command(
+        "A still: pictures drawn from the prior.",
+        _still(stills.samples),
+        (ModelOptions, SamplesOptions, PictureOptions),
+    ),
+    "explore": Command(
         "A page to morph by hand between four keyframes, in any browser, without a network.",
-        (Source, Explore),
-        (_KEYFRAMES,),
+        _explore,
+        (ModelOptions, ExploreOptions),
     ),
-    "export": ("The model for other programs: ONNX, safetensors or PyTorch weights.", (Source, Export), (_ENCODER,)),
-    "lines": (
+    "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export, (ExportOptions,)),
+    "lines": Command(
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
-        (Lines,),
-        (),
+        _lines,
+        (LinesOptions,),
     ),
 }
 
 
 class Parser(OneLineParser, ArgumentParser):
-    """Tells what is wrong with an argument in one line."""
+    """Explains in one line what is wrong with an argument."""
 
     program, usual = "render.py", "--keyframes"
     likely: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
@@ -89,23 +186,26 @@ class Parser(OneLineParser, ArgumentParser):
         name = option.lstrip("-")
         return [
             command
-            for command, (_, groups, lists) in COMMANDS.items()
-            if name in {field.name for group in groups for field in fields(group)} | {name for name, _ in lists}
+            for command, (_, _, groups) in COMMANDS.items()
+            if name in {field.name for group in groups for field in fields(group)}
         ]
 
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:
     """The command line: subcommands; where one is chosen, only that one has its options, which is quicker."""
     parser = Parser(prog="render.py", description=description, version=__version__)
-    commands = parser.add_subcommands(required=False)
-    for name, (purpose, groups, lists) in COMMANDS.items():
-        command = Parser(description=purpose)
-        if chosen not in (name, None):
-            groups, lists = (), ()
-        for group in groups:
-            command.add_class_arguments(group)
-        for option, meaning in lists:
-            kind = _FLAG if option == _ENCODER[0] else _WORDS
-            command.add_argument(f"--{option}", **kind, help=meaning)
-        commands.add_subcommand(name, command, help=purpose)
+    subcommands = parser.add_subcommands(required=False)
+    for name, command in COMMANDS.items():
+        subparser = Parser(description=command.meaning)
+        for group in command.groups if chosen in (name, None) else ():
+            add_options(subparser, group)
+        subcommands.add_subcommand(name, subparser, help=command.meaning)
     return parser
+
+
+def run(command: str, arguments: dict[str, Any]) -> Path | None:
+    """Runs a command with the values that the parser found for its options."""
+    groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
+    named = arguments.get("checkpoint") or str(default_checkpoint())
+    request = Request(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
+    return COMMANDS[command].run(request, *groups)

@@ -1,5 +1,6 @@
-"""Latents → frames: decoded in batches, given out one by one."""
+"""Latents → frames, decoded in batches and given out one by one, and what is measured of them on the way."""
 
+import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
@@ -10,42 +11,71 @@ from torch import Tensor
 
 from data.transforms import to_uint8
 from vae.generator import Generator
+from vae.inference import decode_batches
+from vae.metrics.perceptual import VisibleChangeMeter
+from vae.metrics.smoothness import gradient_energy
 from vae.render.formats.frame import Frame
 
 Item = TypeVar("Item")
-_BATCH = 32
 
 
-def decode(vae: Generator, z: Tensor, dtype: torch.dtype = torch.float32) -> Iterator[Frame]:
+class FrameMeter:
+    """Numbers of frames, measured while they stream by.
+
+    Attributes:
+        change: the visible change from each frame to the next.
+        distinct: how many frames differ from all before them.
+    """
+
+    def __init__(self) -> None:
+        self.change = VisibleChangeMeter()
+        self._energy: list[Tensor] = []
+        self._digests: set[bytes] = set()
+
+    def update(self, x: Tensor, pixels: Tensor) -> None:
+        """Adds frames: pictures (N, C, H, W) in [-1, 1], and the same as bytes (N, H, W, C)."""
+        self.change.update(x)
+        self._energy.append(gradient_energy(x).cpu())
+        self._digests |= {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in pixels.cpu().numpy()}
+
+    @property
+    def distinct(self) -> int:
+        return len(self._digests)
+
+    def energy(self) -> Tensor:
+        """The gradient energy of each frame, (T,)."""
+        return torch.cat(self._energy)
+
+
+def render_frames(
+    model: Generator, z: Tensor, dtype: torch.dtype = torch.float32, meter: FrameMeter | None = None
+) -> Iterator[Frame]:
     """Streams the pictures of latents; the next batch is decoded in a thread while frames of this one are being used.
 
-    Every batch has the same shape, the last one padded, so that a frame's pixels depend on its latent alone and not
-    on how many others are decoded with it.
-
     Args:
-        vae: in eval mode.
+        model: in eval mode.
         z: (N, D).
         dtype: what the layers compute in; bfloat16 is faster where the processor has it, and off by a few levels.
+        meter: is given the frames as they are decoded.
 
     Yields:
         N frames, (H, W, 3) uint8; grey pictures as three equal channels.
     """
-    return chain.from_iterable(ahead(_batches(vae, z, dtype)))
+    return chain.from_iterable(prefetch(_batches(model, z, dtype, meter)))
 
 
-def _batches(vae: Generator, z: Tensor, dtype: torch.dtype) -> Iterator[Frame]:
-    for batch in torch.split(z.to(vae.device), _BATCH) if len(z) else ():
-        padded = torch.cat([batch, batch[-1:].expand(_BATCH - len(batch), -1)])
-        autocast = torch.autocast(vae.device.type, dtype, enabled=dtype != torch.float32)
-        with torch.inference_mode(), autocast:
-            pixels = to_uint8(vae.decode(padded))[: len(batch)]
+def _batches(model: Generator, z: Tensor, dtype: torch.dtype, meter: FrameMeter | None) -> Iterator[Frame]:
+    for x in decode_batches(model, z, dtype):
+        pixels = to_uint8(x)
+        if meter is not None:
+            meter.update(x, pixels)
         yield pixels.expand(-1, -1, -1, 3).cpu().numpy()
 
 
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
+def prefetch(items: Iterator[Item]) -> Iterator[Item]:
     """The same items, each made in a thread while the one before it is being used."""
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
+        future = thread.submit(next, items, None)
+        while (item := future.result()) is not None:
+            future = thread.submit(next, items, None)
             yield item

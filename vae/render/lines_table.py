@@ -1,28 +1,52 @@
 """The LINES benchmark of a model: its paths between fresh lines, beside paths that are known."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError
-from vae.latent.pace import even_pace
+from data.system.files import user_path
+from vae.inference import decode_all, encode_means
+from vae.latent.pace import arc_length_times
 from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.metrics import lines_benchmark
-from vae.metrics.lines_benchmark import FRAMES, LineScores
-from vae.metrics.smoothness import decode, encode
+from vae.metrics.lines_benchmark import FRAMES, PAIRS, LineScores
 from vae.model.vae import VAE
+from vae.option_groups import Range
+from vae.render.options import Device
 
-_DENSE = 65
-
-
-def evenly(vae: VAE, pair: Tensor, t: Tensor) -> Tensor:
-    """The latents (T, D) on the great circle between two (2, D) at which shares t of the visible change have passed."""
-    dense = torch.linspace(0, 1, _DENSE, dtype=torch.float64)
-    change = decode(vae, slerp(pair, dense)).diff(dim=0).flatten(1).norm(dim=1)
-    return slerp(pair, even_pace(dense, change, t))
+_PLACES = 65
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class LinesOptions:
+    """The LINES benchmark.
+
+    Args:
+        checkpoint: a .ckpt file, trained on `lines`.
+        device: where the model runs: `auto` takes a GPU if there is one, else the CPU.
+        seed: names the fresh lines.
+        pairs: how many pairs of them.
+    """
+
+    checkpoint: Annotated[Path, user_path] = Path("checkpoints/lines.ckpt")
+    device: Device = "auto"
+    seed: int = 1
+    pairs: Annotated[int, Range(1)] = PAIRS
+
+
+def slerp_by_arc_length(vae: VAE, pair: Tensor, t: Tensor) -> Tensor:
+    """Latents (T, D) on the great circle between two (2, D) at which shares t of the change in pixels have passed."""
+    places = torch.linspace(0, 1, _PLACES, dtype=torch.float64)
+    change = decode_all(vae, slerp(pair, places)).diff(dim=0).flatten(1).norm(dim=1)
+    return slerp(pair, arc_length_times(places, change.cpu(), t))
+
+
+@torch.no_grad()
 def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
     """Scores every path, and then the controls.
 
@@ -38,14 +62,16 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
             f"the checkpoint draws {vae.image_size}×{vae.image_size}×{vae.channels} pictures, lines are 32×32×1; "
             "train one with python train.py fit --data.source lines"
         )
-    ends = encode(vae, lines_benchmark.line_images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim)
+    ends = encode_means(vae, lines_benchmark.line_images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
     t = torch.linspace(0, 1, FRAMES, dtype=torch.float64)
-    walks = {name: torch.stack([path(pair, t, False) for pair in ends]) for name, path in BETWEEN_TWO.items()}
-    walks["slerp, even"] = torch.stack([evenly(vae, pair, t) for pair in ends])
-    films = {name: decode(vae, walk.flatten(0, 1)).reshape(-1, FRAMES, 1, 32, 32) for name, walk in walks.items()}
-    films |= lines_benchmark.control_paths(angles)
-    bar = tqdm(films.items(), "Scoring", leave=False, unit=" paths", delay=1)
-    return {name: lines_benchmark.score(film, angles) for name, film in bar}
+    latents = {name: torch.stack([path(pair, t, False) for pair in ends]) for name, path in BETWEEN_TWO.items()}
+    latents["slerp, even"] = torch.stack([slerp_by_arc_length(vae, pair, t) for pair in ends])
+    frames = {
+        name: decode_all(vae, z.flatten(0, 1)).cpu().reshape(-1, FRAMES, 1, 32, 32) for name, z in latents.items()
+    }
+    frames |= lines_benchmark.control_paths(angles)
+    bar = tqdm(frames.items(), "Scoring", leave=False, unit=" paths", delay=1)
+    return {name: lines_benchmark.score(x, angles) for name, x in bar}
 
 
 def table(scores: dict[str, LineScores]) -> str:

@@ -12,19 +12,17 @@ from tqdm import tqdm
 
 from data.system.errors import UserError, escape_unprintable
 from data.system.files import check_writable, save_bytes
-from vae.generator import seeded_latents
-from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.model.vae import VAE
 from vae.render import captions
+from vae.render.clips import choose_corners
 from vae.render.formats.frame import Frame
-from vae.render.frames import decode
-from vae.render.takes import check_truncation
+from vae.render.frames import render_frames
+from vae.render.options import ExploreOptions
 
-CELLS = 17  # in a row of a square; the page interpolates between the pictures of neighbouring cells
-_MOST_SETS = 16
+CELLS = 17  # in a row of a square; between them the page mixes neighbours
 _MOST_BYTES = 5_000_000
-_QUALITIES = (90, 80, 65, 50, 30)  # of WebP
+_QUALITIES = (90, 80, 65, 50, 30)
 _TEMPLATE = Path(__file__).with_name("explore.html")
 
 
@@ -64,36 +62,14 @@ def html_page(squares: Sequence[Sequence[Frame]], cells: int = CELLS) -> bytes:
     raise UserError(f"explore: {len(html) / 1e6:.1f} MB are too much for a page; give fewer --sets")
 
 
-def render_page(
-    vae: VAE, out: Path, sets: int = 4, seed: int = 0, truncation: float = 1.0, keyframes: Sequence[str] = ()
-) -> str:
-    """Writes a page; returns a description of it.
-
-    Args:
-        vae: in eval mode.
-        out: the page, an .html file.
-        sets: the number of squares.
-        seed: of the random keyframes, four for each square.
-        truncation: factor of the latents of seeds, see `vae.latent.keyframes.parse_keyframe`.
-        keyframes: none, or four that are the corners of the first square.
-
-    Raises:
-        UserError: a number out of range, a keyframe that cannot be read, or a place that cannot be written to.
-    """
+def render_page(vae: VAE, options: ExploreOptions, out: Path) -> str:
+    """Writes the page of the `explore` command and returns a sentence on it."""
     if out.suffix != ".html":
         raise UserError(f"{out}: a page is kept in an .html file; name it like explore.html")
     check_writable(out)
-    if not 1 <= sets <= _MOST_SETS:
-        raise UserError(f"sets {sets}: must be from 1 to {_MOST_SETS}")
-    if len(keyframes) not in (0, 4):
-        raise UserError(f"{len(keyframes)} keyframes: a morph pad has four corners; name four")
-    check_truncation(truncation)
-    z = vae.zero_inactive(truncation * seeded_latents(seed, 4 * sets, vae.latent_dim))
-    corners = list(torch.split(z, 4))
-    if keyframes:
-        corners[0] = latents_of(parse_keyframe(vae, word, truncation) for word in keyframes)
-    progress = tqdm(corners, escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
-    html = html_page([list(decode(vae, square_latents(each))) for each in progress])
+    corners = choose_corners(vae, options)
+    bar = tqdm(corners, escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
+    html = html_page([list(render_frames(vae, square_latents(four))) for four in bar])
     save_bytes(html, out)
     return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"
 

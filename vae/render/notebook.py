@@ -1,14 +1,14 @@
 """In a notebook: a path's frames, and an animation below the cell.
 
 >>> import torch
->>> from vae.generator import seeded_keyframes
+>>> from vae.generator import seeded_latents
 >>> from vae.model.vae import VAE
 >>> vae = VAE(32, latent_dim=4, width=8).eval()  # or load_vae("checkpoints/patterns.ckpt")
->>> frames = morph(vae, seeded_keyframes(3, 4, vae.latent_dim), "spline", frames=2, closed=True)
+>>> frames = morph(vae, seeded_latents(3, 4, vae.latent_dim), "spline", frames=2, closed=True)
 >>> inline(frames, fps=20)
 <IPython.core.display.Image object>
 
-Paths and timelines ask for no model: latents of any are walked by `vae.latent.paths` at the times of
+Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of
 `vae.latent.timing`.
 
 >>> from data.transforms import to_uint8
@@ -27,24 +27,24 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from vae.generator import Generator
-from vae.latent.trajectory import trajectory_along
+from vae.latent.trajectory import path_trajectory
 from vae.optional import import_optional
-from vae.render.animation import times
+from vae.render.animation import frame_times
+from vae.render.clips import Clip
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
-from vae.render.frames import decode
-from vae.render.options import Motion
-from vae.render.takes import Clip, named_paths
+from vae.render.frames import render_frames
+from vae.render.options import MotionOptions, parse_paths
 
 
 def morph(
-    vae: Generator, keyframes: Tensor, path: str = "slerp", frames: int = Motion.frames, closed: bool = False
+    model: Generator, keyframes: Tensor, path: str = "slerp", frames: int = MotionOptions.frames, closed: bool = False
 ) -> Iterator[Frame]:
     """The frames that `render.py` shows, at the model's own size.
 
     Args:
-        vae: in eval mode.
-        keyframes: (K, D), two or more.
+        model: in eval mode, on any device.
+        keyframes: (K, D), two or more, on any device.
         path: one of `vae.latent.trajectory.PATH_NAMES`.
         frames: from one keyframe to the next.
         closed: return to keyframe 0.
@@ -55,15 +55,15 @@ def morph(
     Raises:
         UserError: too few keyframes or frames, keyframes of another model, or a path that is not known.
     """
-    named_paths([path])
-    if keyframes.ndim != 2 or keyframes.shape[1] != vae.latent_dim:
-        raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {vae.latent_dim}), latents of the model")
-    walk = trajectory_along(path, vae, keyframes, closed)
-    (t,) = times([Clip(path, vae, walk)], Motion(frames=frames))
-    return decode(vae, walk.at(t))
+    parse_paths([path])
+    if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
+        raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), latents of the model")
+    clip = Clip(path, model, path_trajectory(path, model, keyframes.detach().cpu(), closed))
+    ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
+    return render_frames(model, clip.trajectory.at(t))
 
 
-def inline(frames: Iterable[Frame], fps: float = Motion.fps) -> Any:
+def inline(frames: Iterable[Frame], fps: float = MotionOptions.fps) -> Any:
     """An animation that a notebook shows, when it is the last thing in a cell.
 
     Args:

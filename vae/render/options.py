@@ -1,27 +1,141 @@
-"""The options of the renderer, in the groups that commands share; the docstrings are their help."""
+"""The options of the renderer, in the groups that commands share, see `vae.option_groups`."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
-from vae.metrics.lines_benchmark import PAIRS
+import torch
 
-PathName = Literal["linear", "slerp", "spline", "route"]
+from data.system.errors import UserError
+from data.system.files import user_path
+from data.system.spelling import suggest
+from vae.latent.keyframes import KEYFRAME_KINDS
+from vae.latent.latent_file import check_latent_file_name
+from vae.latent.timing import Easing, parse_easing
+from vae.latent.trajectory import PATH_NAMES
+from vae.option_groups import Range, Switch, Words
+from vae.render.formats.size_limit import parse_size
+
+_SIDE = 256
+_MOST_TILES = 64
 
 
 @dataclass(frozen=True)
-class Source:
-    """Where the weights come from.
+class Request:
+    """A command as it was typed.
+
+    Attributes:
+        command: its name.
+        arguments: all its options as they were typed, plain values for a report; `checkpoint` lists the files.
+    """
+
+    command: str
+    arguments: dict[str, Any]
+
+    def default_out(self, out: Path | None, suffix: str) -> Path:
+        """The file that was named, or else one below renders/ with the command's name."""
+        return Path(f"renders/{self.command}{suffix}") if out is None else out
+
+
+class Grid(NamedTuple):
+    """Columns and rows."""
+
+    columns: int
+    rows: int
+
+    def __str__(self) -> str:
+        return f"{self.columns}x{self.rows}"
+
+
+def parse_grid(word: str) -> Grid:
+    """A grid of at most 64 tiles. Raises `UserError` if the word is none.
+
+    >>> parse_grid("4x3")
+    Grid(columns=4, rows=3)
+    """
+    columns, _, rows = word.strip().lower().replace("×", "x").partition("x")
+    sides = [int(side) if side.isdecimal() and len(side) < 5 else 0 for side in (columns, rows)]
+    if not 1 <= sides[0] * sides[1] <= _MOST_TILES:
+        raise UserError(f"grid {word!r}: not a grid; write columns and rows as 4x3, {_MOST_TILES} tiles at most")
+    return Grid(*sides)
+
+
+def parse_words(words: Sequence[str]) -> tuple[str, ...]:
+    """The same words. Raises `UserError` if one has several between commas."""
+    for word in words:
+        if "," in word and not Path(word).exists():
+            raise UserError(f"{word}: no such thing; separate several by spaces")
+    return tuple(words)
+
+
+def parse_paths(names: Sequence[str]) -> tuple[str, ...]:
+    """The names of paths. Raises `UserError` unless each is known and given once."""
+    for name in parse_words(names):
+        if list(names).count(name) > 1:
+            raise UserError(f"path {name}: is named twice; name it once")
+        if name not in PATH_NAMES:
+            raise UserError(f"path {name!r}: no such path; {suggest(name, PATH_NAMES)}")
+    return tuple(names)
+
+
+def _parse_files(names: Sequence[str]) -> tuple[Path, ...]:
+    return tuple(user_path(name) for name in names)
+
+
+def _parse_latent_file(name: str) -> Path:
+    check_latent_file_name(Path(name))
+    return user_path(name)
+
+
+def _parse_report_file(name: str) -> Path:
+    if not name.endswith(".json"):
+        raise UserError(f"{name}: a report is kept in a .json file; name it like report.json")
+    return user_path(name)
+
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+PathName = Annotated[str, Literal.__getitem__(PATH_NAMES)]
+OptionalPathName = Annotated[str | None, Literal.__getitem__(PATH_NAMES)]
+Truncation = Annotated[float, Range(0, 10)]
+Steps = Annotated[int, Range(2, 64)]
+File = Annotated[Path | None, user_path]
+Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), parse_words)]
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """One model.
 
     Args:
         checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else checkpoints/patterns.ckpt.
+        device: where the model runs: `auto` takes a GPU if there is one, else the CPU.
     """
 
-    checkpoint: str | None = None
+    checkpoint: File = None
+    device: Device = "auto"
 
 
 @dataclass(frozen=True)
-class Keys:
-    """What a path goes through.
+class ComparedModelsOptions:
+    """Several models.
+
+    Args:
+        generator: an ONNX file of any network that draws pictures of latents, a GAN's for example; it follows the same
+            paths, from the same seeds, on the CPU.
+        device: where the other models run: `auto` takes a GPU if there is one, else the CPU.
+    """
+
+    checkpoint: Annotated[
+        tuple[Path, ...], Words("one .ckpt file or several, compared side by side from the same seeds", _parse_files)
+    ] = ()
+    generator: File = None
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class KeyframeOptions:
+    """The keyframes of a path.
 
     Args:
         seed: random keyframes are the first latents that this seed gives; null is 0.
@@ -31,12 +145,20 @@ class Keys:
 
     seed: int | None = None
     count: int | None = None
-    truncation: float = 1.0
+    truncation: Truncation = 1.0
+    keyframes: Keyframes = ()
 
 
 @dataclass(frozen=True)
-class Screen:
-    """How pictures are shown.
+class PathsOptions:
+    """Several paths."""
+
+    paths: Annotated[tuple[str, ...], Words(f"which paths, in any order: {' '.join(PATH_NAMES)}", parse_paths)] = ()
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """The size, the precision and the file of pictures.
 
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
@@ -48,15 +170,24 @@ class Screen:
             or .png for a still.
     """
 
-    size: int | None = None
+    size: Annotated[int | None, Range(16, 4096)] = None
     resample: Literal["lanczos", "nearest"] = "lanczos"
     precision: Literal["float32", "bfloat16"] = "float32"
-    out: str | None = None
+    out: File = None
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type that `precision` names."""
+        return torch.float32 if self.precision == "float32" else torch.bfloat16
+
+    def side(self, image_size: int) -> int:
+        """The side in pixels of a picture that a model decodes with `image_size` pixels a side."""
+        return max(_SIDE, image_size) if self.size is None else self.size
 
 
 @dataclass(frozen=True)
-class Motion:
-    """How a path is walked.
+class MotionOptions:
+    """The times of an animation, and what is written with it.
 
     Args:
         frames: frames from one keyframe to the next, on an open path counting both; a circle has four such stretches,
@@ -77,85 +208,19 @@ class Motion:
         report: a file, report.json for example, for the numbers of the path.
     """
 
-    frames: int = 40
+    frames: Annotated[int, Range(1, 100_000)] = 40
     fps: float = 20.0
-    easing: str | None = None
+    easing: Annotated[Easing | None, parse_easing] = None
     pace: Literal["image", "latent"] = "image"
-    hold: int = 0
-    max_size: str | None = None
+    hold: Annotated[int, Range(0, 100_000)] = 0
+    max_size: Annotated[int | None, parse_size] = None
     quality: Literal["usual", "draft"] = "usual"
-    save_latents: str | None = None
-    report: str | None = None
+    save_latents: Annotated[Path | None, _parse_latent_file] = None
+    report: Annotated[Path | None, _parse_report_file] = None
 
 
 @dataclass(frozen=True)
-class Tiles:
-    """Many walks at once.
-
-    Args:
-        grid: 4x3, for example: four by three walks, each through random keyframes of its own, in step.
-    """
-
-    grid: str | None = None
-
-
-@dataclass(frozen=True)
-class Loop:
-    """How a loop is closed.
-
-    Args:
-        path: through the keyframes; a spline has no kink anywhere.
-        style: `keyframes`: through all of them; `circle`: the great circle through two, which are brought to the mean
-            of their lengths; `noise`: a random walk of constant length, made of an even number of latents.
-    """
-
-    path: PathName = "spline"
-    style: Literal["keyframes", "circle", "noise"] = "keyframes"
-
-
-@dataclass(frozen=True)
-class Strip:
-    """A still of a path.
-
-    Args:
-        steps: pictures, evenly spaced in t.
-        path: through the keyframes; null is slerp.
-    """
-
-    steps: int = 8
-    path: PathName | None = None
-
-
-@dataclass(frozen=True)
-class Traverse:
-    """A still of the latents.
-
-    Args:
-        steps: pictures in a row, from −3 to 3.
-        rows: how many latents, those first that say most.
-    """
-
-    steps: int = 9
-    rows: int = 8
-
-
-@dataclass(frozen=True)
-class Samples:
-    """A still of the prior.
-
-    Args:
-        grid: columns and rows.
-        seed: names the latents.
-        truncation: what the latents are multiplied by: less than 1 is closer to the mean picture.
-    """
-
-    grid: str = "8x6"
-    seed: int = 0
-    truncation: float = 1.0
-
-
-@dataclass(frozen=True)
-class Explore:
+class ExploreOptions:
     """A page to morph by hand.
 
     Args:
@@ -165,45 +230,22 @@ class Explore:
         out: the page; null is renders/explore.html.
     """
 
-    sets: int = 4
+    sets: Annotated[int, Range(1, 16)] = 4
     seed: int = 0
-    truncation: float = 1.0
-    out: str | None = None
+    truncation: Truncation = 1.0
+    out: File = None
+    keyframes: Keyframes = ()
 
 
 @dataclass(frozen=True)
-class Rival:
-    """What else draws.
+class ExportOptions:
+    """Files for other programs.
 
     Args:
-        generator: an ONNX file of any network that draws pictures of latents, a GAN's for example; it walks the same
-            paths, from the same seeds.
-    """
-
-    generator: str | None = None
-
-
-@dataclass(frozen=True)
-class Export:
-    """A model for other programs.
-
-    Args:
+        checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else checkpoints/patterns.ckpt.
         out: .onnx for the decoder, .safetensors or .pth for all weights; null is renders/decoder.onnx.
     """
 
-    out: str | None = None
-
-
-@dataclass(frozen=True)
-class Lines:
-    """What the benchmark needs.
-
-    Args:
-        checkpoint: a .ckpt file, trained on `lines`.
-        seed: names the fresh lines.
-        pairs: how many pairs of them.
-    """
-
-    checkpoint: str = "checkpoints/lines.ckpt"
-    seed: int = 1
-    pairs: int = PAIRS
+    checkpoint: File = None
+    out: File = None
+    encoder: Annotated[bool, Switch("write the encoder too, as encoder.onnx beside decoder.onnx")] = False

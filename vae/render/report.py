@@ -1,26 +1,31 @@
-"""What is measured of a walk: how well it stays among pictures, how evenly it moves, how a loop closes."""
+"""What is measured of clips: how well a path stays among pictures, how evenly it moves, how a loop closes."""
 
-import hashlib
+import json
 import math
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from data.transforms import to_uint8
-from vae.generator import Generator
-from vae.latent.pace import evenly_changing
-from vae.latent.route import APART
-from vae.latent.timing import stepped
-from vae.latent.trajectory import Trajectory, visible_change_of_segments
-from vae.metrics.perceptual import visible_change
-from vae.metrics.smoothness import decode, smoothness
+from data.system.files import save_bytes
+from vae.inference import BATCH, decode_all
+from vae.latent.pace import arc_length_per_segment
+from vae.latent.route import MIN_DISTANCE
+from vae.latent.timing import times_for_steps
+from vae.metrics.perceptual import VisibleChangeMeter
+from vae.metrics.smoothness import smoothness_of_frames
+from vae.render.clips import Clip
+from vae.render.frames import FrameMeter
+from vae.render.options import Request
 
 _FRAMES = 16
+_RESULTS = ("out", "report", "save_latents")  # options that change no number
 
 
-class Report(NamedTuple):
-    """Numbers of one walk, means over its segments of 16 frames each; segments between like keyframes do not count.
+class PathNumbers(NamedTuple):
+    """Numbers of one path, means over its segments of 16 frames each; segments between like keyframes do not count.
 
     A number is nan where there is nothing to measure; the first two are for a model without an encoder.
 
@@ -42,32 +47,43 @@ class Report(NamedTuple):
 
 
 @torch.no_grad()
-def report(vae: Generator, walk: Trajectory, pace: str, pictures: Tensor | None = None) -> Report:
-    """Measures a walk at the times of the pace, without easing.
+def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
+    """The numbers of a clip's path at times of its own, whatever the number of frames and the easing of an animation.
 
     Args:
-        vae: in eval mode.
-        walk: along any path.
-        pace: image or latent, see `vae.render.options.Motion`.
-        pictures: (S + 1, C, H, W), the pictures that the keyframes should be; null is what they are decoded to.
+        clip: its keyframes' pictures, where they have some, are what its ends are compared with, otherwise the decoded
+            keyframes.
+        change: (S, M), see `visible_change_per_stretch`: the 16 frames of a segment are equal steps of visible change;
+            None is equal steps of time.
     """
-    t = stepped([_FRAMES - 1] * walk.segments)
-    if pace == "image":
-        t = evenly_changing(t, visible_change_of_segments(vae, walk))
-    z = walk.at(t)
-    keyframes = z[:: _FRAMES - 1]
-    apart = keyframes.diff(dim=0).norm(dim=1) > APART
+    segments = clip.trajectory.segments
+    t = times_for_steps([_FRAMES - 1] * segments)
+    if change is not None:
+        t = arc_length_per_segment(t, change)
+    z = clip.trajectory.at(t)
+    apart = z[:: _FRAMES - 1].diff(dim=0).norm(dim=1) > MIN_DISTANCE
     if not apart.any():
-        return Report(*[math.nan] * len(Report._fields))
-    paths = z.unfold(0, _FRAMES, _FRAMES - 1).transpose(1, 2)
-    at_keyframes = decode(vae, keyframes) if pictures is None else pictures
-    ends = torch.stack([at_keyframes[:-1], at_keyframes[1:]], 1)
-    found = smoothness(vae, paths[apart], ends[apart])
-    steps = visible_change(vae, z).reshape(walk.segments, -1)[apart]
-    direct = visible_change(vae, keyframes)[apart]
+        return PathNumbers(*[math.nan] * len(PathNumbers._fields))
+    x = decode_all(clip.model, z)
+    steps, direct = _visible_change(x), _visible_change(x[:: _FRAMES - 1])[apart]
+    pictures = x[:: _FRAMES - 1]
+    if clip.keyframes:
+        pairs = zip(pictures, clip.keyframes, strict=True)
+        pictures = torch.stack([own if key.picture is None else key.picture.to(x.device) for own, key in pairs])
+    rows = (torch.arange(segments)[:, None] * (_FRAMES - 1) + torch.arange(_FRAMES))[apart]
+    ends = torch.stack([pictures[:-1], pictures[1:]], 1)[apart.to(x.device)]
+    smoothness = smoothness_of_frames(clip.model, z[rows], x[rows.to(x.device)], ends)
+    steps = steps.reshape(segments, -1)[apart]
     unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
-    return Report(*(float(number) for number in (*found, unevenness, detour)))
+    return PathNumbers(*(float(number) for number in (*smoothness, unevenness, detour)))
+
+
+def _visible_change(x: Tensor) -> Tensor:
+    change = VisibleChangeMeter()
+    for batch in torch.split(x, BATCH):
+        change.update(batch)
+    return change.compute()
 
 
 class Seam(NamedTuple):
@@ -82,20 +98,49 @@ class Seam(NamedTuple):
     repeated: int
 
 
-@torch.no_grad()
-def seam(vae: Generator, walk: Trajectory, t: Tensor) -> Seam:
-    """Looks at the frames of a closed walk at times t (T,)."""
-    z = walk.at(torch.unique_consecutive(t))
-    steps = visible_change(vae, torch.cat([z, z[:1]]))
-    batches = (to_uint8(decode(vae, some)).cpu().numpy() for some in torch.split(z, 64))
-    seen = {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for batch in batches for frame in batch}
+def measure_seam(meter: FrameMeter) -> Seam:
+    """The seam of a loop whose frames a meter saw, all of them, before any is left out for `--max_size`."""
+    steps = meter.change.compute(closed=True)
     moving = steps[steps > 0]
-    return Seam(float(steps[-1] / moving.median()) if len(moving) else 0.0, len(z) - len(seen))
+    return Seam(float(steps[-1] / moving.median()) if len(moving) else 0.0, len(steps) - meter.distinct)
 
 
-def table(reports: dict[str, Report]) -> str:
-    """The numbers as text, a row for each walk."""
-    rows: list[tuple[str, ...]] = [("path", *Report._fields)]
-    rows += [(name, *("–" if math.isnan(n) else f"{n:.3f}" for n in found)) for name, found in reports.items()]
+def table(numbers: Mapping[str, PathNumbers]) -> str:
+    """The numbers as text, a row for each path."""
+    rows: list[tuple[str, ...]] = [("path", *PathNumbers._fields)]
+    rows += [(name, *("–" if math.isnan(n) else f"{n:.3f}" for n in found)) for name, found in numbers.items()]
     widest = max(len(row[0]) for row in rows)
     return "\n".join(f"{row[0]:<{widest}}" + "".join(f" {cell:>13}" for cell in row[1:]) for row in rows)
+
+
+def print_seams(seams: Sequence[Seam]) -> None:
+    """Prints how loops close, in one line."""
+    print(
+        f"seam: the last step, to the first frame, is {max(seam.step for seam in seams):.2f} of the median step; "
+        f"{sum(seam.repeated for seam in seams)} frames shown twice"
+    )
+
+
+def save_report(
+    path: Path,
+    request: Request,
+    header: Mapping[str, Any],
+    clips: Mapping[str, Clip],
+    numbers: Mapping[str, PathNumbers],
+    seams: Sequence[Seam],
+) -> None:
+    """Writes JSON: the command, its options and the numbers, which are null where there is nothing to measure."""
+
+    def finite(record: PathNumbers | Seam) -> dict[str, float | None]:
+        return {key: number if math.isfinite(number) else None for key, number in record._asdict().items()}
+
+    bent = {name: clip.trajectory.bent for name, clip in clips.items()}
+    content = {
+        "command": request.command,
+        **header,
+        "walks": {name: finite(record) for name, record in numbers.items()},
+        "bent": {name: segments.tolist() for name, segments in bent.items() if segments is not None},
+        "seams": [finite(seam) for seam in seams],
+        "options": {name: value for name, value in request.arguments.items() if name not in _RESULTS},
+    }
+    save_bytes((json.dumps(content, indent=2) + "\n").encode(), path)

@@ -9,10 +9,11 @@ from torch import Tensor
 from data.system.errors import UserError, check_at_least
 from data.system.spelling import suggest
 from data.transforms import to_tensor
+from vae.inference import encode_means
 from vae.latent.paths import BETWEEN_TWO
 from vae.latent.timing import times
 from vae.metrics.posterior import picture_health
-from vae.metrics.smoothness import Smoothness, encode, smoothness
+from vae.metrics.smoothness import Smoothness, smoothness
 from vae.model.vae import VAE
 
 _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
@@ -87,7 +88,7 @@ class HealthLogger(pl.Callback):
         ends = pictures[: min(2 * self.pairs, len(pictures) // 2 * 2)].reshape(-1, 2, *pictures.shape[1:])
         ends = ends[(ends[:, 0] != ends[:, 1]).flatten(1).any(1)]
         if len(ends):
-            keyframes = encode(vae, ends.flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
+            keyframes = encode_means(vae, ends.flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
             for name, path in BETWEEN_TWO.items():
                 walks = torch.stack([path(pair, times(1, self.frames), False) for pair in keyframes]).to(pictures)
                 for field, value in smoothness(vae, walks, ends)._asdict().items():

@@ -12,6 +12,7 @@ from torchvision.utils import make_grid
 
 from data.system.errors import check_at_least
 from data.transforms import to_uint8
+from vae.inference import decode_all, encode_means
 from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.latent.timing import times
 from vae.model.vae import VAE
@@ -66,7 +67,7 @@ class MorphLogger(pl.Callback):
             self._pictures = held_out(trainer, _RECONSTRUCTIONS)
             self._pictures = self._pictures[torch.arange(_RECONSTRUCTIONS) % len(self._pictures)]
         pictures = self._pictures.to(pl_module.device)
-        mu = vae.encode(pictures)[0]
+        mu = encode_means(vae, pictures)
         prior = vae.zero_inactive(
             torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu)
         )
@@ -75,9 +76,9 @@ class MorphLogger(pl.Callback):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
             for tag, movie in self._movies(vae, prior[:4], mu[:4]).items():
                 _add_encoded(logger, tag, encode_animation(movie, ".gif", _FPS), step)
-            pair = torch.cat([pictures, vae.decode(mu)])
+            pair = torch.cat([pictures, decode_all(vae, mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
-            logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
+            logger.experiment.add_image("images/samples", _grid(decode_all(vae, prior), 8), step, dataformats="HWC")
             if isinstance(logger, RunLogger) and (fault := logger.forgive()):
                 raise fault
 
@@ -109,8 +110,8 @@ def _grid(x: Tensor, columns: int) -> Tensor:
 
 def _film(vae: VAE, walks: list[Tensor]) -> list[Frame]:
     """Frames that show several walks (N, D) in step, two in a row."""
-    latents = torch.stack(walks, dim=1).to(next(vae.parameters()))
-    return [_grid(vae.decode(moment), 2).numpy() for moment in latents]
+    x = decode_all(vae, torch.stack(walks, dim=1).flatten(0, 1))
+    return [_grid(tiles, 2).numpy() for tiles in torch.split(x, len(walks))]
 
 
 def _add_encoded(logger: TensorBoardLogger, tag: str, picture: bytes, step: int) -> None:

@@ -1,0 +1,185 @@
+"""Clips: trajectories of models through keyframes, as the options of a command ask for them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from data.system.errors import UserError
+from vae.generator import Generator, prior_latents
+from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
+from vae.latent.trajectory import (
+    PATH_NAMES,
+    Trajectory,
+    check_path,
+    great_circle_trajectory,
+    noise_trajectory,
+    path_trajectory,
+)
+from vae.render.options import ExploreOptions, Grid, KeyframeOptions, PathName, parse_grid
+
+_MOST_KEYFRAMES = 1000
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """Many animations at once.
+
+    Args:
+        grid: 4x3, for example: four by three animations in step, each through random keyframes of its own.
+    """
+
+    grid: Annotated[Grid | None, parse_grid] = None
+
+    @property
+    def columns(self) -> int:
+        return 1 if self.grid is None else self.grid.columns
+
+
+@dataclass(frozen=True)
+class LoopOptions:
+    """The path of a loop.
+
+    Args:
+        path: through the keyframes; a spline has no kink anywhere.
+        style: `keyframes`: through all of them; `circle`: the great circle through two, which are brought to the mean
+            of their lengths; `noise`: a random walk of constant length, made of an even number of latents.
+    """
+
+    path: PathName = "spline"
+    style: Literal["keyframes", "circle", "noise"] = "keyframes"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One trajectory of one model.
+
+    Attributes:
+        label: its name in a comparison.
+        model: decodes it.
+        trajectory: the latents at each time.
+        keyframes: those that it visits, the first again at the end of a loop; () if it visits none.
+    """
+
+    label: str
+    model: Generator
+    trajectory: Trajectory
+    keyframes: tuple[Keyframe, ...] = ()
+
+
+def choose_keyframes(
+    model: Generator, options: KeyframeOptions, default: int, least: int, reason: str, tile: int = 0
+) -> list[Keyframe]:
+    """The keyframes that the options list or draw.
+
+    Args:
+        model: whose latents they are.
+        options: of the command.
+        default: how many are drawn unless `--count` says.
+        least: fewer are refused.
+        reason: why they are.
+        tile: the number of a tile in a grid, each of which draws others.
+
+    Raises:
+        UserError: too few, or one that cannot be read.
+    """
+    words = options.keyframes
+    for name, value in (("count", options.count), ("seed", options.seed)):
+        if words and value is not None:
+            raise UserError(f"--{name}: is for random keyframes; leave it out beside --keyframes")
+    count = len(words) or (default if options.count is None else options.count)
+    if count < least:
+        raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {reason}")
+    if count > _MOST_KEYFRAMES:
+        raise UserError(f"{count} keyframes: {_MOST_KEYFRAMES} are the most; give fewer")
+    if words:
+        return [parse_keyframe(model, word, options.truncation) for word in words]
+    z = prior_latents(model, options.seed or 0, (tile + 1) * count, options.truncation)
+    return [Keyframe(one) for one in z[-count:]]
+
+
+def path_clip(label: str, path: str, model: Generator, keyframes: Sequence[Keyframe], closed: bool = False) -> Clip:
+    """The clip along a path through keyframes; a progress bar shows the search for a route."""
+    trajectory = path_trajectory(
+        path, model, latents_of(keyframes), closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1)
+    )
+    return Clip(label, model, trajectory, (*keyframes, *keyframes[:closed]))
+
+
+def path_clips(path: str, model: Generator, options: KeyframeOptions, grid: GridOptions) -> list[Clip]:
+    """The clips of a command that is a path, one for each tile of the grid."""
+    tiles = _tiles(options, grid)
+    chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
+    return [path_clip(path, path, model, keyframes) for keyframes in chosen]
+
+
+def loop_clips(
+    model: Generator, options: KeyframeOptions, grid: GridOptions, loop: LoopOptions, hold: int
+) -> list[Clip]:
+    """The clips of the command `loop`, one for each tile of the grid."""
+    if loop.style != "keyframes" and (loop.path != "spline" or hold):
+        raise UserError(f"--style {loop.style}: has a path of its own without keyframes; leave --path and --hold out")
+    if loop.style == "noise" and options.keyframes:
+        raise UserError("--style noise: visits no keyframes; name a walk with --seed")
+    return [_loop_clip(model, options, loop, tile) for tile in _tiles(options, grid)]
+
+
+def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, tile: int) -> Clip:
+    if loop.style == "circle":
+        keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
+        return Clip("circle", model, great_circle_trajectory(latents_of(keyframes)))
+    if loop.style == "noise":
+        keyframes = choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile)
+        return Clip("noise", model, noise_trajectory(latents_of(keyframes)))
+    keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
+    return path_clip(loop.path, loop.path, model, keyframes, closed=True)
+
+
+def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
+    tiles = 1 if grid.grid is None else grid.grid.columns * grid.grid.rows
+    if tiles > 1 and options.keyframes:
+        raise UserError("--grid: each tile draws keyframes of its own; leave --keyframes out")
+    return range(tiles)
+
+
+def comparison_clips(
+    models: Mapping[str, Generator], options: KeyframeOptions, paths: Sequence[str]
+) -> tuple[list[Clip], int]:
+    """The clips of the command `compare`, and in how many columns they are shown.
+
+    Args:
+        models: by their names.
+        options: their keyframes.
+        paths: their paths; () is all of one model, and slerp of several.
+    """
+    paths = paths or (["slerp"] if len(models) > 1 else PATH_NAMES)
+    for path in paths:
+        for model in models.values():
+            check_path(path, model)
+    clips = []
+    for name, model in models.items():
+        keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
+        for path in paths:
+            label = path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}"
+            clips.append(path_clip(label, path, model, keyframes))
+    if len(models) > 1:
+        return clips, len(paths) if len(paths) > 1 else 2
+    return clips, 1 if len(paths) <= 2 else 2
+
+
+def choose_corners(model: Generator, options: ExploreOptions) -> list[Tensor]:
+    """The keyframes (4, D) of each square of a morph pad; those that the options list are the first square's.
+
+    Raises:
+        UserError: not four of them, or one that cannot be read.
+    """
+    words = options.keyframes
+    if len(words) not in (0, 4):
+        raise UserError(f"{len(words)} keyframes: a morph pad has four corners; name four")
+    corners = list(torch.split(prior_latents(model, options.seed, 4 * options.sets, options.truncation), 4))
+    if words:
+        corners[0] = latents_of(parse_keyframe(model, word, options.truncation) for word in words)
+    return corners
