@@ -168,7 +168,7 @@ def decoded(tmp_path, monkeypatch):
 
         with monkeypatch.context() as patch:
             patch.setattr(vae, "decode", decode)
-            patch.setattr(models, "load_vae", lambda path: vae)
+            patch.setattr(models, "load_vae", lambda path, device: vae)
             render.main([*words, f"--checkpoint={LINES}", "--size=32", "--out=a.gif", "--save-latents=a.npz"])
         return torch.cat(batches)
 

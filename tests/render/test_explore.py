@@ -17,9 +17,10 @@ import render
 from vae import checkpoint
 from vae.generator import seeded_latents
 from vae.latent.paths import slerp
+from vae.render.models import SHIPPED
 from vae.render.morph_pad import CELLS, square_latents
 
-CHECKPOINT = render._SHIPPED.with_name("lines.ckpt")
+CHECKPOINT = SHIPPED.with_name("lines.ckpt")
 
 
 @pytest.fixture(scope="module")

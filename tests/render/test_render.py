@@ -418,7 +418,10 @@ def test_the_renderer_loads_a_checkpoint_without_what_only_trainings_need_and_wi
     for likelihood in get_args(LikelihoodName):
         options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
         weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
-        torch.save({"state_dict": weights, "hyper_parameters": options}, tmp_path / f"{likelihood}.ckpt")
+        torch.save(
+            {"format": checkpoint.FORMAT, "state_dict": weights, "hyper_parameters": options},
+            tmp_path / f"{likelihood}.ckpt",
+        )
     paths = [str(path) for path in tmp_path.glob("*.ckpt")]
     found = imported_by(f"import render; from vae.checkpoint import load_vae; [load_vae(path) for path in {paths!r}]")
     assert "vae.model.vae" in found
