@@ -26,7 +26,7 @@ class LineScores(NamedTuple):
 
     Attributes:
         distance: mean over all frames of the cosine distance to the nearest line: 0 where all are lines.
-        smoothness: max_i |Δ_i| / |Σ_i Δ_i| − 1/(N − 1), Δ_i the steps of the nearest line's angle: 0 where it turns evenly.
+        smoothness: max_i |Δ_i| / |Σ_i Δ_i| − 1/(N − 1), Δ_i the steps of the nearest line's angle: 0 if even.
             A pair that turns by less than 1e-4 counts as 0.
         end_error: degrees between the first and last frames' nearest lines and the true ones.
         long_way: the share of the pairs that turn by the larger of the two angles.
