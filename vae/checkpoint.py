@@ -31,8 +31,8 @@ _RENAMED_WEIGHTS = {  # since format 1: what the names begin with
     "vae.asleep": "vae.inactive",
     "vae.anchors.": "vae.pca_latents.",
     "worth": "kl_average",
-    "moments.": "moment_matching.",
-    "critic.": "discriminator.",
+    "moments.": "losses.moment_matching.",
+    "critic.": "losses.adversarial.discriminator.",
 }
 RENAMED_OPTIONS = {  # of the model, since format 1
     "anchor_share": "pca_share",

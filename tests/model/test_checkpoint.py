@@ -230,8 +230,8 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
     new = VAE(**HYPERPARAMETERS, pca_share=0.05, inactive_below=1.0).eval()
     own = {
         "kl_average": torch.ones(4),
-        "moment_matching.mean": torch.ones(4),
-        "discriminator.layers.0.bias": torch.ones(1),
+        "losses.moment_matching.mean": torch.ones(4),
+        "losses.adversarial.discriminator.layers.0.bias": torch.ones(1),
     }
     weights = own | {"vae." + name: weight for name, weight in new.state_dict().items()}
     options = {
@@ -243,8 +243,8 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
     }
     before = {
         "kl_average": "worth",
-        "moment_matching.": "moments.",
-        "discriminator.": "critic.",
+        "losses.moment_matching.": "moments.",
+        "losses.adversarial.discriminator.": "critic.",
         "vae.inactive": "vae.asleep",
         "vae.pca_latents.": "vae.anchors.",
     }

@@ -29,7 +29,7 @@ def sharpened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     usual = VAETraining.training_step
 
     def step(self, *args):
-        found.append(self._sharpening)
+        found.append(self.decoder_phase)
         return usual(self, *args)
 
     monkeypatch.setattr(VAETraining, "training_step", step)

@@ -163,7 +163,7 @@ HOSTILE = {
     "an average of words": setting("averaging_state", "n_averaged", value="x"),
     "no average": setting("averaging_state", value={}),
     "a running mean that is not finite": setting(
-        "state_dict", "moment_matching.mean", value=torch.full((4,), torch.nan)
+        "state_dict", "losses.moment_matching.mean", value=torch.full((4,), torch.nan)
     ),
     "progress beyond the end": setting("plan", "progress", value=2.0),
     "a plan without steps": setting("plan", "epoch", value=0),

@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vae.model.distributed import all_mean
-
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(Normal(mu, exp(logvar)) ‖ Normal(0, 1)) for each dimension, in nats (Kingma and Welling 2014, appendix B).
@@ -42,23 +40,6 @@ class Elbo(NamedTuple):
     def value(self) -> Tensor:
         """(N,) reconstruction − KL."""
         return self.reconstruction - self.kl.sum(1)
-
-
-def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
-    """What training maximises: E[log p(x|z)] − β · Σ_k max(KL_k, λ), the mean over the batch, in nats per image.
-
-    Args:
-        elbo: the batch's terms.
-        beta: the KL's weight (Higgins 2017, eq. 4).
-        free_bits: λ, nats a dimension may use at no cost (Kingma 2016, appendix C.8).
-
-    Returns:
-        () nats per image.
-    """
-    kl = elbo.kl.mean(0)
-    if free_bits:
-        kl = all_mean(kl).clamp_min(free_bits)
-    return elbo.reconstruction.mean() - beta * kl.sum()
 
 
 def anneal(start: float, end: float, progress: float) -> float:

@@ -29,7 +29,7 @@ def missed(schedule: Schedule, progress: float, planned: dict[str, int]) -> tupl
     if progress >= 1 or not share:
         return None
     part = f"the last {100 * share:.0f} % of its plan, in which the decoder learns alone"
-    if schedule.sharpening(progress):
+    if schedule.decoder_phase(progress):
         return f"a part of {part}", ""
     ends = {name: math.ceil(round(progress * count / (1 - share), 6)) for name, count in planned.items()}
     return part, "".join(f" --trainer.{name} {count}" for name, count in ends.items())

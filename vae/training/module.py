@@ -4,13 +4,13 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data.system.errors import UserError
 from vae.metrics.posterior import AggregatePosterior
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_gather, all_mean, local_part, world_size
-from vae.model.elbo import Elbo, kl_divergence, objective
+from vae.model.elbo import Elbo, kl_divergence
 from vae.model.likelihoods import LikelihoodName
 from vae.model.networks import squash
 from vae.model.vae import VAE
@@ -18,15 +18,24 @@ from vae.training.alarms import CollapseWarning, NonFiniteGuard
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.evaluation import VAEEvaluation
 from vae.training.health_logger import pictures_at, spread
-from vae.training.moments import MomentMatching
+from vae.training.losses import (
+    Adversarial,
+    CycleConsistency,
+    KLDivergence,
+    LossInputs,
+    LossTerm,
+    MomentMatching,
+    Reconstruction,
+    sample_latents,
+)
 from vae.training.optimizer import clip, optimizers
 from vae.training.progress import ProgressModule
 from vae.training.schedule import Schedule
-from vae.training.unseen import midpoints_and_samples
 
 _VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
 _ANCHORING, _AT_ONCE = 4096, 64
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
+_KL_MOMENTUM = 0.98
 _AMOUNTS = (
     "beta",
     "beta_start",
@@ -128,10 +137,12 @@ class VAETraining(ProgressModule, VAEEvaluation):
             raise UserError("lr 0: nothing would be learnt; give more than 0")
         self.vae = VAE(image_size, channels, latent_dim, width, likelihood, sigma, palette, pca_share, inactive_below)
         self.register_buffer("kl_average", torch.full((latent_dim,), _INITIAL_KL))
-        self.moment_matching = MomentMatching(latent_dim)
-        self.discriminator = (
-            Discriminator(image_size, channels, width) if adversarial_weight and decoder_share else None
-        )
+        terms: list[LossTerm] = [Reconstruction(), KLDivergence(free_bits), MomentMatching(latent_dim, moment_weight)]
+        if decoder_share and cycle_weight:
+            terms.append(CycleConsistency(cycle_weight))
+        if decoder_share and adversarial_weight:
+            terms.append(Adversarial(Discriminator(image_size, channels, width), adversarial_weight))
+        self.losses = nn.ModuleDict({term.name: term for term in terms})
         self.to(memory_format=torch.channels_last)
         if compile:
             torch._dynamo.config.recompile_limit = _VARIANTS
@@ -148,21 +159,25 @@ class VAETraining(ProgressModule, VAEEvaluation):
             batches = (pictures_at(pictures, some) for some in rows)
             self.vae.pca_latents.fit(batches, self.recipe.pca_share)
 
+    @property
+    def discriminator(self) -> Discriminator | None:
+        """The one of the adversarial term; None without that term."""
+        return self.losses["adversarial"].discriminator if "adversarial" in self.losses else None  # type: ignore[return-value]
+
+    @property
+    def decoder_phase(self) -> bool:
+        """Whether the decoder learns alone, with the discriminator."""
+        return self.schedule.decoder_phase(self.progress)
+
+    @property
+    def frozen(self) -> nn.Module | None:
+        """The part that does not learn in this phase: the encoder, or the discriminator if there is one."""
+        return self.vae.encoder if self.decoder_phase else self.discriminator
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """What rests gets no gradient, rather than one of 0, which AdamW would count as a step."""
-        for part in (self.vae.encoder if self._sharpening else self.discriminator,):
-            for weight in part.parameters() if part is not None else ():
-                weight.grad = None
-
-    @property
-    def _sharpening(self) -> bool:
-        return self.schedule.sharpening(self.progress)
-
-    @property
-    def _told(self) -> bool:
-        """Whether a step's numbers will be written; between such steps callbacks see those of the last one."""
-        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        return every > 0 and (self.trainer.global_step + 1) % every == 0
+        """Removes the gradients of the frozen part: AdamW would count one of 0 as a step."""
+        for weight in self.frozen.parameters() if self.frozen is not None else ():
+            weight.grad = None
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The alarms, and while fitting an average of the weights, which validation and checkpoints then use."""
@@ -172,41 +187,53 @@ class VAETraining(ProgressModule, VAEEvaluation):
         return [self.alarm, CollapseWarning(), *average]
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
-        """What is made small, in nats per dimension, so that its scale does not depend on the size of the images."""
-        sharpening, weights, beta = self._sharpening, self.recipe, self.schedule.current_beta(self.furthest)
+        """The loss of a batch, in nats per dimension, so that its scale does not depend on the size of the images."""
+        decoder_phase, beta = self.decoder_phase, self.schedule.current_beta(self.furthest)
+        terms = [term for term in self._terms() if term.decoder_phase in (None, decoder_phase)]
         if self.vae.inactive is not None:
-            self.vae.inactive.copy_((self.kl_average < weights.inactive_below) * sharpening)
-        with torch.set_grad_enabled(not sharpening):
+            self.vae.inactive.copy_((self.kl_average < self.recipe.inactive_below) * decoder_phase)
+        with torch.set_grad_enabled(not decoder_phase):
             mu, logvar = self.vae.encode(x)
-        draws = torch.Generator(self.device).manual_seed(self.noise_seed(self.trainer.global_step, batch_idx))
-        noise = torch.randn(world_size() * len(x), mu.shape[1], generator=draws, device=self.device)
+        generator = torch.Generator(self.device).manual_seed(self.noise_seed(self.trainer.global_step, batch_idx))
+        noise = torch.randn(world_size() * len(x), mu.shape[1], generator=generator, device=self.device)
         z = self.vae.reparameterize(mu, logvar, local_part(noise))
-        critic, cycle = (self.discriminator, weights.cycle_weight) if sharpening else (None, 0)
-        unseen = local_part(midpoints_and_samples(all_gather(mu), draws)) if critic is not None or cycle else mu[:0]
-        logits = self.vae.logits(torch.cat([z, unseen]))
+        generates = any(term.decoder_phase for term in terms)
+        generated_z = local_part(sample_latents(all_gather(mu), generator)) if generates else mu[:0]
+        logits = self.vae.logits(torch.cat([z, generated_z]))
         elbo = Elbo(self.vae.likelihood.log_prob(logits[: len(x)], x), kl_divergence(mu, logvar))
-        loss = -objective(elbo, beta, weights.free_bits)
-        if not sharpening:
-            loss = loss + weights.moment_weight * self.moment_matching(mu, logvar)
-            self.kl_average.lerp_(all_mean(elbo.kl.detach().mean(0)), 0.02)
-        loss = loss / self.vae.dims
-        drawn = squash(logits[len(x) :])
-        if cycle:
-            loss = loss + cycle * self.vae.cycle_error(unseen, drawn)
-        if critic is not None:
-            verdict, doubts = critic.judge(x, drawn, self.trainer.global_step)
-            if self._told:
-                self.log_dict({"train/discriminator_loss": verdict, "train/adversarial_loss": doubts}, sync_dist=True)
-            sigma = self.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
-            loss = loss + verdict + weights.adversarial_weight * doubts / sigma
-        resting = self.vae.encoder if sharpening else self.discriminator
-        if self.trainer.world_size > 1 and resting is not None:  # of which DDP still wants to hear
-            loss = loss + 0 * torch.stack([weight.sum() for weight in resting.parameters()]).sum()
-        if self._told:
-            self._log_elbo("train", elbo, on_step=True, on_epoch=False, sync_dist=True)
-            self.log_dict({"train/beta": beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
-        self.train_posterior.update(mu.detach(), logvar.detach())
-        return loss
+        generated_x, step = squash(logits[len(x) :]), self.trainer.global_step
+        batch = LossInputs(self.vae, x, mu, logvar, elbo, generated_z, generated_x, beta, step)
+        values, logs = zip(*(term(batch) for term in terms), strict=True)
+        self._follow(batch, decoder_phase)
+        if self._is_logged:
+            self._log_step(batch, {name: number for log in logs for name, number in log.items()})
+        return sum(values, start=self._unused(x))
+
+    def _terms(self) -> list[LossTerm]:
+        return list(self.losses.values())  # type: ignore[arg-type]
+
+    def _follow(self, batch: LossInputs, decoder_phase: bool) -> None:
+        """Adds a batch to the running KL of each dimension, until the decoder learns alone, and to the posterior."""
+        if not decoder_phase:
+            self.kl_average.lerp_(all_mean(batch.elbo.kl.detach().mean(0)), 1 - _KL_MOMENTUM)
+        self.train_posterior.update(batch.mu.detach(), batch.logvar.detach())
+
+    def _unused(self, x: Tensor) -> Tensor:
+        """() 0, which for DDP depends on the weights of the frozen part: it waits for a gradient of each weight."""
+        if self.trainer.world_size == 1 or self.frozen is None:
+            return x.new_zeros(())
+        return 0 * torch.stack([weight.sum() for weight in self.frozen.parameters()]).sum()
+
+    @property
+    def _is_logged(self) -> bool:
+        """Whether this step's numbers are written; between such steps callbacks see those of the last one."""
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return every > 0 and (self.trainer.global_step + 1) % every == 0
+
+    def _log_step(self, batch: LossInputs, numbers: dict[str, Tensor]) -> None:
+        self._log_elbo("train", batch.elbo, on_step=True, on_epoch=False, sync_dist=True)
+        self.log_dict({"train/beta": batch.beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
+        self.log_dict({f"train/{name}": number for name, number in numbers.items()}, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Also how many dimensions were used in training."""

@@ -17,7 +17,7 @@ _CRITIC_LR = 0.5  # over the others' learning rate
 def optimizers(
     vae: VAE, critic: Discriminator | None, schedule: Schedule, recipe: Any, fused: bool, progress: Callable[[], float]
 ) -> dict[str, Any]:
-    """What `LightningModule.configure_optimizers` returns: the encoder rests while sharpening, the critic before.
+    """The dict for `LightningModule.configure_optimizers`.
 
     Args:
         vae: its encoder and decoder learn.
@@ -36,9 +36,9 @@ def optimizers(
         return schedule.learning_rate(progress(), step)
 
     rates: list[Callable[[int], float]] = [
-        lambda step: rate(step) * (not schedule.sharpening(progress())),
+        lambda step: rate(step) * (not schedule.decoder_phase(progress())),
         rate,
-        lambda step: rate(step) * schedule.sharpening(progress()) * _CRITIC_LR,
+        lambda step: rate(step) * schedule.decoder_phase(progress()) * _CRITIC_LR,
     ]
     falling = torch.optim.lr_scheduler.LambdaLR(adamw, rates[: len(groups)])
     return {"optimizer": adamw, "lr_scheduler": {"scheduler": falling, "interval": "step"}}

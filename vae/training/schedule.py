@@ -26,13 +26,13 @@ class Schedule(NamedTuple):
         """That of a recipe, which holds more than the schedule needs."""
         return cls(**{name: recipe[name] for name in cls._fields})
 
-    def sharpening(self, progress: float) -> bool:
+    def decoder_phase(self, progress: float) -> bool:
         """Whether the decoder learns alone.
 
         >>> schedule = Schedule(100, 10, 0.3, 0.4, 100, 0.4)
-        >>> [schedule.sharpening(progress) for progress in (0, 0.59, 0.6, 1)]
+        >>> [schedule.decoder_phase(progress) for progress in (0, 0.59, 0.6, 1)]
         [False, False, True, True]
-        >>> schedule._replace(decoder_share=0).sharpening(1)
+        >>> schedule._replace(decoder_share=0).decoder_phase(1)
         False
         """
         return self.decoder_share > 0 and progress >= 1 - self.decoder_share
