@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,19 +91,12 @@ class ImageData(pl.LightningDataModule):
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
-        self.between_steps: Callable[[], None] | None = None
         self.trained_on: Tensor | None = None
         self._pictures: Tensor | None = None
         self._prepared: Path | None = None
         self._fault: str | None = None
-        self._asked = itertools.count()
+        self._epochs = itertools.count()
         self.save_hyperparameters()
-
-    def on_before_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        """Calls `between_steps`, if there is one, before the batch of a step is looked at."""
-        if self.between_steps is not None and self.trainer is not None and self.trainer.training:
-            self.between_steps()
-        return batch
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
         """uint8 travels to the device; float32 (N, C, H, W) in [-1, 1] is made there."""
@@ -230,21 +222,21 @@ class ImageData(pl.LightningDataModule):
         Raises:
             UserError: there are fewer pictures than processes.
         """
-        return self._loader(self.train_set, self._order())
+        return self._loader(self.train_set, self.order)
 
-    def _order(self) -> ShuffledBatches:
+    @property
+    def order(self) -> ShuffledBatches:
+        """The order of the training pictures.
+
+        Raises:
+            UserError: there are fewer pictures than processes.
+        """
         count, share = len(self.train_set), self._share()
         if count < share.world:
             raise UserError(
                 f"{self.source}: {count} pictures to train on are too few for {share.world} processes; use fewer"
             )
-        return ShuffledBatches(count, self.batch_size, self.seed, share, self._place_in_training)
-
-    @property
-    def dealt(self) -> tuple[int, int]:
-        """Pictures in a batch of all processes together, and such batches in an epoch."""
-        order = self._order()
-        return order.batch_size * order.share.world, len(order)
+        return ShuffledBatches(count, self.batch_size, self.seed, share, self._pictures_seen)
 
     def val_dataloader(self) -> Loader:
         """The held-out pictures, in a fixed order."""
@@ -255,13 +247,11 @@ class ImageData(pl.LightningDataModule):
     def _share(self) -> Shard:
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
-    def _place_in_training(self) -> tuple[int, int]:
-        """Epoch and batch, each from 0, that come next."""
+    def _pictures_seen(self) -> int:
+        """Those of the training, at least; without one, each iteration is an epoch."""
         if self.trainer is None:
-            return next(self._asked), 0
-        loop = self.trainer.fit_loop
-        epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        return epoch, loop.epoch_loop.batch_progress.current.ready
+            return next(self._epochs) * len(self.train_set)
+        return self.trainer.lightning_module.pictures_seen  # type: ignore[return-value]
 
     def _loader(self, images: ImageDataset, order: Sampler[list[int]]) -> Loader:
         return Loader(

@@ -27,30 +27,36 @@ class Shard(NamedTuple):
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Batches of row numbers for training; what does not fill a batch at the end of an epoch is left out.
+    """Batches of row numbers for training: a function of the seed and of the pictures that were seen.
+
+    The rows of epoch e are a permutation from (seed, e). Those that do not fill a batch at its end are left out.
 
     Args:
-        count: of rows.
-        batch_size: of each process.
-        seed: names the orders.
+        count: rows, which are the pictures of an epoch.
+        batch_size: of each process; at most what gives each process a batch.
+        seed: of the orders.
         share: whose batches.
-        place: tells epoch and batch, each from 0, at which the serving begins.
+        pictures_seen: looks up how many pictures all processes have seen: the place at which the iteration begins.
     """
 
-    def __init__(
-        self, count: int, batch_size: int, seed: int, share: Shard, place: Callable[[], tuple[int, int]]
-    ) -> None:
-        self.count, self.seed, self.share, self.place = count, seed, share, place
+    def __init__(self, count: int, batch_size: int, seed: int, share: Shard, pictures_seen: Callable[[], int]) -> None:
+        self.count, self.seed, self.share, self.pictures_seen = count, seed, share, pictures_seen
         self.batch_size = min(batch_size, max(1, count // share.world))
 
+    @property
+    def pictures_per_batch(self) -> int:
+        """Pictures in a batch of all processes together."""
+        return self.batch_size * self.share.world
+
     def __len__(self) -> int:
-        return self.count // (self.batch_size * self.share.world)
+        return self.count // self.pictures_per_batch
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, start = self.place()
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
-        rows = torch.randperm(self.count, generator=generator)[: len(self) * self.batch_size * self.share.world]
-        yield from rows.reshape(len(self), self.share.world, self.batch_size)[start:, self.share.rank].tolist()
+        epoch, offset = divmod(self.pictures_seen(), self.count)
+        rows = torch.randperm(self.count, generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch)))
+        batches = (self.count - offset) // self.pictures_per_batch
+        rows = rows[offset : offset + batches * self.pictures_per_batch]
+        yield from rows.reshape(batches, self.share.world, self.batch_size)[:, self.share.rank].tolist()
 
 
 class SequentialBatches(Sampler[list[int]]):

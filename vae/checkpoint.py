@@ -11,6 +11,7 @@ import math
 import sys
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from data.system.errors import UserError, one_line_errors
 from data.system.files import check_regular_file, save, user_path
 from data.system.spelling import neighbour
-from vae.checks import array, keys
+from vae.checks import array, count, keys
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import squash
 from vae.model.vae import VAE
@@ -91,7 +92,23 @@ def _upgrade(content: dict[str, Any]) -> None:
             content[group] = {_renamed(str(name)): weight for name, weight in content[group].items()}
     options = content["hyper_parameters"]
     content["hyper_parameters"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
+    with suppress(LookupError, TypeError, ValueError):  # a plan that will not do is refused where it is used
+        content["plan"] = _upgraded_plan(content["plan"], content["loops"]["fit_loop"])
     content["format"] = FORMAT
+
+
+def _upgraded_plan(plan: dict[str, Any], loops: dict[str, Any]) -> dict[str, Any]:
+    """The plan of format 1 with the place as a number of pictures.
+
+    Format 1 did not say how many pictures an epoch has. Any number beyond those that were seen in it will do: the
+    training that goes on knows its own, and keeps epoch and offset.
+    """
+    batches, size = loops["epoch_loop.batch_progress"], count("pictures in a batch", plan["dealt"], 1)
+    epoch = count("epochs", loops["epoch_progress"]["current"]["processed"])
+    offset = 0 if batches["is_last_batch"] else size * count("batches", batches["current"]["completed"])
+    length = offset + size
+    place = {"pictures_seen": epoch * length + offset, "pictures_per_epoch": length}
+    return {**place, "seed": plan["seed"], "progress": plan["progress"]}
 
 
 def _renamed(name: str) -> str:

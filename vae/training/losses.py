@@ -16,6 +16,7 @@ from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_mean
 from vae.model.elbo import Elbo
 from vae.model.vae import VAE
+from vae.training.options import LossOptions, VAEOptions
 
 _MOMENTUM = 0.95  # of the running moments
 
@@ -186,6 +187,27 @@ class Adversarial(LossTerm):
         sigma = batch.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
         value = discriminator_loss + self.weight * adversarial_loss / sigma
         return value, {"discriminator_loss": discriminator_loss, "adversarial_loss": adversarial_loss}
+
+
+def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> dict[str, LossTerm]:
+    """The terms of the loss, in the order in which they are added, by their names.
+
+    Args:
+        weights: of the terms.
+        model: says how large the networks are.
+        decoder_phase: whether the training has such a phase.
+    """
+    terms: list[LossTerm] = [
+        Reconstruction(),
+        KLDivergence(weights.free_bits),
+        MomentMatching(model.latent_dim, weights.moment_weight),
+    ]
+    if decoder_phase and weights.cycle_weight:
+        terms.append(CycleConsistency(weights.cycle_weight))
+    if decoder_phase and weights.adversarial_weight:
+        discriminator = Discriminator(model.image_size, model.channels, model.width)
+        terms.append(Adversarial(discriminator, weights.adversarial_weight))
+    return {term.name: term for term in terms}
 
 
 def sample_latents(mu: Tensor, generator: torch.Generator) -> Tensor:

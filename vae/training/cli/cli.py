@@ -20,7 +20,6 @@ from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.extensions import ExtensionError, build, listed, naming_extensions
 from vae.training.cli.monitors import check_monitors
 from vae.training.cli.parser import add_options, blaming_the_trainer, check_plan, check_seed
-from vae.training.early_end import missed
 from vae.training.health_logger import monitored
 from vae.training.precision import suitable_precision
 from vae.training.runs.best_checkpoint import BestCheckpoint
@@ -243,7 +242,7 @@ class LoomCLI(LightningCLI):
         anew = "train anew with a lower --model.lr or --trainer.precision 32-true"
         if not (self.run / "last.ckpt").is_file():
             return anew
-        skips = self.model.alarm.skips
+        skips = self.model.nonfinite_guard.max_skips
         how = "--model.on_nonfinite skip" if skips is None else f"--model.skip_at_most {2 * skips + 1}"
         return f"{self._next()} {how} from before it, or {anew}"
 
@@ -268,7 +267,7 @@ class LoomCLI(LightningCLI):
         say(f"Render: python render.py slerp --checkpoint {shell_quoted(last)}")
         planned = {name: getattr(self.trainer, name) for name in ("max_epochs", "max_steps")}
         planned = {name: count for name, count in planned.items() if count is not None and count > 0}
-        if found := missed(self.model.schedule, self.model.progress, planned):
+        if found := self.model.schedule.missed_decoder_phase(self.model.progress, planned):
             what, options = found
             say(f"It was ended early and missed {what}: its pictures are blurrier than they could be.")
             say(f"Have it, without what ended it: python train.py fit --ckpt_path {shell_quoted(last)}{options}")

@@ -5,7 +5,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,7 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from data.system.errors import StorageError
 from data.system.files import save
 from vae.checkpoint import read
-from vae.training.alarms import are_finite
+from vae.training.callbacks import are_finite
 from vae.training.environment import stopping_signals
 from vae.training.runs.training_state import restored
 from vae.training.tensorboard.logger import RunLogger
@@ -100,12 +99,11 @@ class LastCheckpoint(Checkpoint):
         self._signal: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is.
+        """Catches the signals that ask a training to stop.
 
-        What a training goes on from is not kept again: before the first step of an epoch Lightning would count one.
+        The state from which a training goes on is not written again.
         """
         self._saved = trainer.global_step
-        trainer.datamodule.between_steps = partial(self.between_steps, trainer)  # type: ignore[attr-defined]
         if threading.current_thread() is threading.main_thread():
             for number in stopping_signals():
                 if signal.getsignal(number) is signal.SIG_IGN:  # nohup's wish
@@ -117,26 +115,24 @@ class LastCheckpoint(Checkpoint):
             raise KeyboardInterrupt
         self._signal = number
 
-    def between_steps(self, trainer: pl.Trainer) -> None:
-        """Keeps the state if that is due.
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Writes the state if that is due: only now is all of the step before complete, validated and logged.
 
         Raises:
-            SystemExit: when told to stop; 128 and the number of the signal.
-            PlaceError: something could not be written.
+            SystemExit: when asked to stop; 128 and the number of the signal.
+            StorageError: something could not be written.
         """
-        stop = _agreed(trainer, self._signal is not None or fault(trainer) is not None)
+        stop = _any_process(trainer, self._signal is not None or fault(trainer) is not None)
         if self.every_n_steps is None:
-            due = _agreed(trainer, time.monotonic() - self._when > _TWO_MINUTES)
+            due = _any_process(trainer, time.monotonic() - self._when > _TWO_MINUTES)
         else:
             due = trainer.global_step % self.every_n_steps == 0
-        if not (due or stop):
-            return
-        if _complete(trainer):
+        if (due or stop) and not batch_idx % trainer.accumulate_grad_batches:  # no gradients are being accumulated
             self._save(trainer)
-        elif trainer.global_step != self._saved:
-            return
-        if stop:
-            self._stop(trainer)
+            if stop:
+                self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> NoReturn:
         if found := fault(trainer):
@@ -159,16 +155,11 @@ class LastCheckpoint(Checkpoint):
             self._saved, self._when = trainer.global_step, time.monotonic()
 
 
-def _agreed(trainer: pl.Trainer, wish: bool) -> bool:
+def _any_process(trainer: pl.Trainer, wish: bool) -> bool:
     """Whether any of the processes wishes it; where there are several, they ask one another now and then only."""
     if trainer.world_size == 1:
         return wish
     return trainer.global_step % _LOOK_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
-
-
-def _complete(trainer: pl.Trainer) -> bool:
-    """Whether no gradients are being gathered, which a checkpoint does not hold."""
-    return not (trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_accumulate())
 
 
 class KeepConfig(SaveConfigCallback):

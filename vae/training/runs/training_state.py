@@ -13,13 +13,11 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from data.system.errors import UserError
 from vae.checkpoint import check_weights
 from vae.checks import array, count, keys, number
-from vae.training.optimizer import optimizers
-from vae.training.progress import checked_plan
+from vae.training.progress import TrainingPlan
 
 _DEEPEST = 8  # of nested counts
 _FIXED = ("betas", "eps", "weight_decay", "amsgrad", "maximize")  # of the optimizer, the same in every training
@@ -62,15 +60,14 @@ def restored(content: dict[str, Any], module: Any, path: Path) -> dict[str, Any]
 def _of_training(content: dict[str, Any], module: Any, steps: int) -> dict[str, Any]:
     """What is needed to go on."""
     check_weights(content["state_dict"], module)  # all of them
-    named = optimizers(module.vae, module.discriminator, module.schedule, module.recipe, module.fused, lambda: 0.0)
-    (optimizer,), (scheduler,) = content["optimizer_states"], content["lr_schedulers"]
+    (optimizer,) = content["optimizer_states"]
     found: dict[str, Any] = {
-        "optimizer_states": [_optimizer(optimizer, named["optimizer"], steps)],
-        "lr_schedulers": [_scheduler(scheduler, named["lr_scheduler"]["scheduler"], steps)],
+        "optimizer_states": [_optimizer(optimizer, module.build_optimizer(), steps)],
+        "lr_schedulers": [],  # the schedule is a function of the place
         "loops": _counts("loops", keys("loops", content["loops"], _LOOPS)),
     }
     if "plan" in content:
-        found["plan"] = checked_plan(content["plan"])
+        found["plan"] = TrainingPlan.checked(content["plan"])._asdict()
     if "current_model_state" in content:
         averaged = keys("averaging_state", content["averaging_state"], ["n_averaged"])["n_averaged"]
         found |= {
@@ -83,7 +80,7 @@ def _of_training(content: dict[str, Any], module: Any, steps: int) -> dict[str, 
 
 
 def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
-    """AdamW's moments of each weight that has learned, and each group's learning rate."""
+    """AdamW's moments of each weight that has learned; each step sets the learning rates."""
     weights: list[nn.Parameter] = [weight for group in own.param_groups for weight in group["params"]]
     groups, state = own.state_dict()["param_groups"], {}
     if len(found["param_groups"]) != len(groups):
@@ -94,7 +91,6 @@ def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
         for name in _FIXED:
             if said.get(name, group[name]) != group[name]:
                 raise ValueError(f"the optimizer's {name} is not {group[name]}")
-        group["lr"] = number("lr", said["lr"], 0, group["initial_lr"])
     for index, moments in found["state"].items():
         weight = weights[count("the number of a weight", index, 0, len(weights) - 1)]
         keys("the optimizer's state", moments, ("step", "exp_avg", "exp_avg_sq"))
@@ -104,18 +100,6 @@ def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
             "exp_avg_sq": array("exp_avg_sq", moments["exp_avg_sq"], weight, 0),
         }
     return {"state": state, "param_groups": groups}
-
-
-def _scheduler(found: Any, own: LRScheduler, steps: int) -> dict[str, Any]:
-    """How many steps it has seen; what it makes of them is in its code."""
-    state = own.state_dict()
-    rates = zip(found["_last_lr"], state["base_lrs"], strict=True)
-    return {
-        **state,
-        "last_epoch": count("last_epoch", found["last_epoch"], 0, steps + 1),
-        "_step_count": count("_step_count", found["_step_count"], 0, steps + 2),
-        "_last_lr": [number("_last_lr", rate, 0, peak) for rate, peak in rates],
-    }
 
 
 def _counts(name: str, found: Any, depth: int = 0) -> Any:
