@@ -12,7 +12,7 @@ import train
 from data.system.errors import UserError
 from vae import checkpoint
 from vae.training.averaging import ExponentialMovingAverage
-from vae.training.runs.training_state import restored
+from vae.training.runs.training_state import checked_state
 
 MORE = f"--trainer.max_epochs={EPOCHS + 1}"
 QUIET = ["--watch.every_n_epochs=0", "--trainer.enable_progress_bar=false"]
@@ -180,7 +180,7 @@ def test_a_state_that_no_training_leaves_is_refused_in_one_line(change, run: Run
     module = train.VAETraining(**content["hyper_parameters"])
     change(content)
     with pytest.raises(UserError) as caught:
-        restored(content, module, path)
+        checked_state(content, module, path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
     assert len(str(caught.value)) < 500
@@ -204,7 +204,7 @@ def test_what_a_training_leaves_is_taken_over_as_it_is(run: Run):
     path = run.checkpoints / "last.ckpt"
     content = checkpoint.read(path)
     module = train.VAETraining(**content["hyper_parameters"])
-    taken = restored(copies.deepcopy(content), module, path)
+    taken = checked_state(copies.deepcopy(content), module, path)
     states = [content["optimizer_states"][0]["state"], taken["optimizer_states"][0]["state"]]
     assert states[0].keys() == states[1].keys()
     for index, old in states[0].items():

@@ -16,7 +16,7 @@ from vae.model.vae import VAE
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.callbacks import CollapseWarning, NonFiniteGuard
 from vae.training.evaluation import VAEEvaluation
-from vae.training.health_logger import pictures_at, spread
+from vae.training.health_logger import evenly_spaced, pictures_in_rows
 from vae.training.losses import LossInputs, loss_terms, sample_latents
 from vae.training.optimizer import build_optimizer, clip_gradients, set_learning_rates
 from vae.training.options import TrainingOptions, arguments
@@ -61,8 +61,8 @@ class VAETraining(ProgressModule, VAEEvaluation):
         """Fits the given latents to training pictures, up to 4,096 of them from all over the set."""
         if stage == "fit" and self.vae.pca_latents is not None:
             pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
-            rows = torch.split(spread(len(pictures), _PCA_PICTURES), _PCA_BATCH)
-            self.vae.pca_latents.fit((pictures_at(pictures, some) for some in rows), self.options.pca_share)
+            rows = torch.split(evenly_spaced(len(pictures), _PCA_PICTURES), _PCA_BATCH)
+            self.vae.pca_latents.fit((pictures_in_rows(pictures, some) for some in rows), self.options.pca_share)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The guards, and while fitting an average of the weights, which validation and checkpoints then use."""

@@ -144,4 +144,4 @@ def arguments(options: VAEOptions) -> dict[str, Any]:
     return {each.name: getattr(options, each.name) for each in fields(VAEOptions)}
 
 
-COMPARED = tuple(each.name for each in fields(TrainingOptions) if each.metadata.get("column"))
+COMPARED = tuple(each.name for each in fields(TrainingOptions) if each.metadata.get("column"))  # TensorBoard's columns
