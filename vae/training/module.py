@@ -150,6 +150,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Sets the learning rates of the step."""
+        super().on_train_batch_start(batch, batch_idx)
         lr = self.options.lr * self.schedule.learning_rate(self.progress, self.global_step)
         set_learning_rates(self.trainer.optimizers[0], lr, self.decoder_phase)
 

@@ -16,10 +16,11 @@ A checkpoint holds `TrainingPlan` as `plan`. Where a training goes on from it wi
 processes, it goes on at that number, with the pictures of the epoch that it has not seen; only where these do not fill
 a batch do some come twice. If the pictures themselves have changed, the epoch and the offset stay.
 
-Lightning counts batches, steps and epochs on its own. Two hooks reconcile it: `on_save_checkpoint` takes back the batch
-that Lightning has announced when a checkpoint is written between two steps; `on_load_checkpoint` sets the number of the
-batch in its epoch, which decides when the epoch ends. Steps and epochs stay Lightning's: steps are the axis of the logs
-and the warm-up of the learning rate, epochs and steps say when a training ends.
+Lightning counts batches, steps and epochs on its own. Three hooks reconcile it: `on_save_checkpoint` takes back the
+batch that Lightning has announced when a checkpoint is written between two steps; `on_load_checkpoint` sets the number
+of the batch in its epoch, which decides when the epoch ends; `on_train_batch_start` sets the axis of the logs. Steps
+and epochs stay Lightning's: steps are that axis and the warm-up of the learning rate, and both say when a training
+ends.
 """
 
 import math
@@ -122,6 +123,10 @@ class ProgressModule(pl.LightningModule):
                 "keep checkpoints/ on a disk that all share"
             )
         self.begun = True
+
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Sets the axis of the logs, in which Lightning counts a step twice where it goes on after a validation."""
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
 
     def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
         """Counts the batch, and the step if one was made."""
