@@ -87,17 +87,22 @@ class ProgressModule(pl.LightningModule):
 
     @property
     def progress(self) -> float:
-        """The share of the planned pictures that were seen, in [0, 1]; 0 where no end is planned."""
+        """The share of the planned pictures that were seen, in [0, 1]; 0 where no end is planned.
+
+        Of an epoch those count that its batches hold.
+        """
         trainer, order = self.trainer, self.order
+        batches = min(trainer.num_training_batches, len(order))
+        epoch, offset = divmod(self.pictures_seen, order.count)
+        in_epoch = int(batches) * order.pictures_per_batch
+        seen = epoch * in_epoch + min(offset, in_epoch)
         planned = []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            planned.append(trainer.max_epochs * order.count)
+            planned.append(trainer.max_epochs * in_epoch)
         if trainer.max_steps > 0:
-            batches = min(trainer.num_training_batches, len(order))
             steps = math.ceil(batches / trainer.accumulate_grad_batches)
-            left = trainer.max_steps - trainer.global_step
-            planned.append(self.pictures_seen + math.ceil(left * order.count / steps))
-        return min(1.0, self.pictures_seen / max(min(planned), 1)) if planned else 0.0
+            planned.append(seen + math.ceil((trainer.max_steps - trainer.global_step) * in_epoch / steps))
+        return min(1.0, seen / max(min(planned), 1)) if planned else 0.0
 
     @property
     def max_progress(self) -> float:
@@ -133,6 +138,11 @@ class ProgressModule(pl.LightningModule):
         self.batch_start = self._batch_end()
         if self.trainer.is_last_batch or (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
             self.pictures_seen = self.batch_start
+
+    def on_train_epoch_end(self) -> None:
+        """Counts what is left of the epoch, of which a callback or `max_steps` may have ended Lightning's early."""
+        count = self.order.count
+        self.pictures_seen = self.batch_start = math.ceil(self.pictures_seen / count) * count
 
     def _batch_end(self) -> int:
         order = self.order
