@@ -23,7 +23,7 @@ from vae import __version__
 from vae.training.cli.cli import LoomCLI
 from vae.training.cli.parser import Parser
 from vae.training.module import VAETraining
-from vae.training.runs.checkpointing import KeepConfig
+from vae.training.runs.checkpointing import SaveRunConfig
 
 _NOT_OURS = (
     r".*does not have many workers.*",
@@ -70,7 +70,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 VAETraining,
                 ImageData,
                 parser_class=Parser,
-                save_config_callback=KeepConfig,
+                save_config_callback=SaveRunConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
                 parser_kwargs={"description": __doc__, "version": __version__},

@@ -4,23 +4,20 @@ import hashlib
 import itertools
 import math
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from data.cache import PictureCache, build_cache, cache_folder, load_cache
 from data.fingerprint import describe_changes, fingerprint
 from data.image_files.reader import background_colour
 from data.picture_source import PictureSource, PictureSpec
 from data.rng import check_seed
-from data.samplers import Loader, SequentialBatches, Shard, ShuffledBatches
-from data.sources import normalize_source, open_source, source_folder, source_name
+from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
+from data.source import PictureSpec, Source
+from data.sources import folder_of, full_source, open_source, source_name
 from data.split import ImageDataset, digests, split_rows
 from data.synthetic.lines import CHANNELS as LINES_CHANNELS
 from data.synthetic.lines import SIZE as LINES_SIZE
@@ -28,11 +25,7 @@ from data.system.errors import UserError, check_at_least, echo
 from data.system.files import user_path
 from data.transforms import to_tensor
 
-_SHOWN_FAULTS = 10
-
-
-def _as_is(batch: Any) -> Tensor:
-    return batch
+_NAMED = 10  # broken pictures
 
 
 class ImageData(pl.LightningDataModule):
@@ -54,7 +47,7 @@ class ImageData(pl.LightningDataModule):
         all_frames: whether all pictures of an animation or a file of many pages are used, not the first alone.
 
     Attributes:
-        trained_on: the `data.fingerprint` of what a training that goes on has had; None compares nothing.
+        trained_on: the `data.fingerprint` of the pictures of the training that goes on; None compares nothing.
 
     Raises:
         UserError: a source without usable pictures, or an argument out of range.
@@ -88,26 +81,19 @@ class ImageData(pl.LightningDataModule):
         if source == "lines":
             image_size, channels = LINES_SIZE, LINES_CHANNELS
         self.source = source
-        self._wish = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
+        self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
-        self.between_steps: Callable[[], None] | None = None
         self.trained_on: Tensor | None = None
         self._pictures: Tensor | None = None
         self._prepared: Path | None = None
-        self._fault: str | None = None
-        self._asked = itertools.count()
+        self._error: str | None = None
+        self._epochs = itertools.count()
         self.save_hyperparameters()
 
-    def on_before_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        """Calls `between_steps`, if there is one, before the batch of a step is looked at."""
-        if self.between_steps is not None and self.trainer is not None and self.trainer.training:
-            self.between_steps()
-        return batch
-
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        """uint8 travels to the device; float32 (N, C, H, W) in [-1, 1] is made there."""
+        """Makes float32 (N, C, H, W) in [-1, 1] of uint8 pictures, on the device."""
         return to_tensor(batch)
 
     def prepare_data(self) -> None:
@@ -116,32 +102,19 @@ class ImageData(pl.LightningDataModule):
         Raises:
             UserError: a source without usable pictures. Where processes train together, `setup` raises it, in each.
         """
-        self._prepared, self._fault = None, None
+        self._prepared, self._error = None, None
         try:
-            self._prepared = self._prepare()
+            source = self._open()
+            found = cache.load(self._place(source), self._shape)
+            found = found or cache.build(self._place(source), source, source_name(self.source), self._shape)
+            for line in (source.left_out, *found.remarks, _skipped(self.source, found)):
+                if line:
+                    say(line, sys.stderr)
+            self._prepared = found.folder
         except (UserError, OSError) as error:
-            if self._together() is None:
+            if self._strategy is None:
                 raise
-            self._fault = str(error)
-
-    def _prepare(self) -> Path:
-        source = self._open()
-        place = self._place(source)
-        found = self._load(place) or build_cache(place, source, source_name(self.source), self._shape)
-        for line in filter(None, [source.left_out, *found.remarks]):
-            echo(line, sys.stderr)
-        faults = list(found.skipped.values())
-        if 2 * len(faults) > found.tried:
-            raise UserError(
-                f"{self.source}: {len(faults)} of {found.tried} pictures are broken, among them {faults[0]}; "
-                "is this the folder you meant?"
-            )
-        if faults:
-            shown = "; ".join(faults[:_SHOWN_FAULTS]) + (
-                f"; … all in {found.folder / 'index.json'}" if len(faults) > _SHOWN_FAULTS else ""
-            )
-            echo(f"Skipped {len(faults)} of {found.tried} pictures: {shown}", sys.stderr)
-        return found.folder
+            self._error = str(error)
 
     def setup(self, stage: str) -> None:
         """Opens the cache and splits it.
@@ -151,7 +124,7 @@ class ImageData(pl.LightningDataModule):
         """
         found = self._find()
         known = digests(found.images, self.seed) if found else []
-        if not self._have_all(known):
+        if not self._same_on_all(known):
             raise UserError(
                 f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
                 "changed, else let every machine have the same ones, or a shared --data.cache_dir"
@@ -166,7 +139,7 @@ class ImageData(pl.LightningDataModule):
         self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
 
     def _compare(self, pictures: Tensor) -> None:
-        """Tells of pictures that are not those of the training that goes on; raises `UserError` if all are others."""
+        """Says how the pictures differ from those of the training that goes on; raises `UserError` if all do."""
         before, self.trained_on, self._pictures = self.trained_on, None, pictures
         try:
             changed = describe_changes(before, pictures) if before is not None else None
@@ -179,96 +152,91 @@ class ImageData(pl.LightningDataModule):
             echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The fingerprint of a folder's pictures, which are looked for again where a training goes on."""
+        """The fingerprint of a folder's pictures, which are compared where a training goes on."""
         return {} if self._pictures is None else {"pictures": self._pictures}
 
-    def _find(self) -> PictureCache | None:
-        """What the first process prepared, even if files have changed since; else what this machine has of its own."""
-        together = self._together()
-        place, fault = self._prepared, self._fault
-        if together:
-            place, fault = together.broadcast((place, fault))
-        if fault is not None:
-            raise UserError(fault)
-        if place is not None and (found := self._load(place)) is not None:
+    def _find(self) -> cache.Cached | None:
+        """The pictures that the first process prepared, even if files have changed since; else this machine's own."""
+        place, error = self._prepared, self._error
+        if self._strategy:
+            place, error = self._strategy.broadcast((place, error))
+        if error is not None:
+            raise UserError(error)
+        if place is not None and (found := cache.load(place, self._shape)) is not None:
             return found
         try:
-            return self._load(self._prepared or self._place(self._open()))
+            return cache.load(self._prepared or self._place(self._open()), self._shape)
         except (UserError, OSError):
-            if together is None:
+            if self._strategy is None:
                 raise
-            return None  # to be told when all know
+            return None  # `setup` raises when all processes know
 
-    def _have_all(self, known: list[bytes]) -> bool:
+    def _same_on_all(self, known: list[bytes]) -> bool:
         """Whether all processes that train together have the pictures with these digests."""
-        together = self._together()
-        if together is None:
+        if self._strategy is None:
             return True
-        ours = hashlib.blake2b(b"".join(known)).digest() if known else None
-        first = together.broadcast(ours)
-        return together.reduce_boolean_decision(ours is not None and ours == first, all=True)
+        digest = hashlib.blake2b(b"".join(known)).digest() if known else None
+        first = self._strategy.broadcast(digest)
+        return self._strategy.reduce_boolean_decision(digest is not None and digest == first, all=True)
 
-    def _together(self) -> Strategy | None:
+    @property
+    def _strategy(self) -> Strategy | None:
+        """The one of processes that train together; None if there is one process alone."""
         return self.trainer.strategy if self.trainer and self.trainer.world_size > 1 else None
 
-    def _open(self) -> PictureSource:
-        return open_source(self.source, self._wish, self.cache_dir / "downloads")
-
-    def _place(self, source: PictureSource) -> Path:
-        return cache_folder(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
-
-    def _load(self, place: Path) -> PictureCache | None:
-        return load_cache(place, self._shape)
+    @property
+    def _shard(self) -> Shard:
+        return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     @property
     def _shape(self) -> tuple[int, int, int]:
         return self.image_size, self.image_size, self.channels
 
-    def train_dataloader(self) -> Loader:
-        """Shuffled, from where the training stands; the incomplete last batch is left out.
+    def _open(self) -> Source:
+        return open_source(self.source, self._spec, self.cache_dir / "downloads")
+
+    def _place(self, source: Source) -> Path:
+        return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
+
+    @property
+    def order(self) -> ShuffledBatches:
+        """The order of the training pictures.
 
         Raises:
             UserError: there are fewer pictures than processes.
         """
-        return self._loader(self.train_set, self._order())
-
-    def _order(self) -> ShuffledBatches:
-        count, share = len(self.train_set), self._share()
-        if count < share.world:
+        count = len(self.train_set)
+        if count < self._shard.world:
             raise UserError(
-                f"{self.source}: {count} pictures to train on are too few for {share.world} processes; use fewer"
+                f"{self.source}: {count} pictures to train on are too few for {self._shard.world} processes; use fewer"
             )
-        return ShuffledBatches(count, self.batch_size, self.seed, share, self._place_in_training)
+        return ShuffledBatches(count, self.batch_size, self.seed, self._shard, self._pictures_seen)
 
-    @property
-    def dealt(self) -> tuple[int, int]:
-        """Pictures in a batch of all processes together, and such batches in an epoch."""
-        order = self._order()
-        return order.batch_size * order.share.world, len(order)
+    def _pictures_seen(self) -> int:
+        """The number that the training has seen; without a training, each iteration is an epoch."""
+        if self.trainer is None:
+            return next(self._epochs) * len(self.train_set)
+        return self.trainer.lightning_module.pictures_seen  # type: ignore[return-value]
 
-    def val_dataloader(self) -> Loader:
+    def train_dataloader(self) -> LazyLoader:
+        """Shuffled, from the place of the training; the incomplete last batch is left out."""
+        return batch_loader(self.train_set, self.order, self.workers)
+
+    def val_dataloader(self) -> LazyLoader:
         """The held-out pictures, in a fixed order."""
-        return self._loader(self.val_set, SequentialBatches(len(self.val_set), self.batch_size, self._share()))
+        order = SequentialBatches(len(self.val_set), self.batch_size, self._shard)
+        return batch_loader(self.val_set, order, self.workers)
 
     test_dataloader = val_dataloader
 
-    def _share(self) -> Shard:
-        return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
-    def _place_in_training(self) -> tuple[int, int]:
-        """Epoch and batch, each from 0, that come next."""
-        if self.trainer is None:
-            return next(self._asked), 0
-        loop = self.trainer.fit_loop
-        epoch: int = loop.epoch_progress.current.processed  # type: ignore[attr-defined]
-        return epoch, loop.epoch_loop.batch_progress.current.ready
-
-    def _loader(self, images: ImageDataset, order: Sampler[list[int]]) -> Loader:
-        return Loader(
-            images,
-            batch_sampler=order,
-            num_workers=self.workers,
-            collate_fn=_as_is,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.workers > 0,
+def _skipped(source: str, found: cache.Cached) -> str:
+    """The line that names the broken pictures; empty if there are none. Raises `UserError` if most are broken."""
+    faults = list(found.skipped.values())
+    if 2 * len(faults) > found.tried:
+        raise UserError(
+            f"{source}: {len(faults)} of {found.tried} pictures are broken, among them {faults[0]}; "
+            "is this the folder you meant?"
         )
+    more = f"; … all in {found.folder / 'index.json'}" if len(faults) > _NAMED else ""
+    return f"Skipped {len(faults)} of {found.tried} pictures: {'; '.join(faults[:_NAMED])}{more}" if faults else ""

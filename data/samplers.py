@@ -1,6 +1,6 @@
-"""In which order pictures are served: a function of seed and epoch alone, whoever asks, so that any batch can be next.
+"""The order of the pictures: a function of the seed and of the pictures seen, so that any batch can be next.
 
-Of W processes, number r serves the r-th part of each batch that a single one would serve.
+Of W processes, number r loads the r-th part of each batch that one alone would load.
 """
 
 import math
@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.rng import derive_seed
 
 
 class Shard(NamedTuple):
-    """One of the processes that train together.
+    """One process of those that train together.
 
     Attributes:
         rank: its number, from 0.
@@ -27,30 +27,36 @@ class Shard(NamedTuple):
 
 
 class ShuffledBatches(Sampler[list[int]]):
-    """Batches of row numbers for training; what does not fill a batch at the end of an epoch is left out.
+    """Batches of row numbers for training: a function of the seed and of the pictures that were seen.
+
+    The rows of epoch e are a permutation from (seed, e). Those that do not fill a batch at its end are left out.
 
     Args:
-        count: of rows.
-        batch_size: of each process.
-        seed: names the orders.
-        share: whose batches.
-        place: tells epoch and batch, each from 0, at which the serving begins.
+        count: rows, which are the pictures of an epoch.
+        batch_size: of each process; at most what gives each process a batch.
+        seed: of the orders.
+        shard: of the process whose batches they are.
+        pictures_seen: looks up how many pictures all processes have seen: the place at which the iteration begins.
     """
 
-    def __init__(
-        self, count: int, batch_size: int, seed: int, share: Shard, place: Callable[[], tuple[int, int]]
-    ) -> None:
-        self.count, self.seed, self.share, self.place = count, seed, share, place
-        self.batch_size = min(batch_size, max(1, count // share.world))
+    def __init__(self, count: int, batch_size: int, seed: int, shard: Shard, pictures_seen: Callable[[], int]) -> None:
+        self.count, self.seed, self.shard, self.pictures_seen = count, seed, shard, pictures_seen
+        self.batch_size = min(batch_size, max(1, count // shard.world))
+
+    @property
+    def pictures_per_batch(self) -> int:
+        """Pictures in a batch of all processes together."""
+        return self.batch_size * self.shard.world
 
     def __len__(self) -> int:
-        return self.count // (self.batch_size * self.share.world)
+        return self.count // self.pictures_per_batch
 
     def __iter__(self) -> Iterator[list[int]]:
-        epoch, start = self.place()
-        generator = torch.Generator().manual_seed(derive_seed(self.seed, epoch))
-        rows = torch.randperm(self.count, generator=generator)[: len(self) * self.batch_size * self.share.world]
-        yield from rows.reshape(len(self), self.share.world, self.batch_size)[start:, self.share.rank].tolist()
+        epoch, offset = divmod(self.pictures_seen(), self.count)
+        rows = torch.randperm(self.count, generator=torch.Generator().manual_seed(derive_seed(self.seed, epoch)))
+        batches = (self.count - offset) // self.pictures_per_batch
+        rows = rows[offset : offset + batches * self.pictures_per_batch]
+        yield from rows.reshape(batches, self.shard.world, self.batch_size)[:, self.shard.rank].tolist()
 
 
 class SequentialBatches(Sampler[list[int]]):
@@ -61,12 +67,12 @@ class SequentialBatches(Sampler[list[int]]):
     Args:
         count: of rows.
         batch_size: of each process, about.
-        share: whose batches.
+        shard: of the process whose batches they are.
     """
 
-    def __init__(self, count: int, batch_size: int, share: Shard) -> None:
-        rows = torch.arange(max(count, share.world))[share.rank :: share.world] % count
-        batches = max(1, math.ceil(count // share.world / batch_size))
+    def __init__(self, count: int, batch_size: int, shard: Shard) -> None:
+        rows = torch.arange(max(count, shard.world))[shard.rank :: shard.world] % count
+        batches = max(1, math.ceil(count // shard.world / batch_size))
         self.batches = [some.tolist() for some in rows.tensor_split(batches)]
 
     def __len__(self) -> int:
@@ -76,8 +82,8 @@ class SequentialBatches(Sampler[list[int]]):
         return iter(self.batches)
 
 
-class Loader(DataLoader[Tensor]):
-    """A loader that starts when the first batch is asked for, and has no state but its sampler's place."""
+class LazyLoader(DataLoader[Tensor]):
+    """A loader that starts when the first batch is asked for; its only state is its sampler's place."""
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
         yield from super().__iter__()
@@ -88,3 +94,25 @@ class Loader(DataLoader[Tensor]):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Takes nothing."""
+
+
+def batch_loader(pictures: Dataset[Tensor], order: Sampler[list[int]], workers: int) -> LazyLoader:
+    """Loads batches (N, H, W, C) uint8, as `pictures` returns them for a list of rows.
+
+    Args:
+        pictures: the data set, with `__getitems__`.
+        order: its rows, in batches.
+        workers: loader processes; 0 is this one.
+    """
+    return LazyLoader(
+        pictures,
+        batch_sampler=order,
+        num_workers=workers,
+        collate_fn=_unchanged,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+    )
+
+
+def _unchanged(batch: Any) -> Tensor:
+    return batch

@@ -22,6 +22,7 @@ from data.datamodule import ImageData
 REMARK = re.compile("Skipped |Left out: |White is |[0-9,]+ files? holds? more than one picture")
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
+QUICK = ["--watch.every_n_epochs=0", "--health.pairs=1", "--health.pictures=2", "--health.frames=3"]  # little measured
 TOGETHER = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]  # two processes
 
 

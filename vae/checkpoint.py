@@ -11,7 +11,6 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from torch import Tensor, nn
 
 from data.system.checks import array, keys
 from data.system.errors import UserError, one_line_errors
-from data.system.files import check_regular_file, save_bytes, user_path
-from data.system.spelling import suggest_file
-from vae.model.config import VAEConfig
+from data.system.files import check_regular_file, save, user_path
+from data.system.spelling import neighbour
+from vae.checks import array, count, keys
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import squash
 from vae.model.vae import VAE
@@ -33,8 +32,8 @@ _RENAMED_WEIGHTS = {  # since format 1: prefixes
     "vae.asleep": "vae.inactive",
     "vae.anchors.": "vae.pca_latents.",
     "worth": "kl_average",
-    "moments.": "moment_matching.",
-    "critic.": "discriminator.",
+    "moments.": "losses.moment_matching.",
+    "critic.": "losses.adversarial.discriminator.",
 }
 RENAMED_OPTIONS = {  # of the model, since format 1
     "anchor_share": "pca_share",
@@ -92,9 +91,25 @@ def _upgrade(content: dict[str, Any]) -> None:
     for group in ("state_dict", "current_model_state"):
         if isinstance(content.get(group), dict):
             content[group] = {_renamed(str(name)): weight for name, weight in content[group].items()}
-    options = {RENAMED_OPTIONS.get(name, name): value for name, value in content["hyper_parameters"].items()}
-    content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
+    options = content["hyper_parameters"]
+    content["hyper_parameters"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
+    with suppress(LookupError, TypeError, ValueError):  # a plan that will not do is refused where it is used
+        content["plan"] = _upgraded_plan(content["plan"], content["loops"]["fit_loop"])
     content["format"] = FORMAT
+
+
+def _upgraded_plan(plan: dict[str, Any], loops: dict[str, Any]) -> dict[str, Any]:
+    """The plan of format 1 with the place as a number of pictures.
+
+    Format 1 did not say how many pictures an epoch has. Any number beyond those that were seen in it will do: the
+    training that goes on knows its own, and keeps epoch and offset.
+    """
+    batches, size = loops["epoch_loop.batch_progress"], count("pictures in a batch", plan["dealt"], 1)
+    epoch = count("epochs", loops["epoch_progress"]["current"]["processed"])
+    offset = 0 if batches["is_last_batch"] else size * count("batches", batches["current"]["completed"])
+    length = offset + size
+    place = {"pictures_seen": epoch * length + offset, "pictures_per_epoch": length}
+    return {**place, "seed": plan["seed"], "progress": plan["progress"]}
 
 
 def _renamed(name: str) -> str:

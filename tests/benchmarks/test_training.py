@@ -17,7 +17,7 @@ from data.datamodule import ImageData
 from data.rng import uniform
 from data.synthetic.patterns import FACTORS, draw_patterns, patterns
 from data.transforms import to_tensor
-from vae.model.elbo import Elbo, kl_divergence, objective
+from vae.model.elbo import Elbo, kl_divergence
 from vae.model.vae import VAE
 from vae.training.health_logger import HealthLogger
 from vae.training.module import VAETraining
@@ -36,7 +36,7 @@ def step_of(vae, optimizer, x, autocast):
             mu, logvar = vae.encode(x)
             logits = vae.logits(vae.reparameterize(mu, logvar, torch.randn_like(mu)))
             elbo = Elbo(vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
-            loss = -objective(elbo, 10.0, 0.0) / vae.dims
+            loss = (10.0 * elbo.kl.sum(1) - elbo.reconstruction).mean() / vae.dims
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import EPOCHS, SIDE, Run, fill, scene
+from conftest import EPOCHS, QUICK, SIDE, Run, fill, scene
 from test_runs import QUIET, contents, files
 
 import train
 from data.datamodule import ImageData
-from data.fingerprint import describe_changes, fingerprint
+from data.fingerprint import check_fingerprint, describe_changes, fingerprint
+from data.system.errors import UserError
 from vae import checkpoint
+from vae.training.module import VAETraining
 
 COUNT = 30
 
@@ -24,7 +26,7 @@ def trained(tmp_path_factory) -> Run:
     """A short training, of which each test gets a copy that lies where the first one did."""
     root = tmp_path_factory.mktemp("moved")
     run = Run(root / "now", fill(root / "now" / "pictures", COUNT), root / "cache", "", "")
-    train.main(run.arguments(*QUIET))
+    train.main(run.arguments(*QUICK, *QUIET))
     shutil.copytree(run.root, root / "whole")
     return run
 
@@ -40,10 +42,12 @@ def words(run: Run, *more: str, command: str = "fit") -> list[str]:
     """What goes on for one more epoch."""
     plan = [f"--trainer.max_epochs={EPOCHS + 1}"] if command == "fit" else []
     where = [f"--trainer.default_root_dir={run.root}", f"--data.cache_dir={run.cache}", *plan]
-    return [command, *where, *(QUIET if command == "fit" else QUIET[:1]), *more]
+    return [command, *where, *(QUICK if command == "fit" else []), *QUIET[:1], *more]
 
 
-@pytest.mark.parametrize("how", ["renamed", "moved", "copied", "linked"])
+@pytest.mark.parametrize(
+    "how", ["renamed", *(pytest.param(how, marks=pytest.mark.slow) for how in ("moved", "copied", "linked"))]
+)
 def test_a_run_goes_on_where_its_pictures_are_now(how, run: Run, capsys, one_line_error):
     last = run.checkpoints / "last.ckpt"
     place = run.root / "nas" / "pictures" if how == "moved" else run.root / "kittens"
@@ -66,7 +70,7 @@ def test_a_run_goes_on_where_its_pictures_are_now(how, run: Run, capsys, one_lin
     assert f"has trained {EPOCHS + 1}" in one_line_error(train.main, *words(run, "--ckpt_path=last"))  # found again
 
 
-@pytest.mark.parametrize("command", ["fit", "validate", "test"])
+@pytest.mark.parametrize("command", ["fit", pytest.param("validate", marks=pytest.mark.slow)])
 def test_pictures_that_are_gone_are_asked_for(command, run: Run, one_line_error):
     run.pictures.rename(run.root / "kittens")
     before = contents(run.root)
@@ -76,7 +80,7 @@ def test_pictures_that_are_gone_are_asked_for(command, run: Run, one_line_error)
     assert contents(run.root) == before
 
 
-@pytest.mark.parametrize("command", ["fit", "validate"])
+@pytest.mark.parametrize("command", ["fit", pytest.param("validate", marks=pytest.mark.slow)])
 def test_pictures_that_were_added_and_removed_are_told(command, run: Run, capsys):
     (run.pictures / "3.png").unlink()
     for seed in (100, 101, 102):
@@ -90,7 +94,7 @@ def test_pictures_that_were_added_and_removed_are_told(command, run: Run, capsys
         assert len(checkpoint.read(run.checkpoints / "last.ckpt")["ImageData"]["pictures"]) == COUNT + 2
 
 
-@pytest.mark.parametrize("where", ["another folder", "the same folder"])
+@pytest.mark.parametrize("where", ["another folder", pytest.param("the same folder", marks=pytest.mark.slow)])
 def test_other_pictures_are_refused_before_anything_is_written(where, run: Run, one_line_error, capsys):
     more = ["--ckpt_path=last"]
     if where == "the same folder":
@@ -117,17 +121,16 @@ def test_a_run_that_was_stopped_within_an_epoch_goes_on_with_fewer_pictures(run:
     shutil.rmtree(run.root / "checkpoints")
     shutil.rmtree(run.root / "logs")
     seen: list[int] = []
-    honest = ImageData.on_after_batch_transfer
+    usual = VAETraining.training_step
 
-    def watch(self, batch, dataloader_idx):
-        if self.trainer.training:
-            seen.append(self.trainer.current_epoch)
-            if self.trainer.global_step == 3:
-                os.kill(os.getpid(), signal.SIGTERM)
-        return honest(self, batch, dataloader_idx)
+    def watch(self, x, batch_idx):
+        seen.append(self.current_epoch)
+        if len(seen) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return usual(self, x, batch_idx)
 
-    plan = ["--data.batch_size=4", "--trainer.max_epochs=2", *QUIET]
-    monkeypatch.setattr(ImageData, "on_after_batch_transfer", watch)
+    plan = ["--data.batch_size=4", "--trainer.max_epochs=2", *QUICK]
+    monkeypatch.setattr(VAETraining, "training_step", watch)
     with pytest.raises(SystemExit):
         train.main(run.arguments(*plan))
     assert len(seen) == 4  # of 6 batches
@@ -138,6 +141,7 @@ def test_a_run_that_was_stopped_within_an_epoch_goes_on_with_fewer_pictures(run:
     assert seen[4:] == [0] + [1] * 3  # of three batches two are as good as done
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_an_earlier_version_is_taken_at_its_users_word_if_its_folder_is_gone(
     run: Run, one_line_error, capsys
 ):
@@ -169,11 +173,13 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("what", ODD)
 @pytest.mark.filterwarnings("ignore")  # of sparse tensors
-def test_a_checkpoint_that_says_odd_things_of_its_pictures_is_refused(what, run: Run, one_line_error):
+def test_a_checkpoint_that_says_odd_things_of_its_pictures_is_refused(run: Run, one_line_error):
+    for what, odd in ODD.items():
+        with pytest.raises(UserError, match="pictures"):
+            check_fingerprint(odd, what)
     last = run.checkpoints / "last.ckpt"
-    torch.save(checkpoint.read(last) | {"ImageData": ODD[what]}, last)
+    torch.save(checkpoint.read(last) | {"ImageData": ODD["words"]}, last)
     line = one_line_error(train.main, *words(run, "--ckpt_path=last"))
     assert str(last) in line
     assert "pictures" in line

@@ -11,8 +11,8 @@ from data.samplers import SequentialBatches, Shard, ShuffledBatches
 counts, sizes, worlds, seeds = st.integers(1, 200), st.integers(1, 40), st.integers(1, 6), st.integers(0, 10**9)
 
 
-def shuffled(count, size, seed, share=None, epoch=0, start=0):
-    return list(ShuffledBatches(count, size, seed, share or Shard(), lambda: (epoch, start)))
+def shuffled(count, size, seed, shard=None, seen=0):
+    return list(ShuffledBatches(count, size, seed, shard or Shard(), lambda: seen))
 
 
 @given(counts, sizes, worlds, seeds)
@@ -37,15 +37,22 @@ def test_processes_share_the_batches_of_a_single_one(half, size, world, seed):
     assert [list(chain(*parts)) for parts in zip(*dealt, strict=True)] == alone
 
 
-@given(counts, sizes, seeds, st.integers(0, 5), st.data())
-def test_any_batch_can_be_next(count, size, seed, epoch, data):
-    whole = shuffled(count, size, seed, epoch=epoch)
-    start = data.draw(st.integers(0, len(whole)))
-    assert shuffled(count, size, seed, epoch=epoch, start=start) == whole[start:]
+@given(counts, sizes, sizes, seeds, st.integers(0, 5), st.data())
+def test_any_picture_can_be_next_in_batches_of_any_size(count, size, other, seed, epoch, data):
+    rows = [row for batch in shuffled(count, 1, seed, seen=epoch * count) for row in batch]
+    assert sorted(rows) == list(range(count))
+    assert (
+        list(chain(*shuffled(count, size, seed, seen=epoch * count)))
+        == rows[: count // min(size, count) * min(size, count)]
+    )
+    offset = data.draw(st.integers(0, count - 1))
+    rest = list(chain(*shuffled(count, other, seed, seen=epoch * count + offset)))
+    assert rest == rows[offset : offset + len(rest)]
+    assert count - offset - len(rest) < min(other, count)
 
 
 def test_every_epoch_and_every_seed_has_an_order_of_its_own():
-    orders = [shuffled(100, 10, seed, epoch=epoch) for seed in range(3) for epoch in range(3)]
+    orders = [shuffled(100, 10, seed, seen=100 * epoch) for seed in range(3) for epoch in range(3)]
     assert len({str(order) for order in orders}) == 9
 
 
@@ -62,7 +69,7 @@ def test_what_is_measured_on_is_each_row_once_in_like_batches(count, size, world
 @pytest.mark.parametrize("world", [1, 3])
 def test_a_length_is_how_many_batches_there_are(world):
     for order in (
-        ShuffledBatches(50, 4, 0, Shard(0, world), lambda: (0, 0)),
+        ShuffledBatches(50, 4, 0, Shard(0, world), lambda: 0),
         SequentialBatches(50, 4, Shard(0, world)),
     ):
         assert len(order) == len(list(order))

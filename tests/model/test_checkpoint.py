@@ -244,10 +244,27 @@ FORMAT_1_OPTIONS = {
 
 
 def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
-    new = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
-    own = {name: torch.ones(4) for name in ("kl_average", "moment_matching.mean", "discriminator.layers.0.bias")}
+    new = VAE(**HYPERPARAMETERS, pca_share=0.05, inactive_below=1.0).eval()
+    own = {
+        "kl_average": torch.ones(4),
+        "losses.moment_matching.mean": torch.ones(4),
+        "losses.adversarial.discriminator.layers.0.bias": torch.ones(1),
+    }
     weights = own | {"vae." + name: weight for name, weight in new.state_dict().items()}
-    options = dict(zip(FORMAT_1_OPTIONS, (0.05, 1.0, 2.0, 3.0, 4.0), strict=True))
+    options = {
+        "pca_share": 0.05,
+        "inactive_below": 1.0,
+        "moment_weight": 2.0,
+        "adversarial_weight": 3.0,
+        "cycle_weight": 4.0,
+    }
+    before = {
+        "kl_average": "worth",
+        "losses.moment_matching.": "moments.",
+        "losses.adversarial.discriminator.": "critic.",
+        "vae.inactive": "vae.asleep",
+        "vae.pca_latents.": "vae.anchors.",
+    }
 
     def old(name):
         begun = next((begun for begun in FORMAT_1 if name.startswith(begun)), "")

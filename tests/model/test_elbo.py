@@ -11,8 +11,8 @@ from torch.testing import assert_close
 
 from data.system.errors import UserError
 from vae.model import elbo
-from vae.model.elbo import Elbo, anneal, bits_per_dim, objective
-from vae.model.likelihoods import LIKELIHOODS, LikelihoodName, build_likelihood
+from vae.model.elbo import Elbo, anneal, bits_per_dim
+from vae.model.likelihoods import likelihood
 from vae.model.networks import squash
 
 SCALED = {"gaussian": Normal, "laplace": Laplace}
@@ -154,23 +154,6 @@ def terms():
 def test_value_is_the_reconstruction_less_every_dimensions_kl(terms):
     expected = [terms.reconstruction[n] - sum(terms.kl[n, d] for d in range(4)) for n in range(6)]
     assert_close(terms.value, torch.stack(expected))
-
-
-def test_the_plain_objective_is_the_mean_elbo(terms):
-    assert_close(objective(terms, beta=1, free_bits=0), terms.value.mean())
-
-
-@pytest.mark.parametrize("beta", [0, 0.5, 4])
-def test_beta_weighs_the_kl_alone(terms, beta):
-    assert_close(objective(terms, beta, 0), terms.reconstruction.mean() - beta * terms.kl.sum(1).mean())
-
-
-def test_free_bits_are_what_a_dimension_costs_at_least():
-    kl = torch.tensor([[0.0, 0.4, 3.0], [0.2, 0.8, 1.0]], requires_grad=True)
-    result = objective(Elbo(torch.tensor([1.0, 3.0]), kl), beta=2, free_bits=0.5)
-    assert_close(result, torch.tensor(2 - 2 * (0.5 + 0.6 + 2.0)))
-    result.backward()
-    assert_close(kl.grad, torch.tensor([[0.0, -1.0, -1.0], [0.0, -1.0, -1.0]]))
 
 
 ANNEALED = [(0, 1), (0, 4), (100, 1), (1e-3, 2), (1, 1), (5, 0)]

@@ -3,17 +3,18 @@
 import copy as copies
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import EPOCHS, Run, copy
+from conftest import EPOCHS, QUICK, Run, copy
 
 import train
-from data.rng import derive_seed
 from vae import checkpoint
+from vae.training.callbacks import CollapseWarning
 from vae.training.module import VAETraining
 
-SKIP = ["--model.on_nonfinite=skip", "--model.skip_at_most=3", "--watch.every_n_epochs=0"]
+SKIP = [*QUICK, "--model.on_nonfinite=skip", "--model.skip_at_most=3"]
 
 
 def poison_pictures(patch: pytest.MonkeyPatch, batches: set[int]) -> None:
@@ -42,7 +43,10 @@ def poison_gradients(patch: pytest.MonkeyPatch, batches: set[int]) -> None:
 
 
 POISONS = {"pictures": poison_pictures, "losses": poison_losses, "gradients": poison_gradients}
-every_poison = pytest.mark.parametrize("poison", POISONS.values(), ids=POISONS)
+every_poison = pytest.mark.parametrize(
+    "poison",
+    [POISONS["pictures"], *(pytest.param(POISONS[name], marks=pytest.mark.slow) for name in ("losses", "gradients"))],
+)
 
 
 @every_poison
@@ -52,12 +56,11 @@ def test_what_is_not_finite_ends_the_training_with_its_step_and_seed(
     again = copy(run, tmp_path)
     kept = (again.checkpoints / "last.ckpt").read_bytes()
     before = checkpoint.read(again.checkpoints / "last.ckpt")
-    steps = before["global_step"]
+    seen = before["plan"]["pictures_seen"] + 2 * 8
     poison(monkeypatch, {2})
-    words = again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}")
+    words = again.arguments(*QUICK, "--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}")
     line = one_line_error(train.main, *words, code=1)
-    seed = derive_seed(before["plan"]["seed"], steps + 2, 2)
-    assert f"step {steps + 3} (batch 2 of epoch {EPOCHS}, seed {seed})" in line
+    assert f"batch 2 of epoch {EPOCHS} (after {seen} pictures)" in line
     assert (again.checkpoints / "last.ckpt").read_bytes() == kept
 
 
@@ -74,15 +77,19 @@ def test_a_step_that_is_skipped_leaves_no_trace(poison, run: Run, tmp_path: Path
     changed: dict[int, list[str]] = {}
     before: dict[str, torch.Tensor] = {}
 
+    begin, end = VAETraining.on_train_batch_start, VAETraining.on_train_batch_end
+
     def remember(self, batch, batch_idx):
+        begin(self, batch, batch_idx)
         before.update(everything_learnt(self))
 
     def compare(self, outputs, batch, batch_idx):
+        end(self, outputs, batch, batch_idx)
         after = everything_learnt(self)
         changed[batch_idx] = [name for name in before if not torch.equal(before[name], after[name])]
 
-    monkeypatch.setattr(VAETraining, "on_train_batch_start", remember, raising=False)
-    monkeypatch.setattr(VAETraining, "on_train_batch_end", compare, raising=False)
+    monkeypatch.setattr(VAETraining, "on_train_batch_start", remember)
+    monkeypatch.setattr(VAETraining, "on_train_batch_end", compare)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(small.arguments(*SKIP, "--trainer.max_epochs=1"))
     assert [batch for batch, names in changed.items() if not names] == [1, 3]
@@ -91,6 +98,7 @@ def test_a_step_that_is_skipped_leaves_no_trace(poison, run: Run, tmp_path: Path
 
 
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")
+@pytest.mark.slow
 def test_no_more_steps_are_skipped_than_stated_even_after_a_resume(
     run: Run, tmp_path: Path, one_line_error, monkeypatch
 ):
@@ -105,6 +113,7 @@ def test_no_more_steps_are_skipped_than_stated_even_after_a_resume(
     assert checkpoint.read(small.checkpoints / "last.ckpt")["epoch"] == 1
 
 
+@pytest.mark.slow
 def test_a_resumed_training_may_begin_to_skip(run: Run, tmp_path: Path, monkeypatch):
     again = copy(run, tmp_path)
     poison_losses(monkeypatch, {1})
@@ -122,12 +131,13 @@ def test_weights_that_are_not_finite_are_not_kept_within_an_epoch_either(
             next(self.vae.decoder.parameters()).grad.fill_(float("inf"))
 
     monkeypatch.setattr(VAETraining, "configure_gradient_clipping", poison)
-    every = ["--checkpoint_every_n_steps=1", "--trainer.log_every_n_steps=50"]
+    every = [*QUICK, "--checkpoint_every_n_steps=1", "--trainer.log_every_n_steps=50"]
     assert "not finite" in one_line_error(train.main, *small.arguments(*every), code=1)
     assert checkpoint.read(small.checkpoints / "last.ckpt")["global_step"] == 2
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt")
 
 
+@pytest.mark.slow
 def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, one_line_error, monkeypatch):
     again = copy(run, tmp_path)
     kept = (again.checkpoints / "last.ckpt").read_bytes()
@@ -137,15 +147,28 @@ def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, on
 
     monkeypatch.setattr(VAETraining, "configure_gradient_clipping", poison)
     more = f"--trainer.max_epochs={EPOCHS + 1}"
-    words = again.arguments("--ckpt_path=last", more, "--trainer.limit_train_batches=1")
+    words = again.arguments(*QUICK, "--ckpt_path=last", more, "--trainer.limit_train_batches=1")
     assert "not finite" in one_line_error(train.main, *words, code=1)
     assert (again.checkpoints / "last.ckpt").read_bytes() == kept
 
 
-def test_collapse_is_warned_of_with_the_remedy(run: Run, tmp_path: Path, caplog):
+def test_a_tenth_of_the_latents_or_fewer_is_a_collapse_and_is_warned_of_with_the_remedy(caplog):
+    vae = SimpleNamespace(vae=SimpleNamespace(latent_dim=20))
+    for active, warns in ((0, True), (2, True), (3, False), (None, False)):
+        metrics = {} if active is None else {"val/active_units": torch.tensor(float(active))}
+        trainer = SimpleNamespace(callback_metrics=metrics, is_global_zero=True, sanity_checking=False)
+        CollapseWarning().on_validation_end(trainer, vae)
+        assert (f"{active} of 20 latent dimensions are active" in caplog.text) == warns
+        assert ("--model.beta" in caplog.text) == warns
+        caplog.clear()
+
+
+@pytest.mark.slow
+def test_collapse_is_warned_of_in_a_training(run: Run, tmp_path: Path, caplog):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(
         small.arguments(
+            *QUICK,
             "--model.beta=1e5",
             "--model.beta_start=1e5",
             "--model.pca_share=0",

@@ -49,8 +49,7 @@ def train(decay, steps, gathered):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers.*")
-@pytest.mark.parametrize("decay", [0.0, 0.5, 0.99])
-@pytest.mark.parametrize("gathered", [1, 2])
+@pytest.mark.parametrize(("decay", "gathered"), [(0.0, 1), (0.5, 2), (0.99, 1)])
 def test_the_average_starts_at_the_first_step_and_follows_those_that_change_weights(decay, gathered):
     found, seen = train(decay, 6, gathered)
     steps = seen[gathered - 1 :: gathered]

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import QUICK, Run
 from test_config import LITTLE
 
 import train
@@ -13,7 +13,7 @@ from vae import checkpoint
 from vae.training.module import VAETraining
 
 STOP = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/elbo", "--trainer.callbacks.mode=min"]
-WORDS = ["fit", *LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0", "--data.cache_dir=cache"]
+WORDS = ["fit", *LITTLE, "--data.image_size=32", *QUICK, "--data.cache_dir=cache"]
 
 
 def lasts(capsys) -> list[str]:
@@ -29,7 +29,7 @@ def sharpened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     usual = VAETraining.training_step
 
     def step(self, *args):
-        found.append(self._sharpening)
+        found.append(self.decoder_phase)
         return usual(self, *args)
 
     monkeypatch.setattr(VAETraining, "training_step", step)
@@ -48,7 +48,7 @@ def test_it_says_what_it_missed_and_the_remedy_has_it(tmp_path: Path, monkeypatc
     assert "40 %" in missed
     words = shlex.split(remedy.partition("python train.py ")[2])
     sharpened.clear()
-    train.main([*words, "--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0", "--health.pictures=4"])
+    train.main([*words, "--trainer.enable_progress_bar=false", *QUICK])
     kept = checkpoint.read(next(tmp_path.rglob("last.ckpt")))
     assert kept["epoch"] + 1 == math.ceil(done / 0.6), "and no longer than that takes"
     steps = 2 * (kept["epoch"] + 1)
@@ -60,7 +60,7 @@ def test_it_says_what_it_missed_and_the_remedy_has_it(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("more", [["--model.decoder_share=0", *STOP, "--trainer.callbacks.patience=1"], []])
 def test_nothing_is_said_where_nothing_was_missed(more: list[str], tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    train.main([*WORDS, f"--trainer.max_epochs={30 if more else 1}", *more])
+    train.main([*WORDS, f"--trainer.max_epochs={6 if more else 1}", *more])
     assert lasts(capsys) == []
 
 

@@ -19,9 +19,7 @@ from vae.model.likelihoods import haar
 from vae.model.networks import PaletteMixer
 from vae.model.pca_latents import PCALatents
 from vae.model.vae import VAE
-from vae.training.moments import MomentMatching
 from vae.training.optimizer import clip
-from vae.training.unseen import midpoints_and_samples
 
 LINES = lines_benchmark.line_images(lines_benchmark.random_pairs(3, 400).flatten())
 PATTERNS = to_tensor(patterns(3, torch.arange(400), 32))
@@ -166,33 +164,6 @@ def test_a_latent_that_sleeps_says_nothing_is_not_heard_and_does_not_bend_a_path
     assert_close(parse_keyframe(vae, "5").z[3:], torch.zeros(3))
 
 
-# Moments
-
-
-def test_moments_of_the_prior_are_left_alone():
-    moments = MomentMatching(3)
-    mu = math.sqrt(2) * torch.cat([torch.eye(3), -torch.eye(3)]) * math.sqrt(1.5 / 2)  # E[mu muᵀ] = I/2
-    logvar = torch.full((6, 3), math.log(0.5))
-    mu.requires_grad_()
-    moments(mu, logvar).backward()
-    assert mu.grad.abs().max() < 1e-6
-
-
-@pytest.mark.parametrize("scale", [0.3, 3.0])
-@pytest.mark.parametrize("offset", [0.0, 2.0])
-def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale, offset):
-    mix = torch.tensor([[1.0, 0.8, 0], [0, 1, 0], [0, 0, 1]])
-    mu = (scale * normal(64, 3) @ mix + offset).requires_grad_()
-    logvar = torch.full((64, 3), -6.0)
-    moments, optimizer = MomentMatching(3), torch.optim.SGD([mu], 0.1)
-    for _ in range(1500):
-        optimizer.zero_grad()
-        moments(mu, logvar).backward()
-        optimizer.step()
-    assert_close((mu.T @ mu / 64).detach(), torch.eye(3), atol=0.05, rtol=0)
-    assert mu.mean(0).abs().max() < 0.05
-
-
 # Critic
 
 
@@ -234,16 +205,6 @@ def test_the_gradient_penalty_of_a_linear_critic_is_its_squared_slope():
     critic = Discriminator(32, 1, 8)
     critic.layers = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
     assert_close(critic.gradient_penalty(normal(3, 1, 32, 32)), critic.layers[1].weight.square().sum())
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 32])
-def test_unseen_latents_are_as_many_as_codes_and_lie_between_them_or_in_the_prior(count):
-    mu = torch.nn.functional.normalize(normal(count, 8)) * 100
-    z = midpoints_and_samples(mu, torch.Generator().manual_seed(0))
-    assert z.shape == mu.shape
-    between = (count - 1) // 2
-    assert_close(z[:between].norm(dim=1), torch.full((between,), 100.0))
-    assert (z[between:].norm(dim=1) < 10).all()
 
 
 # Cycle

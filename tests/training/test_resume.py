@@ -8,20 +8,23 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import EPOCHS, TOGETHER, Run, copy, events, faults_in, heed, scene
+from conftest import EPOCHS, TOGETHER, Run, copy, events, faults_in, fill, heed
 
 import train
 from vae import checkpoint
+from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import LastCheckpoint
 
-PICTURES = 50  # five batches in an epoch
+PICTURES = 33  # of which 26 are for training: three batches of 8 in an epoch, and two pictures left out
 OFTEN = "--checkpoint_every_n_steps=1"
-PLAN = ["--model.decoder_share=0.4", "--model.warmup_steps=2", "--health.pictures=4"]
 QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0"]
+PLAN = ["--model.decoder_share=0.4", "--model.warmup_steps=2", "--health.pictures=2", "--health.pairs=1"]
+PLAN += ["--health.frames=3", *QUIET]
 
 
 def learnt(run: Run) -> dict[str, torch.Tensor]:
@@ -56,93 +59,138 @@ def going_on(run: Run) -> list[str]:
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("few") / "pictures"
-    folder.mkdir()
-    for seed in range(PICTURES):
-        scene(seed).save(folder / f"{seed}.png")
-    return folder
+    return fill(tmp_path_factory.mktemp("few") / "pictures", PICTURES)
 
 
-VARIANTS = {
-    "float32": ["--trainer.precision=32-true", "--trainer.max_epochs=3"],
-    "bfloat16": ["--trainer.precision=bf16-mixed", "--trainer.max_epochs=2"],
-    "workers": ["--data.workers=2", "--trainer.max_epochs=2"],
-    "steps": ["--trainer.max_epochs=-1", "--trainer.max_steps=12"],
-    "gathered": ["--trainer.accumulate_grad_batches=2", "--trainer.max_epochs=3"],
-    "often validated": ["--trainer.val_check_interval=0.5", "--trainer.max_epochs=2"],
-    "always validated": ["--trainer.val_check_interval=1", "--trainer.max_epochs=2"],
-    "gathered and validated": [
-        "--trainer.val_check_interval=2",
-        "--trainer.accumulate_grad_batches=2",
-        "--trainer.max_epochs=2",
-    ],
-}
-
-
-@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # a last epoch cut short is not validated
-@pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS)
-def test_from_the_checkpoint_of_any_step_the_end_is_the_same(options, pictures, tmp_path, monkeypatch):
-    cache = pictures.parent / "cache"
-    whole = Run(tmp_path / "whole", pictures, cache, "", "")
-    days = tmp_path / "days"
+def record(root: Path, pictures: Path, *options: str) -> Run:
+    """A training that is not interrupted; beside it, what a kill after each step would have left."""
+    whole = Run(root / "whole", pictures, pictures.parent / "cache", "", "")
     save = LastCheckpoint._save
 
     def save_and_copy(self, trainer):
         save(self, trainer)
         if trainer.global_step:
-            copy_unlocked(whole, days / str(trainer.global_step))
+            copy_unlocked(whole, root / str(trainer.global_step))
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LastCheckpoint, "_save", save_and_copy)
-        train.main(whole.arguments(OFTEN, *PLAN, *QUIET, *options))
+        train.main(whole.arguments(OFTEN, *PLAN, *options))
+    return whole
+
+
+@pytest.fixture(scope="module")
+def recorded(pictures, tmp_path_factory) -> Run:
+    return record(tmp_path_factory.mktemp("recorded"), pictures, "--trainer.precision=32-true")
+
+
+def stopped_at(step: int, whole: Run) -> Run:
+    return Run(whole.root.with_name(str(step)), whole.pictures, whole.cache, "", "")
+
+
+def check_end(whole: Run, stops: Iterable[int]) -> None:
     expected = learnt(whole)
-    steps = sorted(int(day.name) for day in days.iterdir())
-    epoch = 3 if "--trainer.accumulate_grad_batches=2" in options else 5
-    end = checkpoint.read(whole.checkpoints / "last.ckpt")["global_step"]
-    assert steps == [step for step in range(1, end + 1) if step % epoch != epoch - 1]  # an epoch's end is near enough
-    for step in steps[:-1]:
-        again = Run(days / str(step), pictures, cache, "", "")
+    for step in stops:
+        again = stopped_at(step, whole)
         train.main([*going_on(again), *QUIET])
         assert same(learnt(again), expected), step
+        check_curves(again, whole)
 
 
-def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(pictures, tmp_path, monkeypatch):
-    cache = pictures.parent / "cache"
-    whole = Run(tmp_path / "whole", pictures, cache, "", "")
-    save, begin = LastCheckpoint._save, LastCheckpoint.on_train_start
+def test_from_the_checkpoint_of_every_step_the_end_is_the_same(recorded, tmp_path):
+    shutil.copytree(recorded.root.parent, tmp_path, dirs_exist_ok=True)
+    whole = Run(tmp_path / "whole", recorded.pictures, recorded.cache, "", "")
+    steps = sorted(int(folder.name) for folder in tmp_path.iterdir() if folder.name.isdecimal())
+    assert steps == list(range(1, 7))
+    check_end(whole, steps[:-1])
 
-    def save_and_copy(self, trainer):
-        save(self, trainer)
-        copy_unlocked(whole, tmp_path / str(trainer.global_step))
+
+EPOCHS_2, EPOCHS_3 = "--trainer.max_epochs=2", "--trainer.max_epochs=3"
+GATHERED = "--trainer.accumulate_grad_batches=2"
+KINDS = {  # the options, and three steps: within an epoch, at its end, within the last one
+    "steps": (["--trainer.max_epochs=-1", "--trainer.max_steps=7"], (2, 3, 6)),
+    "gathered and validated": (["--trainer.val_check_interval=2", GATHERED, EPOCHS_3], (1, 2, 5)),
+}
+SLOW_KINDS = {
+    "bfloat16": (["--trainer.precision=bf16-mixed", EPOCHS_2], (2, 3, 5)),
+    "workers": (["--data.workers=2", EPOCHS_2], (2, 3, 5)),
+    "gathered": ([GATHERED, EPOCHS_3], (1, 2, 5)),
+    "often validated": (["--trainer.val_check_interval=0.5", EPOCHS_2], (1, 3, 5)),
+    "always validated": (["--trainer.val_check_interval=1", EPOCHS_2], (2, 3, 5)),
+}
+_KINDS = [*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_KINDS)]
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # a last epoch cut short is not validated
+@pytest.mark.parametrize("kind", _KINDS)
+def test_so_it_is_however_a_training_steps(kind, pictures, tmp_path):
+    options, stops = (KINDS | SLOW_KINDS)[kind]
+    check_end(record(tmp_path, pictures, *options), stops)
+
+
+def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(recorded, tmp_path, monkeypatch):
+    begin = LastCheckpoint.on_train_start
 
     def begin_and_stop(self, *arguments):
         begin(self, *arguments)
         self._note(signal.SIGINT, None)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(LastCheckpoint, "_save", save_and_copy)
-        train.main(whole.arguments(OFTEN, *PLAN, *QUIET, "--trainer.max_epochs=3"))
-    for step in ("3", "5", "6"):  # an epoch has five
-        again = Run(tmp_path / step, pictures, cache, "", "")
+    for step in (2, 3):  # an epoch has three
+        again = Run(tmp_path / str(step), recorded.pictures, recorded.cache, "", "")
+        shutil.copytree(recorded.root.with_name(str(step)), again.root)
         words = [*going_on(again), *QUIET]
         with monkeypatch.context() as patch:
             patch.setattr(LastCheckpoint, "on_train_start", begin_and_stop)
             with pytest.raises(SystemExit, match="130"):
                 train.main(words)
         train.main(words)
-        assert same(learnt(again), learnt(whole)), step
-        check_curves(again, whole)
+        assert same(learnt(again), learnt(recorded)), step
+        check_curves(again, recorded)
 
 
-def test_another_seed_or_a_lost_step_would_be_noticed(pictures, tmp_path):
-    ends = []
-    for name, options in {"a": [], "b": [], "seed": ["--seed_everything=1"], "step": ["--trainer.max_steps=9"]}.items():
-        run = Run(tmp_path / name, pictures, pictures.parent / "cache", "", "")
-        train.main(run.arguments(OFTEN, *PLAN, *QUIET, *options))
-        ends.append(learnt(run))
-    first, again, *others = ends
-    assert same(first, again)
-    assert not any(same(first, other) for other in others)
+def test_a_signal_within_a_step_ends_the_training_after_it_and_nothing_is_lost(recorded, tmp_path, monkeypatch):
+    usual = VAETraining.training_step
+    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+
+        def step(self, *arguments, sent=sent):
+            if self.global_step == 1:
+                os.kill(os.getpid(), sent)
+            return usual(self, *arguments)
+
+        run = Run(tmp_path / str(code), recorded.pictures, recorded.cache, "", "")
+        with monkeypatch.context() as patch:
+            patch.setattr(VAETraining, "training_step", step)
+            with pytest.raises(SystemExit, match=str(code)):
+                train.main(run.arguments(*PLAN, "--trainer.precision=32-true"))
+        assert checkpoint.read(run.checkpoints / "last.ckpt")["global_step"] == 2
+        train.main([*going_on(run), *QUIET])
+        assert same(learnt(run), learnt(recorded))
+        check_curves(run, recorded)
+
+
+def test_another_seed_or_a_lost_step_would_be_noticed(recorded, tmp_path):
+    for option in ("--seed_everything=1", "--trainer.max_steps=5"):
+        run = Run(tmp_path / option, recorded.pictures, recorded.cache, "", "")
+        train.main(run.arguments(OFTEN, *PLAN, "--trainer.precision=32-true", option))
+        assert not same(learnt(run), learnt(recorded)), option
+
+
+@pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # it ends within an epoch
+def test_a_plan_that_ended_within_an_epoch_goes_on_with_the_next_one(pictures, tmp_path, monkeypatch):
+    seen: dict[int, list[bytes]] = {}
+    usual = VAETraining.training_step
+
+    def step(self, x, batch_idx):
+        epoch = self.batch_start // self.order.count
+        seen.setdefault(epoch, []).extend(picture.numpy().tobytes() for picture in x)
+        return usual(self, x, batch_idx)
+
+    monkeypatch.setattr(VAETraining, "training_step", step)
+    run = Run(tmp_path, pictures, pictures.parent / "cache", "", "")
+    train.main(run.arguments(*PLAN, "--trainer.max_epochs=-1", "--trainer.max_steps=4"))
+    train.main([*going_on(run), *QUIET, "--trainer.max_steps=8"])
+    assert [len(set(epoch)) for epoch in seen.values()] == [len(epoch) for epoch in seen.values()] == [24, 8, 24, 8]
+    content = checkpoint.read(run.checkpoints / "last.ckpt")
+    assert (content["global_step"], content["plan"]["pictures_seen"], content["plan"]["progress"]) == (8, 4 * 26, 1)
 
 
 class Program:
@@ -163,7 +211,7 @@ class Program:
         return self.start(*going_on(self.run), OFTEN, *QUIET[:1])
 
 
-LONG = ["--trainer.max_epochs=12", "--watch.every_n_epochs=3"]
+LONG = ["--trainer.max_epochs=20", "--watch.every_n_epochs=5"]
 STEPS = 60
 
 
@@ -216,6 +264,7 @@ def scalars(folder: Path, tag: str) -> list[tuple[int, float]]:
     return [(event.step, event.value) for event in events(folder).Scalars(tag)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_training_that_is_told_to_stop_keeps_its_step_and_can_go_on(sent, code, uninterrupted, tmp_path):
     run = Run(tmp_path, uninterrupted.pictures, uninterrupted.cache, "", "")
@@ -243,6 +292,7 @@ def exit_code(words: list[str]) -> int | str | None:
 PARTS = {"gone": None, "a number": 7}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of what Lightning thinks of such checkpoints
 @pytest.mark.parametrize("part", PARTS)
 def test_a_checkpoint_with_a_part_that_is_wrong_goes_on_or_is_refused_in_one_line(part, run, tmp_path, capfd):
@@ -285,8 +335,8 @@ def test_a_checkpoint_that_will_not_do_leaves_nothing_behind(command, run, tmp_p
 
 
 @pytest.mark.slow
-def test_a_training_that_is_killed_twenty_times_ends_with_the_same_weights_and_curves(uninterrupted, tmp_path):
-    for seed in range(1, 6):
+def test_a_training_that_is_killed_twelve_times_ends_with_the_same_weights_and_curves(uninterrupted, tmp_path):
+    for seed in range(1, 4):
         run = killed_and_resumed(4, uninterrupted, tmp_path / str(seed), seed)
         assert same(learnt(run), learnt(uninterrupted)), seed
         assert not (run.checkpoints.parent / "version_1").exists()
@@ -297,7 +347,7 @@ def test_a_training_that_is_killed_twenty_times_ends_with_the_same_weights_and_c
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
 def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pictures, tmp_path):
     """All are killed; of SIGTERM only the first is told."""
-    plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=4", *QUIET, *TOGETHER]
+    plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=4", *TOGETHER]
     whole, killed = (Run(tmp_path / name, pictures, pictures.parent / "cache", "", "") for name in ("whole", "killed"))
     for run in (whole, killed):
         run.root.mkdir()

@@ -79,7 +79,7 @@ MOMENTS = [
     ("data.cache:_write", "after"),
     ("data.cache:_move", "after"),
     ("data.datamodule:ImageData.setup", "after"),
-    ("vae.training.runs.checkpointing:KeepConfig.save_config", "after"),
+    ("vae.training.runs.checkpointing:SaveRunConfig.save_config", "after"),
     ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", "after"),
     ("vae.training.module:VAETraining.configure_optimizers", "after"),
     ("vae.training.progress:ProgressModule.on_train_start", "before"),

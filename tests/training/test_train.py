@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import EPOCHS, FRAMES, Run, copy, events, fill_with_odd_pictures, scene, without_bars
+from conftest import EPOCHS, FRAMES, QUICK, Run, copy, events, fill_with_odd_pictures, scene, without_bars
 from PIL import Image, ImageChops
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import render
 import train
+from data.synthetic.lines import lines as draw_lines
 from data.transforms import to_tensor
 from vae import checkpoint
 from vae.model.elbo import kl_divergence
@@ -116,7 +117,7 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
             with Hurried():
                 result = usual(self, *words, **named)
             module = self if kind is VAETraining else words[1]
-            seen.add((name, module._sharpening))
+            seen.add((name, module.decoder_phase))
             return result
 
         monkeypatch.setattr(kind, name, hurried)
@@ -127,7 +128,8 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
     names += ("on_train_batch_end",)
     hurry(ExponentialMovingAverage, "on_train_batch_end")
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments("--watch.every_n_epochs=0", "--trainer.log_every_n_steps=50"))
+    train.main(small.arguments(*QUICK, "--trainer.log_every_n_steps=50"))
+    assert events(small.logs).Tags()["images"] == []  # watching can be turned off
     assert seen == {(name, sharpening) for name in names for sharpening in (False, True)}
     with pytest.raises(AssertionError, match="waits"), Hurried():
         torch.ones(1).item()
@@ -136,7 +138,7 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
 def test_the_model_learns(run: Run, tmp_path: Path, monkeypatch):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     plain = ["--model.beta=1", "--model.beta_start=1", "--model.warmup_steps=1", "--model.ema_decay=0.5"]
-    train.main(small.arguments("--trainer.max_epochs=8", "--watch.every_n_epochs=0", *plain))
+    train.main(small.arguments(*QUICK, "--trainer.max_epochs=8", *plain))
     elbo = [event.value for event in events(small.logs).Scalars("val/elbo")]
     assert elbo[-1] > elbo[0] + 100
 
@@ -159,6 +161,7 @@ def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, cap
             f"--data.cache_dir={run.cache}",
             f"--trainer.max_epochs={EPOCHS + 1}",
             "--trainer.enable_progress_bar=false",
+            *QUICK,
         ]
     )
     before = checkpoint.read(run.checkpoints / "last.ckpt")
@@ -173,7 +176,12 @@ def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, cap
 
 @pytest.mark.parametrize(
     ("option", "value"),
-    [("model.latent_dim", "8"), ("model.width", "16"), ("data.image_size", "64"), ("data.val_fraction", "0.5")],
+    [
+        ("model.width", "16"),
+        ("data.val_fraction", "0.5"),
+        pytest.param("model.latent_dim", "8", marks=pytest.mark.slow),
+        pytest.param("data.image_size", "64", marks=pytest.mark.slow),
+    ],
 )
 def test_options_that_contradict_the_checkpoint_are_refused_by_name(run: Run, one_line_error, option, value):
     untouched = (run.checkpoints / "last.ckpt").read_bytes()
@@ -190,17 +198,21 @@ def test_an_interrupted_run_goes_on_to_the_end_that_was_planned(run: Run, tmp_pa
     assert "--trainer.max_epochs" in one_line_error(train.main, "fit", *where, "--ckpt_path=last")
     config = again.checkpoints / "config.yaml"
     config.write_text(config.read_text().replace(f"max_epochs: {EPOCHS}", f"max_epochs: {EPOCHS + 2}"))
-    train.main(["fit", *where, "--ckpt_path=last", "--trainer.enable_progress_bar=false"])
+    train.main(["fit", *where, "--ckpt_path=last", "--trainer.enable_progress_bar=false", *QUICK])
     assert checkpoint.read(again.checkpoints / "last.ckpt")["epoch"] == EPOCHS + 1
 
 
 def test_beta_does_not_rise_again_when_a_finished_run_goes_on(run: Run, tmp_path: Path):
     again = copy(run, tmp_path)
     done = len(events(again.logs).Scalars("train/beta"))
-    train.main(again.arguments("--ckpt_path=last", "--trainer.max_epochs=12", "--watch.every_n_epochs=0"))
-    assert {event.value for event in events(again.logs).Scalars("train/beta")[done:]} == {10}
+    brief = ["--trainer.max_epochs=8", "--trainer.limit_train_batches=1", "--trainer.check_val_every_n_epoch=20"]
+    train.main(again.arguments(*QUICK, "--ckpt_path=last", *brief))
+    assert {event.value for event in events(again.logs).Scalars("train/beta")[done:]} == {
+        10
+    }  # at a quarter of the new plan
 
 
+@pytest.mark.slow
 def test_a_renamed_run_can_be_resumed(run: Run, tmp_path: Path):
     again = copy(run, tmp_path)
     again.checkpoints.rename(again.checkpoints.with_name("mine"))
@@ -242,6 +254,7 @@ def test_an_interrupt_says_how_to_go_on(run: Run, tmp_path: Path, monkeypatch, c
     assert "interrupted" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_options_that_agree_or_do_not_matter_are_accepted(run: Run, tmp_path: Path):
     again = copy(run, tmp_path)
     more = f"--trainer.max_epochs={EPOCHS + 1}"
@@ -260,7 +273,9 @@ def test_validate_and_test_measure_a_checkpoint(run: Run, capsys):
             ]
         )
     printed = capsys.readouterr().out
-    assert "val/elbo" in printed
+    for name in ("val/elbo", "val/bits_per_dim", "latent/aggregate_variance", "smoothness/sharp_mid/slerp"):
+        assert name in printed
+    assert "samples/sharpness" in printed
 
     def number(name: str) -> float:
         return float(re.search(rf"{name}[^-\d]+(-?[\d.]+)", printed)[1])
@@ -292,7 +307,7 @@ def test_runs_that_start_in_the_same_moment_get_folders_of_their_own(tmp_path: P
 
 def test_last_starts_afresh_where_there_is_none(run: Run, tmp_path: Path, capsys):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments("--ckpt_path=last", "--trainer.max_epochs=1", "--watch.every_n_epochs=0"))
+    train.main(small.arguments(*QUICK, "--ckpt_path=last", "--trainer.max_epochs=1"))
     assert "afresh" in capsys.readouterr().out
     assert (small.checkpoints / "last.ckpt").is_file()
 
@@ -323,19 +338,26 @@ def test_help_texts_are_the_docstrings(capsys):
     assert "colour behind transparent pixels" in told
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
-@pytest.mark.parametrize("options", [[], ["--model.beta_start=0", "--model.free_bits=0.1", "--model.sigma=0.2"]])
+_OFTEN_FIXED = ["--model.beta_start=0", "--model.free_bits=0.1", "--model.sigma=0.2"]
+_LIKELIHOODS = [(name, options) for name in ("gaussian", "laplace", "bernoulli") for options in ([], _OFTEN_FIXED)]
+
+
+@pytest.mark.parametrize(
+    ("likelihood", "options"),
+    [("laplace", _OFTEN_FIXED), *(pytest.param(*each, marks=pytest.mark.slow) for each in _LIKELIHOODS)],
+)
 def test_every_likelihood_trains_without_a_logger(run: Run, tmp_path: Path, likelihood, options):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(
         small.arguments(
-            "--trainer.logger=false", "--trainer.max_epochs=1", f"--model.likelihood={likelihood}", *options
+            *QUICK, "--trainer.logger=false", "--trainer.max_epochs=1", f"--model.likelihood={likelihood}", *options
         )
     )
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt").latent_dim == 4
     assert not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(
@@ -347,21 +369,18 @@ def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
     assert "smoothness/cycle/slerp" in metrics.read_text()
 
 
-@pytest.mark.parametrize("written", ["--trainer.callbacks=", "--trainer.callbacks+="])
+@pytest.mark.parametrize(
+    "written", ["--trainer.callbacks+=", pytest.param("--trainer.callbacks=", marks=pytest.mark.slow)]
+)
 def test_a_callback_joins_ours(run: Run, tmp_path: Path, written: str):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     callback = f"{written}lightning.pytorch.callbacks.LearningRateMonitor"
-    train.main(small.arguments(callback, "--watch.every_n_epochs=0"))
+    train.main(small.arguments(*QUICK, callback, "--trainer.max_epochs=1"))
     assert (small.checkpoints / "last.ckpt").is_file()
     assert any(tag.startswith("lr-") for tag in events(small.logs).Tags()["scalars"])
 
 
-def test_watching_can_be_turned_off(run: Run, tmp_path: Path):
-    small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments("--watch.every_n_epochs=0", "--trainer.max_epochs=1"))
-    assert events(small.logs).Tags()["images"] == []
-
-
+@pytest.mark.slow
 def test_grey_images_train_and_show(tmp_path: Path):
     small = Run(tmp_path, Path("lines"), tmp_path / "cache", "", "")
     train.main([*small.arguments("--trainer.max_epochs=1", "--data.limit=40"), "--data.source=lines"])
@@ -380,33 +399,40 @@ def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp
         each[self.current_epoch] = {name: weight.clone() for name, weight in self.state_dict().items()}
 
     monkeypatch.setattr("vae.training.module.VAETraining.on_save_checkpoint", keep)
-    train.main(small.arguments("--trainer.max_epochs=2", "--model.decoder_share=0.5", "--model.ema_decay=0"))
-    middle, end = each[0], each[1]
+    train.main(small.arguments(*QUICK, "--model.decoder_share=0.5", "--model.ema_decay=0"))
+    middle, end, critic = each[0], each[1], "losses.adversarial."
     assert torch.equal(parts(middle, "vae.encoder."), parts(end, "vae.encoder."))
     assert not torch.equal(parts(middle, "vae.decoder."), parts(end, "vae.decoder."))
-    assert not torch.equal(parts(middle, "discriminator."), parts(end, "discriminator."))
+    assert not torch.equal(parts(middle, critic), parts(end, critic))
     assert {"train/discriminator_loss", "train/adversarial_loss"} <= set(events(small.logs).Tags()["scalars"])
 
 
-@pytest.mark.parametrize(("prune", "inactive"), [("0.5", [0, 0, 1, 1]), ("1e9", [1, 1, 1, 1]), ("0", None)])
+@pytest.mark.parametrize(
+    ("prune", "inactive"),
+    [
+        ("0.5", [0, 0, 1, 1]),
+        pytest.param("1e9", [1, 1, 1, 1], marks=pytest.mark.slow),
+        pytest.param("0", None, marks=pytest.mark.slow),
+    ],
+)
 def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
     run: Run, tmp_path: Path, monkeypatch, prune: str, inactive: list[int] | None
 ):
     monkeypatch.setattr("vae.training.module._INITIAL_KL", 0.0)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    lines = ["--data.source=lines", "--data.limit=320", "--trainer.max_epochs=2", "--watch.every_n_epochs=0"]
+    lines = ["--data.source=lines", "--data.limit=160", "--trainer.max_epochs=2", *QUICK]
     loud = ["--model.beta=1000", "--model.beta_start=1000", "--model.ema_decay=0", "--model.decoder_share=0.5"]
     train.main([*small.arguments(*loud, f"--model.inactive_below={prune}"), *lines])
     vae = checkpoint.load_vae(tmp_path / "checkpoints/lines/version_0/last.ckpt")
     assert (vae.inactive if inactive is None else vae.inactive.tolist()) == inactive
-    x = to_tensor(lines(7, torch.arange(8), 32))
+    x = to_tensor(draw_lines(7, torch.arange(8), 32))
     kl = kl_divergence(*vae.encode(x)).mean(0)
     assert [value < 1e-6 for value in kl.tolist()] == [bool(flag) for flag in inactive or [0, 0, 0, 0]]
 
 
 def trained_weights(run: Run, root: Path, *options: str) -> dict[str, torch.Tensor]:
     small = Run(root, run.pictures, run.cache, "", "")
-    unwatched = ["--watch.every_n_epochs=0", "--trainer.logger=false"]
+    unwatched = [*QUICK, "--trainer.logger=false"]
     train.main(small.arguments("--model.latent_dim=8", *unwatched, *options))  # more latents than anchors
     return checkpoint.load_vae(checkpoint.last_checkpoints(small.checkpoints.parent)[0]).state_dict()
 
@@ -416,6 +442,7 @@ def usual_weights(run: Run, tmp_path_factory) -> dict[str, torch.Tensor]:
     return trained_weights(run, tmp_path_factory.mktemp("usual"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "off",
     [
@@ -456,6 +483,7 @@ def test_every_part_of_the_recipe_is_off_or_on_by_its_option(
     assert weights.keys() != usual_weights.keys() or any(not torch.equal(weights[n], usual_weights[n]) for n in both)
 
 
+@pytest.mark.slow
 def test_the_same_seed_trains_the_same_model(usual_weights: dict[str, torch.Tensor], run: Run, tmp_path: Path):
     weights = trained_weights(run, tmp_path)
     assert weights.keys() == usual_weights.keys()
@@ -465,23 +493,20 @@ def test_the_same_seed_trains_the_same_model(usual_weights: dict[str, torch.Tens
 
 
 @pytest.mark.parametrize(
-    "metric", ["smoothness/cycle/linear", "smoothness/sharp_mid/slerp", "latent/aggregate_variance"]
+    "metric",
+    [
+        "latent/aggregate_variance",
+        pytest.param("smoothness/cycle/linear", marks=pytest.mark.slow),
+        pytest.param("smoothness/sharp_mid/slerp", marks=pytest.mark.slow),
+    ],
 )
 def test_best_is_the_best_by_any_metric(run: Run, tmp_path: Path, metric: str):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments(f"--checkpoint_metric={metric}", "--trainer.max_epochs=4", "--watch.every_n_epochs=0"))
+    train.main(small.arguments(*QUICK, f"--checkpoint_metric={metric}", "--trainer.max_epochs=3"))
     values = [event.value for event in events(small.logs).Scalars(metric)]
     ranks = {"cycle": min, "sharp_mid": max, "aggregate_variance": lambda row: min(row, key=lambda v: abs(v - 1))}
     best = ranks[metric.split("/")[1]](values)
     assert checkpoint.read(small.checkpoints / "best.ckpt")["epoch"] == values.index(best)
-
-
-def test_validate_tells_the_health_of_a_checkpoint(run: Run, capsys):
-    where = [f"--data.source={run.pictures}", f"--data.cache_dir={run.cache}"]
-    train.main(["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", *where, "--health.pairs=3"])
-    told = capsys.readouterr().out
-    for name in ("val/bits_per_dim", "latent/aggregate_variance", "smoothness/sharp_mid/slerp", "samples/sharpness"):
-        assert name in told
 
 
 def test_the_kl_of_every_dimension_is_a_histogram(run: Run):

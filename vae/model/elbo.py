@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vae.model.distributed import all_mean
-
 
 def kl_divergence(mu: Tensor, logvar: Tensor) -> Tensor:
     """KL(Normal(mu, exp(logvar)) ‖ Normal(0, 1)) for each dimension, in nats (Kingma and Welling 2014, appendix B).
@@ -42,23 +40,6 @@ class Elbo(NamedTuple):
     def value(self) -> Tensor:
         """(N,) reconstruction − KL."""
         return self.reconstruction - self.kl.sum(1)
-
-
-def objective(elbo: Elbo, beta: float, free_bits: float) -> Tensor:
-    """The objective that training maximises, E[log p(x|z)] − β · Σ_k max(KL_k, λ), with means over the batch.
-
-    Args:
-        elbo: the terms of the batch.
-        beta: β, the weight of the KL divergence (Higgins 2017, eq. 4).
-        free_bits: λ, the nats that each dimension may use at no cost (Kingma 2016, appendix C.8).
-
-    Returns:
-        () nats per image.
-    """
-    kl = elbo.kl.mean(0)
-    if free_bits:
-        kl = all_mean(kl).clamp_min(free_bits)
-    return elbo.reconstruction.mean() - beta * kl.sum()
 
 
 def anneal(start: float, end: float, progress: float) -> float:

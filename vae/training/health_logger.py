@@ -28,13 +28,13 @@ _MODES |= {
 METRICS = (*_MODES, *_NEAR_ONE, *(_OFF_ONE + name for name in _NEAR_ONE))
 
 
-def monitored(metric: str) -> tuple[str, str]:
+def monitor_and_mode(metric: str) -> tuple[str, str]:
     """What `ModelCheckpoint` must watch so that `best` is the best by a metric: its name, and `min` or `max`.
 
     Raises:
         UserError: not a metric that is logged.
 
-    >>> monitored("val/elbo"), monitored("latent/aggregate_variance")
+    >>> monitor_and_mode("val/elbo"), monitor_and_mode("latent/aggregate_variance")
     (('val/elbo', 'max'), ('off_one/latent/aggregate_variance', 'min'))
     """
     if metric in _NEAR_ONE:
@@ -74,7 +74,7 @@ class HealthLogger(pl.Callback):
         if trainer.sanity_checking:
             return
         if self._pictures is None:
-            self._pictures = held_out(trainer, self.pictures)
+            self._pictures = validation_pictures(trainer, self.pictures)
         vae: VAE = pl_module.vae  # type: ignore[assignment]
         log_health(pl_module, self.measure(vae, self._pictures.to(pl_module.device)))
 
@@ -96,23 +96,23 @@ class HealthLogger(pl.Callback):
         return {name: value for name, value in numbers.items() if value.isfinite()}
 
 
-def held_out(trainer: pl.Trainer, count: int) -> Tensor:
+def validation_pictures(trainer: pl.Trainer, count: int) -> Tensor:
     """At most `count` held-out pictures (N, C, H, W) in [-1, 1], the same on every process."""
     assert trainer.val_dataloaders is not None
     pictures = trainer.val_dataloaders.dataset
-    return pictures_at(pictures, spread(len(pictures), count))
+    return pictures_in_rows(pictures, evenly_spaced(len(pictures), count))
 
 
-def spread(length: int, count: int) -> Tensor:
+def evenly_spaced(length: int, count: int) -> Tensor:
     """At most `count` row numbers, evenly from all over: neighbours in a folder are alike.
 
-    >>> spread(10, 4), spread(3, 4)
+    >>> evenly_spaced(10, 4), evenly_spaced(3, 4)
     (tensor([0, 2, 5, 7]), tensor([0, 1, 2]))
     """
     return torch.arange(min(count, length)) * length // min(count, length)
 
 
-def pictures_at(dataset: Any, rows: Tensor) -> Tensor:
+def pictures_in_rows(dataset: Any, rows: Tensor) -> Tensor:
     """The pictures of a data set in some rows, (N, C, H, W) in [-1, 1]."""
     pictures = torch.stack([dataset[row] for row in rows.tolist()])
     return pictures if pictures.is_floating_point() else to_tensor(pictures)

@@ -1,6 +1,5 @@
-"""AdamW (Loshchilov and Hutter, ICLR 2019) with a learning rate of its own for each of the three that learn."""
+"""AdamW (Loshchilov and Hutter, ICLR 2019) with a learning rate of its own for encoder, decoder and discriminator."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -8,53 +7,53 @@ from torch import Tensor, nn
 
 from vae.model.discriminator import Discriminator
 from vae.model.vae import VAE
-from vae.training.schedule import Schedule
+from vae.training.options import OptimizerOptions
 
-_BETAS, _CRITIC_BETAS = (0.9, 0.99), (0.0, 0.99)
-_CRITIC_LR = 0.5  # over the others' learning rate
+_BETAS, _DISCRIMINATOR_BETAS = (0.9, 0.99), (0.0, 0.99)
+_DISCRIMINATOR_RATE = 0.5  # over the others' learning rate
 
 
-def optimizers(
-    vae: VAE, critic: Discriminator | None, schedule: Schedule, recipe: Any, fused: bool, progress: Callable[[], float]
-) -> dict[str, Any]:
-    """What `LightningModule.configure_optimizers` returns: the encoder rests while sharpening, the critic before.
+def build_optimizer(
+    vae: VAE, discriminator: Discriminator | None, options: OptimizerOptions, fused: bool
+) -> torch.optim.AdamW:
+    """AdamW with the parameter groups encoder, decoder and, if there is one, discriminator.
 
     Args:
         vae: its encoder and decoder learn.
-        critic: or None.
-        schedule: says when who learns, and how fast.
-        recipe: `lr` and `weight_decay`.
-        fused: whether AdamW takes one kernel for all weights.
-        progress: of the training, in [0, 1].
+        discriminator: or None.
+        options: of AdamW.
+        fused: whether it is one kernel for all weights.
     """
     groups: list[dict[str, Any]] = [{"params": part.parameters()} for part in (vae.encoder, vae.decoder)]
-    if critic is not None:
-        groups.append({"params": critic.parameters(), "betas": _CRITIC_BETAS, "weight_decay": 0.0})
-    adamw = torch.optim.AdamW(groups, recipe.lr, betas=_BETAS, weight_decay=recipe.weight_decay, fused=fused)
-
-    def rate(step: int) -> float:
-        return schedule.learning_rate(progress(), step)
-
-    rates: list[Callable[[int], float]] = [
-        lambda step: rate(step) * (not schedule.sharpening(progress())),
-        rate,
-        lambda step: rate(step) * schedule.sharpening(progress()) * _CRITIC_LR,
-    ]
-    falling = torch.optim.lr_scheduler.LambdaLR(adamw, rates[: len(groups)])
-    return {"optimizer": adamw, "lr_scheduler": {"scheduler": falling, "interval": "step"}}
+    if discriminator is not None:
+        groups.append({"params": discriminator.parameters(), "betas": _DISCRIMINATOR_BETAS, "weight_decay": 0.0})
+    return torch.optim.AdamW(groups, options.lr, betas=_BETAS, weight_decay=options.weight_decay, fused=fused)
 
 
-def clip(parts: list[nn.Module | None], norm: float | None) -> Tensor:
+def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, decoder_phase: bool) -> None:
+    """Sets the learning rates of the groups: 0 for the encoder in the decoder's phase, for the discriminator before.
+
+    Args:
+        optimizer: from `build_optimizer`, changed in place.
+        lr: the decoder's.
+        decoder_phase: whether the decoder learns alone.
+    """
+    rates = (lr * (not decoder_phase), lr, lr * decoder_phase * _DISCRIMINATOR_RATE)
+    for group, rate in zip(optimizer.param_groups, rates, strict=False):
+        group["lr"] = rate
+
+
+def clip_gradients(parts: list[nn.Module | None], max_norm: float | None) -> Tensor:
     """Clips the gradients of each part to a norm of its own; None or 0 leaves them.
 
     Returns:
-        () the sum of the norms that were found, which is finite if all of them are.
+        () the sum of the norms before, which is finite if all of them are.
     """
-    found = []
+    norms = []
     for part in parts:
         weights = [weight for weight in part.parameters() if weight.grad is not None] if part is not None else []
         if weights:
-            found.append(torch.nn.utils.get_total_norm([weight.grad for weight in weights]))  # type: ignore[misc]
-            if norm:
-                torch.nn.utils.clip_grads_with_norm_(weights, norm, found[-1])
-    return torch.stack(found).sum()
+            norms.append(torch.nn.utils.get_total_norm([weight.grad for weight in weights]))  # type: ignore[misc]
+            if max_norm:
+                torch.nn.utils.clip_grads_with_norm_(weights, max_norm, norms[-1])
+    return torch.stack(norms).sum()

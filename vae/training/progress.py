@@ -1,72 +1,127 @@
-"""`ProgressModule`: how much of the planned training is done, across interruptions and changes of its batches."""
+"""A training's place is one number: the pictures that it has seen, all processes together.
+
+Everything that changes while a model learns is a function of this number and the seed:
+
+    order      `data.samplers.ShuffledBatches`: epoch and offset are `divmod(pictures_seen, pictures_per_epoch)`; the
+               order is a permutation from (seed, epoch), and the next batch begins at the offset
+    noise      of a batch: a generator from (seed, pictures seen before the batch)
+    schedule   progress = pictures_seen / planned pictures → learning rate, β, phase
+
+(as in NVlabs/edm2, whose state is `cur_nimg` and whose `InfiniteSampler` has a `start_idx`). An epoch is the number of
+training pictures. Those that do not fill a last batch are left out and counted as seen, so that an epoch's end is the
+same number whatever the batch size. The number advances with the optimizer's steps: pictures whose gradients are still
+being accumulated are not seen yet.
+
+A checkpoint holds `TrainingPlan` as `plan`. Where a training goes on from it with another batch size or number of
+processes, it goes on at that number, with the pictures of the epoch that it has not seen; only where these do not fill
+a batch do some come twice. If the pictures themselves have changed, the epoch and the offset stay.
+
+Lightning counts batches, steps and epochs on its own. Three hooks reconcile it: `on_save_checkpoint` takes back the
+batch that Lightning has announced when a checkpoint is written between two steps; `on_load_checkpoint` sets the number
+of the batch in its epoch, which decides when the epoch ends; `on_train_batch_start` sets the axis of the logs. Steps
+and epochs stay Lightning's: steps are that axis and the warm-up of the learning rate, and both say when a training
+ends.
+"""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import torch
+from torch import Tensor
 
 from data.rng import derive_seed
-from data.system.checks import MOST, count, keys, number
+from data.samplers import ShuffledBatches
 from data.system.errors import UserError
 from vae.checkpoint import FORMAT
-from vae.training.schedule import Schedule
-
-NOTED = ("progress", "seed", "steps", "epoch", "dealt")  # in a checkpoint, of the plan
+from vae.checks import count, keys, number
 
 
-def checked_plan(found: Any) -> dict[str, Any]:
-    """What a checkpoint notes of the plan. Raises `ValueError` unless `ProgressModule` could have noted it."""
-    keys("plan", found, NOTED)
-    return {
-        "progress": number("progress", found["progress"], 0, 1),
-        "seed": count("seed", found["seed"], 0, 2**63 - 1),
-        "steps": number("steps", found["steps"], 0, MOST),
-        "epoch": count("steps of an epoch", found["epoch"], 1),
-        "dealt": count("pictures in a batch", found["dealt"], 1),
-    }
+class TrainingPlan(NamedTuple):
+    """A training's place, in its checkpoint.
+
+    Attributes:
+        pictures_seen: by all processes.
+        pictures_per_epoch: training pictures.
+        seed: of order and noise.
+        progress: the largest share of a plan that was done.
+    """
+
+    pictures_seen: int
+    pictures_per_epoch: int
+    seed: int
+    progress: float
+
+    @classmethod
+    def checked(cls, found: Any) -> "TrainingPlan":
+        """The plan in a checkpoint. Raises `ValueError` unless `ProgressModule` could have written it."""
+        keys("plan", found, cls._fields)
+        return cls(
+            count("pictures seen", found["pictures_seen"]),
+            count("pictures in an epoch", found["pictures_per_epoch"], 1),
+            count("seed", found["seed"], 0, 2**63 - 1),
+            number("progress", found["progress"], 0, 1),
+        )
 
 
 class ProgressModule(pl.LightningModule):
-    """Keeps the schedule's place and the seed of all noise in the checkpoint.
+    """Counts the pictures seen, and derives progress and noise from their number.
 
-    A step is worth a share of an epoch. Where a training goes on with other batches (more or fewer processes, another
-    batch size), the steps before it are counted as what they would have been in the new ones.
+    Attributes:
+        pictures_seen: before the current optimizer step.
+        batch_start: pictures seen, or being accumulated, before the current batch.
+        begun: whether a step was made, or is about to be.
     """
-
-    schedule: Schedule
 
     def __init__(self) -> None:
         super().__init__()
-        self._reached, self._seed = 0.0, torch.initial_seed() % 2**63
+        self.pictures_seen = self.batch_start = 0
         self.begun = False
-        self._uncounted = 0.0  # steps that earlier, larger batches were worth more
+        self._seed = torch.initial_seed() % 2**63
+        self._loaded_progress = 0.0
+
+    @property
+    def order(self) -> ShuffledBatches:
+        """The order of the training's pictures."""
+        return self.trainer.datamodule.order  # type: ignore[attr-defined]
 
     @property
     def progress(self) -> float:
-        """How much of the planned training is done, in [0, 1]; 0 where no end is planned."""
-        trainer, done = self.trainer, 0.0
-        if trainer.max_steps > 0:
-            done = trainer.global_step / trainer.max_steps
+        """The share of the planned pictures that were seen, in [0, 1]; 0 where no end is planned.
+
+        Of an epoch those count that its batches hold.
+        """
+        trainer, order = self.trainer, self.order
+        batches = min(trainer.num_training_batches, len(order))
+        epoch, offset = divmod(self.pictures_seen, order.count)
+        in_epoch = int(batches) * order.pictures_per_batch
+        seen = epoch * in_epoch + min(offset, in_epoch)
+        planned = []
         if trainer.max_epochs is not None and trainer.max_epochs > 0:
-            batches = trainer.num_training_batches / trainer.accumulate_grad_batches
-            steps = trainer.max_epochs * (math.ceil(batches) if batches < math.inf else batches)
-            done = max(done, (trainer.global_step + self._uncounted) / max(steps, 1))
-        return min(1.0, done)
+            planned.append(trainer.max_epochs * in_epoch)
+        if trainer.max_steps > 0:
+            steps = math.ceil(batches / trainer.accumulate_grad_batches)
+            planned.append(seen + math.ceil((trainer.max_steps - trainer.global_step) * in_epoch / steps))
+        return min(1.0, seen / max(min(planned), 1)) if planned else 0.0
 
     @property
-    def furthest(self) -> float:
-        """The progress, or that of the training which was resumed if it had come further."""
-        return max(self.progress, self._reached)
+    def max_progress(self) -> float:
+        """The progress, or that of the training that goes on if it was larger: β does not rise again."""
+        return max(self.progress, self._loaded_progress)
+
+    @property
+    def noise_seed(self) -> int:
+        """The seed of the current batch's noise."""
+        return derive_seed(self._seed, self.batch_start)
 
     def on_train_start(self) -> None:
-        """Every process must stand at the same step.
+        """Checks that every process is at the same place.
 
         Raises:
             UserError: some see another checkpoint, or none.
         """
         strategy = self.trainer.strategy
-        same = self.global_step == strategy.broadcast(self.global_step)
+        same = self.pictures_seen == strategy.broadcast(self.pictures_seen)
         if not strategy.reduce_boolean_decision(same, all=True):
             raise UserError(
                 "--ckpt_path: not every machine finds the checkpoint that the first one goes on from; "
@@ -74,50 +129,55 @@ class ProgressModule(pl.LightningModule):
             )
         self.begun = True
 
-    def noise_seed(self, step: int, batch_idx: int) -> int:
-        """Names what a batch draws, before an interruption or after it.
+    def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
+        """Sets the axis of the logs, in which Lightning counts a step twice where it goes on after a validation."""
+        self.trainer.fit_loop.epoch_loop._batches_that_stepped = self.trainer.global_step
 
-        Args:
-            step: how many steps were made before it.
-            batch_idx: its number in the epoch.
-        """
-        return derive_seed(self._seed, step, batch_idx)
+    def on_train_batch_end(self, outputs: Any, batch: Tensor, batch_idx: int) -> None:
+        """Counts the batch, and the step if one was made."""
+        self.batch_start = self._batch_end()
+        if self.trainer.is_last_batch or (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
+            self.pictures_seen = self.batch_start
+
+    def on_train_epoch_end(self) -> None:
+        """Counts what is left of the epoch, of which a callback or `max_steps` may have ended Lightning's early."""
+        count = self.order.count
+        self.pictures_seen = self.batch_start = math.ceil(self.pictures_seen / count) * count
+
+    def _batch_end(self) -> int:
+        order = self.order
+        if self.trainer.is_last_batch:
+            return (self.batch_start // order.count + 1) * order.count
+        return self.batch_start + order.pictures_per_batch
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Notes the seed, and how far the schedule has come: β does not rise again where a longer training goes on."""
-        dealt, _, epoch = self._dealt()
-        noted = self.furthest, self._seed, self.global_step + self._uncounted, epoch, dealt
-        checkpoint |= {"format": FORMAT, "plan": dict(zip(NOTED, noted, strict=True))}
+        """Adds the plan, and takes back a batch that Lightning has announced but not begun."""
+        seen = self.pictures_seen
+        if "loops" in checkpoint:
+            batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            total = batches["total"]
+            if total["ready"] > total["started"]:
+                batches["is_last_batch"] = False
+                for counts in (total, batches["current"]):
+                    counts["ready"] = counts["started"]
+            elif total["processed"] > total["completed"]:  # a callback writes at the end of a batch, before it counts
+                seen = self._batch_end()
+        plan = TrainingPlan(seen, self.order.count, self._seed, self.max_progress)
+        checkpoint |= {"format": FORMAT, "plan": plan._asdict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Reads what `on_save_checkpoint` noted, where a training goes on."""
-        plan = checkpoint.get("plan")
-        if self.trainer.state.fn != "fit" or not plan:
+        """Goes on at the place in the checkpoint, and sets Lightning's number of the batch in the epoch."""
+        if self.trainer.state.fn != "fit" or not checkpoint.get("plan"):
             return
-        self._reached, self._seed = plan["progress"], plan["seed"]
-        dealt, batches, epoch = self._dealt()
-        worth = plan["steps"] if plan["epoch"] == epoch else plan["steps"] / plan["epoch"] * epoch
-        self._uncounted = worth - checkpoint["global_step"]
-        if (plan["dealt"], plan["epoch"]) != (dealt, epoch):
-            _deal_anew(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], plan["dealt"], dealt, batches)
-
-    def _dealt(self) -> tuple[int, int, int]:
-        """Pictures in a batch of all processes; such batches in an epoch; steps in an epoch."""
-        dealt, batches = self.trainer.datamodule.dealt  # type: ignore[attr-defined]
-        return dealt, batches, math.ceil(batches / self.trainer.accumulate_grad_batches)
-
-
-def _deal_anew(progress: dict[str, Any], old: int, new: int, batches: int) -> None:
-    """The place in an epoch, counted in other batches, or in another number of them.
-
-    Of the same pictures none is missed, and less than one batch comes twice.
-
-    Args:
-        progress: Lightning's, changed in place.
-        old: pictures in a batch until now.
-        new: pictures in a batch from now on.
-        batches: from now on, in an epoch.
-    """
-    current = progress["current"]
-    place = batches if progress["is_last_batch"] else min(current["completed"] * old // new, batches - 1)
-    current.update(dict.fromkeys(current, place))
+        plan, order = TrainingPlan(**checkpoint["plan"]), self.order
+        epoch, offset = divmod(plan.pictures_seen, plan.pictures_per_epoch)
+        if offset:
+            offset = min(offset, order.count - order.pictures_per_batch)
+        self.pictures_seen = self.batch_start = epoch * order.count + offset
+        self._seed, self._loaded_progress = plan.seed, plan.progress
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        at_end = not offset and batches["is_last_batch"]
+        done = len(order) if at_end else len(order) - (order.count - offset) // order.pictures_per_batch
+        if batches["current"]["processed"] != done:
+            batches["current"].update(dict.fromkeys(batches["current"], done))
+            batches["total"]["completed"] = batches["total"]["processed"]

@@ -20,16 +20,15 @@ from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.extensions import ExtensionError, build, listed, naming_extensions
 from vae.training.cli.monitors import check_monitors
 from vae.training.cli.parser import add_options, blaming_the_trainer, check_plan, check_seed
-from vae.training.early_end import missed
-from vae.training.health_logger import monitored
+from vae.training.health_logger import monitor_and_mode
 from vae.training.precision import suitable_precision
 from vae.training.runs.best_checkpoint import BestCheckpoint
-from vae.training.runs.checkpointing import LastCheckpoint, WholeCheckpointIO, fault
+from vae.training.runs.checkpointing import AtomicCheckpointIO, LastCheckpoint, write_error
 from vae.training.runs.choice import choose
 from vae.training.runs.folders import Note, claim, give_back, next_version, own_run
 from vae.training.runs.lock import RunLock
 from vae.training.runs.resume import Resumed, adopt, blaming
-from vae.training.runs.training_state import restored
+from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
 
 
@@ -38,7 +37,7 @@ class LoomCLI(LightningCLI):
 
     run: Path
     logs: Path
-    kept: WholeCheckpointIO
+    kept: AtomicCheckpointIO
     _claimed = False  # whether the run's folder was made for it
     _resumed = Resumed()
 
@@ -140,11 +139,11 @@ class LoomCLI(LightningCLI):
         chosen = self.config_init[self.subcommand].trainer
         fitting = self.subcommand == "fit"
         keeping = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
-        monitor, mode = monitored(self._options.checkpoint_metric) if fitting else ("", "")
+        monitor, mode = monitor_and_mode(self._options.checkpoint_metric) if fitting else ("", "")
         if fitting:
             check_monitors(listed(chosen.callbacks))
         unrestored = self._check_checkpoint()
-        self.run, self.kept = self._folder(keeping), WholeCheckpointIO(self.model)
+        self.run, self.kept = self._folder(keeping), AtomicCheckpointIO(self.model)
         self.kept.check = self._lock.check
         self.logs = self._logs_of(self.run)
         if chosen.logger in (None, True):
@@ -173,7 +172,7 @@ class LoomCLI(LightningCLI):
         if not (named := self._options.get("ckpt_path")):
             return set()
         content = checkpoint.read(Path(named))
-        return set(content.get("callbacks", {})) - set(restored(content, self.model, Path(named))["callbacks"])
+        return set(content.get("callbacks", {})) - set(checked_state(content, self.model, Path(named))["callbacks"])
 
     def fit(self, **arguments: Any) -> None:
         """Trains; when interrupted, says how to go on. Lightning ends an interrupted program by itself."""
@@ -181,7 +180,7 @@ class LoomCLI(LightningCLI):
             with self._blaming_the_checkpoint(), self._naming_extensions():
                 self._announce()
                 self.trainer.fit(**arguments)
-            if found := fault(self.trainer):
+            if found := write_error(self.trainer):
                 raise found
         except SystemExit as stop:
             if not self.trainer.interrupted:
@@ -234,7 +233,7 @@ class LoomCLI(LightningCLI):
         last = self.run / "last.ckpt"
         if not last.is_file():
             return "fit again: nothing was kept yet"
-        if self.trainer.state.finished and not self.kept.fault:
+        if self.trainer.state.finished and not self.kept.error:
             return f"the training is done and kept in {last}"
         return f"go on with python train.py fit --ckpt_path {shell_quoted(last)}"
 
@@ -243,7 +242,7 @@ class LoomCLI(LightningCLI):
         anew = "train anew with a lower --model.lr or --trainer.precision 32-true"
         if not (self.run / "last.ckpt").is_file():
             return anew
-        skips = self.model.alarm.skips
+        skips = self.model.nonfinite_guard.max_skips
         how = "--model.on_nonfinite skip" if skips is None else f"--model.skip_at_most {2 * skips + 1}"
         return f"{self._next()} {how} from before it, or {anew}"
 
@@ -268,7 +267,7 @@ class LoomCLI(LightningCLI):
         echo(f"Render: python render.py slerp --checkpoint {shell_quoted(last)}")
         planned = {name: getattr(self.trainer, name) for name in ("max_epochs", "max_steps")}
         planned = {name: count for name, count in planned.items() if count is not None and count > 0}
-        if found := missed(self.model.schedule, self.model.progress, planned):
+        if found := self.model.schedule.missed_decoder_phase(self.model.progress, planned):
             what, options = found
             echo(f"It was ended early and missed {what}: its pictures are blurrier than they could be.")
             echo(f"Have it, without what ended it: python train.py fit --ckpt_path {shell_quoted(last)}{options}")

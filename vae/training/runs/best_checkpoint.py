@@ -1,4 +1,4 @@
-"""`BestCheckpoint`: the weights that were best by a number."""
+"""`BestCheckpoint`: the weights that were best by a metric."""
 
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,14 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Keeps `best.ckpt`. Of an earlier part of the training it takes over the score, and no name of a file.
+    """Writes `best.ckpt`. A training that goes on takes its score from the checkpoint, and no file name.
 
-    Lightning's own trusts the names in a checkpoint, and removes them when something is better; where a run was moved
-    it forgets the score, and overwrites the best weights with worse ones.
+    Lightning's own trusts the file names in a checkpoint, and removes those files when something is better; where a run
+    was moved it forgets the score, and overwrites the best weights with worse ones.
 
     Args:
-        folder: where it lies.
-        monitor: the number.
+        folder: of the file.
+        monitor: the metric.
         mode: `min` or `max`.
     """
 
@@ -30,15 +30,15 @@ class BestCheckpoint(ModelCheckpoint):
         return {"score": float(score)} if score is not None and score.isfinite() else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Notes the score of the training that goes on."""
+        """Keeps the score of the training that goes on."""
         self._resumed_score = state_dict["score"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Takes the score over if the file that has it is in the run's folder."""
+        """Restores the score if its file is in the run's folder."""
         super().on_train_start(trainer, pl_module)
         path = self.format_checkpoint_name({})
-        kept = self.file_exists(path, trainer)  # which every process has to ask
-        if kept and self._resumed_score is not None:
+        exists = self.file_exists(path, trainer)  # a collective call
+        if exists and self._resumed_score is not None:
             self.best_model_path = self.kth_best_model_path = path
             self.best_model_score = self.current_score = self.kth_value = torch.tensor(self._resumed_score)
             self.best_k_models = {path: self.best_model_score}

@@ -1,11 +1,10 @@
-"""How a run's files are written: whole or not at all."""
+"""Writes the files of a run, whole or not at all: `last.ckpt` and `config.yaml`."""
 
 import io
 import signal
 import threading
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -20,27 +19,27 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from data.system.errors import StorageError
 from data.system.files import save_bytes
 from vae.checkpoint import read
-from vae.training.alarms import are_finite
+from vae.training.callbacks import are_finite
 from vae.training.environment import stopping_signals
-from vae.training.runs.training_state import restored
+from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
 
 _TWO_MINUTES = 120.0  # seconds
-_LOOK_EVERY = 10  # steps
+_ASK_EVERY = 10  # steps
 
 
-class WholeCheckpointIO(TorchCheckpointIO):
-    """Checkpoints that are whole or not there: Lightning's own writes are neither synced nor moved into place.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints beside their place and moves them there, synced; reads them without pickles, checked.
 
     Args:
         module: the `VAETraining` that they are of.
 
     Attributes:
-        fault: of the first that could not be written; later ones are not tried, for they would tell of that one.
+        error: of the first file that could not be written; no later one is tried.
         check: raises a `StorageError` where another process writes there by now.
     """
 
-    fault: StorageError | None = None
+    error: StorageError | None = None
     check: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, module: pl.LightningModule) -> None:
@@ -48,48 +47,47 @@ class WholeCheckpointIO(TorchCheckpointIO):
         self.module = module
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Called on the first process alone, while the others wait for it, so that it must not fail alone."""
-        if self.fault is None:
+        """Writes a checkpoint. The other processes wait for the first, which must not fail alone."""
+        if self.error is None:
             content = io.BytesIO()
             torch.save(checkpoint, content)
             self.try_to_save(content.getvalue(), Path(path))
 
     def try_to_save(self, content: bytes, path: Path) -> None:
-        """Writes a file, or notes the fault."""
+        """Writes a file, or keeps the error."""
         try:
             self.check()
-            save_bytes(content, path)
-        except StorageError as fault:
-            self.fault = fault
+            save(content, path)
+        except StorageError as error:
+            self.error = error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Never a pickle, whatever is asked for, and nothing that was not looked at."""
-        return restored(read(Path(path)), self.module, Path(path))
+        """The checked contents of a checkpoint; never a pickle, whatever is asked for."""
+        return checked_state(read(Path(path)), self.module, Path(path))
 
     def remove_checkpoint(self, path: Any) -> None:
-        """A file; Lightning's own removes folders as well, with all that is in them."""
+        """Removes a file; Lightning's own removes folders as well, with all that is in them."""
         if Path(path).is_file():
             Path(path).unlink()
 
 
-def fault(trainer: pl.Trainer) -> StorageError | None:
-    """What this process could not write of checkpoints, else of logs; None if all was written."""
-    keepers = (trainer.strategy.checkpoint_io, *trainer.loggers)
-    faults = (keeper.fault for keeper in keepers if isinstance(keeper, (WholeCheckpointIO, RunLogger)))
-    return next(filter(None, faults), None)
+def write_error(trainer: pl.Trainer) -> StorageError | None:
+    """The error of the first checkpoint, else log, that this process could not write; None if all were written."""
+    checkpoints = trainer.strategy.checkpoint_io
+    if isinstance(checkpoints, AtomicCheckpointIO) and checkpoints.error:
+        return checkpoints.error
+    return next(filter(None, (logger.fault for logger in trainer.loggers if isinstance(logger, RunLogger))), None)
 
 
 class LastCheckpoint(Checkpoint):
-    """Keeps `last.ckpt`: after each epoch, now and then within one, and when the training is told to stop.
+    """Writes `last.ckpt`: after each epoch, now and then within one, and before the training stops.
 
-    So it is when something could not be written. Weights that are not finite are not kept; `FiniteAlarm` will tell of
-    them.
-
-    Ctrl-C is as kind as SIGTERM: the step is finished and kept. A second Ctrl-C stops at once. Processes that train
-    together stop after the same step, whichever of them was told.
+    It stops on Ctrl-C and SIGTERM, after the current step, and where a file could not be written. A second Ctrl-C stops
+    at once. Processes that train together stop after the same step, whichever of them got the signal. Weights that are
+    not finite are not written; `NonFiniteGuard` reports them.
 
     Args:
-        folder: where it lies.
+        folder: of the file.
         every_n_steps: how often within an epoch; None is every two minutes.
     """
 
@@ -100,15 +98,14 @@ class LastCheckpoint(Checkpoint):
         self._signal: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Asks `ImageData` for the moment when all of a step is done and told, which no hook of a callback is.
+        """Catches the signals that ask a training to stop.
 
-        What a training goes on from is not kept again: before the first step of an epoch Lightning would count one.
+        The state from which a training goes on is not written again.
         """
         self._saved = trainer.global_step
-        trainer.datamodule.between_steps = partial(self.between_steps, trainer)  # type: ignore[attr-defined]
         if threading.current_thread() is threading.main_thread():
             for number in stopping_signals():
-                if signal.getsignal(number) is signal.SIG_IGN:  # nohup's wish
+                if signal.getsignal(number) is signal.SIG_IGN:  # nohup asks for that
                     continue
                 signal.signal(number, self._note)  # Lightning puts back what was there before it came
 
@@ -117,34 +114,32 @@ class LastCheckpoint(Checkpoint):
             raise KeyboardInterrupt
         self._signal = number
 
-    def between_steps(self, trainer: pl.Trainer) -> None:
-        """Keeps the state if that is due.
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Writes the state if that is due: only now is all of the step before complete, validated and logged.
 
         Raises:
-            SystemExit: when told to stop; 128 and the number of the signal.
-            PlaceError: something could not be written.
+            SystemExit: when asked to stop; 128 and the number of the signal.
+            StorageError: something could not be written.
         """
-        stop = _agreed(trainer, self._signal is not None or fault(trainer) is not None)
+        stop = _any_process(trainer, self._signal is not None or write_error(trainer) is not None)
         if self.every_n_steps is None:
-            due = _agreed(trainer, time.monotonic() - self._when > _TWO_MINUTES)
+            due = _any_process(trainer, time.monotonic() - self._when > _TWO_MINUTES)
         else:
             due = trainer.global_step % self.every_n_steps == 0
-        if not (due or stop):
-            return
-        if _complete(trainer):
+        if (due or stop) and not batch_idx % trainer.accumulate_grad_batches:  # no gradients are being accumulated
             self._save(trainer)
-        elif trainer.global_step != self._saved:
-            return
-        if stop:
-            self._stop(trainer)
+            if stop:
+                self._stop(trainer)
 
     def _stop(self, trainer: pl.Trainer) -> NoReturn:
-        if found := fault(trainer):
-            raise found
+        if error := write_error(trainer):
+            raise error
         raise SystemExit(128 + (self._signal or signal.SIGTERM))
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """After validation, which is done again if the logs could not take its numbers."""
+        """Writes the state after validation, which is done again if its numbers could not be logged."""
         lost = any(isinstance(logger, RunLogger) and logger.fault for logger in trainer.loggers)
         if trainer.strategy.reduce_boolean_decision(lost, all=False):
             self._stop(trainer)
@@ -154,31 +149,26 @@ class LastCheckpoint(Checkpoint):
         if trainer.global_step > self._saved and are_finite(trainer.lightning_module):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.flush()  # what came before a checkpoint is not told again after it
+                    logger.experiment.flush()  # the steps before a checkpoint are not logged again after it
             trainer.save_checkpoint(self.path)
             self._saved, self._when = trainer.global_step, time.monotonic()
 
 
-def _agreed(trainer: pl.Trainer, wish: bool) -> bool:
-    """Whether any of the processes wishes it; where there are several, they ask one another now and then only."""
+def _any_process(trainer: pl.Trainer, condition: bool) -> bool:
+    """Whether the condition holds on any process; several ask one another only now and then."""
     if trainer.world_size == 1:
-        return wish
-    return trainer.global_step % _LOOK_EVERY == 0 and trainer.strategy.reduce_boolean_decision(wish, all=False)
+        return condition
+    return trainer.global_step % _ASK_EVERY == 0 and trainer.strategy.reduce_boolean_decision(condition, all=False)
 
 
-def _complete(trainer: pl.Trainer) -> bool:
-    """Whether no gradients are being gathered, which a checkpoint does not hold."""
-    return not (trainer.is_last_batch or trainer.fit_loop.epoch_loop._should_accumulate())
-
-
-class KeepConfig(SaveConfigCallback):
-    """Writes `config.yaml`, which `--config` takes, beside the run's checkpoints."""
+class SaveRunConfig(SaveConfigCallback):
+    """Writes `config.yaml`, which `--config` reads, beside the run's checkpoints."""
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Called on the first process alone."""
-        kept = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
-        if stage == "fit" and kept is not None:
+        """Writes it; Lightning calls this on the first process alone."""
+        last = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
+        if stage == "fit" and last is not None:
             text = self.parser.dump(self.config, skip_none=False)
-            keeper = trainer.strategy.checkpoint_io
-            assert isinstance(keeper, WholeCheckpointIO)
-            keeper.try_to_save(text.encode(), kept.path.with_name("config.yaml"))
+            checkpoints = trainer.strategy.checkpoint_io
+            assert isinstance(checkpoints, AtomicCheckpointIO)
+            checkpoints.try_to_save(text.encode(), last.path.with_name("config.yaml"))

@@ -18,7 +18,7 @@ from data.system.files import resolved
 from data.system.spelling import closest_match
 from vae import checkpoint
 from vae.safe_yaml import parse_yaml, read_config
-from vae.training.progress import checked_plan
+from vae.training.progress import TrainingPlan
 
 _FREE_ON_RESUME = {"batch_size", "workers", "cache_dir"}  # the other data options decide which pictures are held out
 _FREE_OF_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
@@ -180,7 +180,7 @@ def _go_on(content: dict[str, Any], options: Any, given: Any) -> int:
             options.trainer[name] = planned[name]
     try:
         epochs = count("epochs", content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        steps, seed = count("steps", content["global_step"]), checked_plan(content["plan"])["seed"]
+        steps, seed = count("steps", content["global_step"]), TrainingPlan.checked(content["plan"]).seed
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{options.ckpt_path}: does not say how far it has trained; name another one") from None
     if "seed_everything" not in given:

@@ -1,8 +1,8 @@
-"""What a checkpoint says of a training, taken over value by value.
+"""Checks the training's state in a checkpoint, value by value.
 
-A checkpoint is a stranger's file. Of all that it holds, only numbers are taken, each within bounds and each array of
-the shape of what it will become: weights and their average, the optimizer's moments, what is counted. All else
-(options of the optimizer, names of files, the version that wrote it) is this program's own.
+A checkpoint is a stranger's file. Only numbers are taken from it, each within bounds and each array of the shape of the
+one that it replaces: weights and their average, the optimizer's moments, counts. All else (options of the optimizer,
+names of files, the version that wrote it) is this program's own.
 """
 
 from contextlib import suppress
@@ -13,37 +13,36 @@ import lightning
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from data.system.checks import array, count, keys, number
 from data.system.errors import UserError
 from vae.checkpoint import check_weights
-from vae.training.optimizer import optimizers
-from vae.training.progress import checked_plan
+from vae.checks import array, count, keys, number
+from vae.training.progress import TrainingPlan
 
 _DEEPEST = 8  # of nested counts
 _FIXED = ("betas", "eps", "weight_decay", "amsgrad", "maximize")  # of the optimizer, the same in every training
-_UNCHANGED = ("hyper_parameters", "datamodule_hyper_parameters", "ImageData")  # looked at by those who take them
+_CHECKED_ELSEWHERE = ("hyper_parameters", "datamodule_hyper_parameters", "ImageData")
 _BEST = "BestCheckpoint"
 _LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 _EARLY_STOPPING = ("wait_count", "stopped_epoch", "best_score", "patience")
 
 
-def restored(content: dict[str, Any], module: Any, path: Path) -> dict[str, Any]:
-    """The contents of a checkpoint, as Lightning may have them.
+def checked_state(content: dict[str, Any], module: Any, path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint that Lightning may load.
 
     Args:
         content: from `vae.checkpoint.read`.
         module: the `VAETraining` that it is for.
-        path: is named where it will not do.
+        path: of the file, for the message.
 
     Raises:
-        UserError: something in it is not what this model's training would have written.
+        UserError: something in it is not what a training of this model would have written.
     """
     try:
         own = {name: weight for name, weight in module.state_dict().items() if not name.startswith("vae.")}
-        taken: dict[str, Any] = {name: content[name] for name in _UNCHANGED if name in content}
-        taken |= {
+        state: dict[str, Any] = {name: content[name] for name in _CHECKED_ELSEWHERE if name in content}
+        state |= {
             "pytorch-lightning_version": lightning.__version__,  # whose migrations are not for a file to choose
             "epoch": count("epoch", content.get("epoch", 0)),
             "global_step": count("global_step", content.get("global_step", 0)),
@@ -52,49 +51,47 @@ def restored(content: dict[str, Any], module: Any, path: Path) -> dict[str, Any]
             "callbacks": callback_states(content.get("callbacks", {})),
         }
         if "optimizer_states" in content:
-            taken |= _of_training(content, module, taken["global_step"])
+            state |= _resumable_state(content, module, state["global_step"])
     except (ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{path}: will not do ({reason}); name another one") from None
-    return taken
+    return state
 
 
-def _of_training(content: dict[str, Any], module: Any, steps: int) -> dict[str, Any]:
-    """What is needed to go on."""
+def _resumable_state(content: dict[str, Any], module: Any, steps: int) -> dict[str, Any]:
+    """The state that a training needs to go on."""
     check_weights(content["state_dict"], module)  # all of them
-    named = optimizers(module.vae, module.discriminator, module.schedule, module.recipe, module.fused, lambda: 0.0)
-    (optimizer,), (scheduler,) = content["optimizer_states"], content["lr_schedulers"]
-    found: dict[str, Any] = {
-        "optimizer_states": [_optimizer(optimizer, named["optimizer"], steps)],
-        "lr_schedulers": [_scheduler(scheduler, named["lr_scheduler"]["scheduler"], steps)],
+    (optimizer,) = content["optimizer_states"]
+    state: dict[str, Any] = {
+        "optimizer_states": [_optimizer(optimizer, module.build_optimizer(), steps)],
+        "lr_schedulers": [],  # the schedule is a function of the place
         "loops": _counts("loops", keys("loops", content["loops"], _LOOPS)),
     }
     if "plan" in content:
-        found["plan"] = checked_plan(content["plan"])
+        state["plan"] = TrainingPlan.checked(content["plan"])._asdict()
     if "current_model_state" in content:
         averaged = keys("averaging_state", content["averaging_state"], ["n_averaged"])["n_averaged"]
-        found |= {
+        state |= {
             "current_model_state": check_weights(content["current_model_state"], module),
             "averaging_state": {"n_averaged": torch.tensor(count("n_averaged", averaged))},
         }
     if scaler := content.get("MixedPrecision"):
-        found["MixedPrecision"] = {name: number(name, value, 0) for name, value in scaler.items()}
-    return found
+        state["MixedPrecision"] = {name: number(name, value, 0) for name, value in scaler.items()}
+    return state
 
 
 def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
-    """AdamW's moments of each weight that has learned, and each group's learning rate."""
+    """AdamW's moments of each weight that has learned; each step sets the learning rates."""
     weights: list[nn.Parameter] = [weight for group in own.param_groups for weight in group["params"]]
     groups, state = own.state_dict()["param_groups"], {}
     if len(found["param_groups"]) != len(groups):
         raise ValueError(f"the optimizer has {len(found['param_groups'])} groups of weights instead of {len(groups)}")
-    for group, said in zip(groups, found["param_groups"], strict=True):
-        if said["params"] != group["params"]:
+    for group, group_of_file in zip(groups, found["param_groups"], strict=True):
+        if group_of_file["params"] != group["params"]:
             raise ValueError("the optimizer is of other weights")
         for name in _FIXED:
-            if said.get(name, group[name]) != group[name]:
+            if group_of_file.get(name, group[name]) != group[name]:
                 raise ValueError(f"the optimizer's {name} is not {group[name]}")
-        group["lr"] = number("lr", said["lr"], 0, group["initial_lr"])
     for index, moments in found["state"].items():
         weight = weights[count("the number of a weight", index, 0, len(weights) - 1)]
         keys("the optimizer's state", moments, ("step", "exp_avg", "exp_avg_sq"))
@@ -106,20 +103,8 @@ def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
     return {"state": state, "param_groups": groups}
 
 
-def _scheduler(found: Any, own: LRScheduler, steps: int) -> dict[str, Any]:
-    """How many steps it has seen; what it makes of them is in its code."""
-    state = own.state_dict()
-    rates = zip(found["_last_lr"], state["base_lrs"], strict=True)
-    return {
-        **state,
-        "last_epoch": count("last_epoch", found["last_epoch"], 0, steps + 1),
-        "_step_count": count("_step_count", found["_step_count"], 0, steps + 2),
-        "_last_lr": [number("_last_lr", rate, 0, peak) for rate, peak in rates],
-    }
-
-
 def _counts(name: str, found: Any, depth: int = 0) -> Any:
-    """Lightning's progress: dicts and lists of whole numbers and flags."""
+    """Lightning's progress: nested dicts and lists of whole numbers and flags."""
     if isinstance(found, dict) and depth < _DEEPEST:
         return {str(key): _counts(f"{name}.{key}"[-40:], value, depth + 1) for key, value in found.items()}
     if isinstance(found, list) and depth < _DEEPEST:

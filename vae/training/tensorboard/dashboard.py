@@ -8,19 +8,13 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from torch.utils.tensorboard.summary import custom_scalars
 
 from vae.metrics.smoothness import Smoothness
+from vae.training.options import COMPARED
 
 _api: Any = api_pb2  # protobuf makes their names as they are loaded
 _parts: Any = plugin_data_pb2
 _NUMBER, _WORD = _api.DATA_TYPE_FLOAT64, _api.DATA_TYPE_STRING
-_COMPARED = {  # what is worth a column
-    **dict.fromkeys(("source", "likelihood"), _WORD),
-    **dict.fromkeys(
-        ("image_size", "limit", "batch_size", "latent_dim", "width", "sigma", "beta", "free_bits"), _NUMBER
-    ),
-    **dict.fromkeys(
-        ("moment_weight", "pca_share", "palette", "inactive_below", "adversarial_weight", "cycle_weight", "lr"), _NUMBER
-    ),
-}
+_COMPARED = dict.fromkeys(("source", "likelihood"), _WORD)  # the columns of the table
+_COMPARED |= {name: _NUMBER for name in ("limit", "batch_size", *COMPARED) if name not in _COMPARED}
 _SHOWN_FIRST = ("source", "latent_dim", "width", "beta", "palette")
 _PATHS = ("slerp", "linear")  # five metrics are shown at first
 _METRICS = ["val/elbo", *(f"smoothness/{name}/{path}" for path in _PATHS for name in Smoothness._fields)]

@@ -17,8 +17,7 @@ from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.latent.timing import times
 from vae.model.vae import VAE
 from vae.render.formats.frame import Frame
-from vae.render.formats.writers import encode_animation
-from vae.training.health_logger import held_out
+from vae.training.health_logger import validation_pictures
 from vae.training.tensorboard.logger import RunLogger
 
 _log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ class MorphLogger(pl.Callback):
     def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         vae: VAE = pl_module.vae  # type: ignore[assignment]
         if self._pictures is None:
-            self._pictures = held_out(trainer, _RECONSTRUCTIONS)
+            self._pictures = validation_pictures(trainer, _RECONSTRUCTIONS)
             self._pictures = self._pictures[torch.arange(_RECONSTRUCTIONS) % len(self._pictures)]
         pictures = self._pictures.to(pl_module.device)
         mu = encode_means(vae, pictures)

@@ -1,4 +1,4 @@
-"""What ends a training, or warns in it: numbers that are not finite, latents that fall silent."""
+"""Callbacks that end a training whose numbers are not finite, and warn of posterior collapse."""
 
 import logging
 from typing import Any
@@ -12,27 +12,29 @@ from data.system.errors import TrainingError
 _log = logging.getLogger(__name__)
 _EVERY = 50
 _NEVER = torch.iinfo(torch.int64).max
-_BATCHES = 1 << 31  # more than an epoch has
 
 
 class NonFiniteGuard(pl.Callback):
-    """Sees to it that what is not finite is neither learnt nor kept.
+    """Ends a training, or leaves out a step, whose loss, gradient or weights are not finite.
 
-    Loss and gradient are looked at on the device; the host asks only now and then, and before each checkpoint. Where
-    steps may be skipped it asks in each: one whose gradient is not finite leaves weights, moments and running means as
-    they were.
+    Loss and gradient are looked at on the device; the host asks for the result only now and then, and before each
+    checkpoint. Where steps may be skipped it asks in each: one whose gradient is not finite leaves weights, moments and
+    running means as they were.
 
     Args:
-        skips: how many steps may be; None stops the training at the first.
+        max_skips: how many steps may be skipped; None stops the training at the first.
+
+    Attributes:
+        skipped: how many were.
     """
 
-    def __init__(self, skips: int | None) -> None:
-        self.skips, self.skipped = skips, 0
-        self._first_bad: Tensor | None = None
+    def __init__(self, max_skips: int | None) -> None:
+        self.max_skips, self.skipped = max_skips, 0
+        self._first_bad: Tensor | None = None  # () place of the batch, in pictures
         self._before: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """How many steps were skipped."""
+        """The number of steps that were skipped."""
         return {"skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -42,36 +44,34 @@ class NonFiniteGuard(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
     ) -> None:
-        """Remembers what a step changes beside the weights."""
-        if self.skips is not None and not self._before:
+        """Copies what a step changes beside the weights."""
+        if self.max_skips is not None and not self._before:
             self._before = [value.clone() for value in _running(pl_module)]
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Notes the step of the first bad loss."""
-        if self.skips is None:
-            self._note(trainer, loss.detach())
+        """Notes the place of the first loss that is not finite."""
+        if self.max_skips is None:
+            self._note(pl_module, loss.detach())
 
     @torch.no_grad()
-    def judge(self, pl_module: pl.LightningModule, norm: Tensor) -> None:
-        """Notes the step of the first bad gradient, or sees to it that the step does nothing.
+    def check_gradient(self, pl_module: pl.LightningModule, norm: Tensor) -> None:
+        """Notes the place of the first gradient that is not finite, or makes its step change nothing.
 
         Args:
             pl_module: whose gradients are about to be applied.
             norm: () theirs; the same on every process.
 
         Raises:
-            DivergedError: more steps than allowed were to be skipped.
+            TrainingError: more steps than allowed were to be skipped.
         """
-        if self.skips is None:
-            self._note(pl_module.trainer, norm)
+        if self.max_skips is None:
+            self._note(pl_module, norm)
         elif not norm.isfinite():
             self.skipped += 1
-            fault = _fault(
-                "gradient", pl_module, pl_module.global_step, pl_module.trainer.fit_loop.epoch_loop.batch_idx
-            )
-            if self.skipped > self.skips:
-                raise TrainingError(f"{fault}; {self.skips} steps were skipped before it")
-            _log.warning("%s; it is skipped, number %d of at most %d.", fault, self.skipped, self.skips)
+            fault = _fault("gradient", pl_module, _place(pl_module))
+            if self.skipped > self.max_skips:
+                raise TrainingError(f"{fault}; {self.max_skips} steps were skipped before it")
+            _log.warning("%s; it is skipped, number %d of at most %d.", fault, self.skipped, self.max_skips)
             torch._foreach_copy_(_running(pl_module), self._before)
             for weight in pl_module.parameters():
                 weight.grad = None
@@ -80,21 +80,20 @@ class NonFiniteGuard(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: object, batch: object, batch_idx: int
     ) -> None:
-        """Asks now and then."""
+        """Asks the device now and then."""
         if (batch_idx + 1) % (trainer.log_every_n_steps or _EVERY) == 0:  # type: ignore[attr-defined]
             self._check(trainer, pl_module)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before `best.ckpt` could be written."""
+        """Asks before `best.ckpt` could be written."""
         self._check(trainer, pl_module, weights=True)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Before `last.ckpt` is written."""
+        """Asks before `last.ckpt` is written."""
         self._check(trainer, pl_module, weights=True)
 
-    def _note(self, trainer: pl.Trainer, number: Tensor) -> None:
-        place = trainer.global_step * _BATCHES + trainer.fit_loop.epoch_loop.batch_idx
-        bad = torch.where(number.isfinite(), _NEVER, place)
+    def _note(self, pl_module: pl.LightningModule, number: Tensor) -> None:
+        bad = torch.where(number.isfinite(), _NEVER, _place(pl_module))
         self._first_bad = bad if self._first_bad is None else torch.minimum(self._first_bad, bad)
 
     def _check(self, trainer: pl.Trainer, pl_module: pl.LightningModule, weights: bool = False) -> None:
@@ -104,14 +103,18 @@ class NonFiniteGuard(pl.Callback):
         if self._first_bad is not None:
             first = int(trainer.strategy.reduce(self._first_bad, reduce_op="min"))
             if first < _NEVER:
-                raise TrainingError(_fault("loss or gradient", pl_module, *divmod(first, _BATCHES)))
+                raise TrainingError(_fault("loss or gradient", pl_module, first))
         if weights and not are_finite(pl_module):
             raise TrainingError(f"the weights are not finite after step {trainer.global_step}")
 
 
-def _fault(what: str, module: Any, step: int, batch: int) -> str:
-    seed, epoch = module.noise_seed(step, batch), module.current_epoch
-    return f"the {what} is not finite in step {step + 1} (batch {batch} of epoch {epoch}, seed {seed})"
+def _place(module: Any) -> int:
+    return module.batch_start
+
+
+def _fault(what: str, module: Any, place: int) -> str:
+    batch = place % module.order.count // module.order.pictures_per_batch
+    return f"the {what} is not finite in batch {batch} of epoch {module.current_epoch} (after {place} pictures)"
 
 
 def _running(module: Any) -> list[Tensor]:
@@ -124,10 +127,10 @@ def are_finite(module: nn.Module) -> bool:
 
 
 class CollapseWarning(pl.Callback):
-    """Warns when most latent dimensions have fallen silent."""
+    """Warns of posterior collapse: at most a tenth of the latent dimensions is active."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Warns of posterior collapse."""
+        """Warns of it."""
         active = trainer.callback_metrics.get("val/active_units")
         latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
         if active is not None and trainer.is_global_zero and not trainer.sanity_checking and 10 * active <= latent_dim:

@@ -1,0 +1,224 @@
+"""The terms of the loss: training minimises their sum, in nats per dimension (C·H·W) of a picture.
+
+The first two are the negative ELBO with a weight on the KL. A likelihood compares a picture with its reconstruction and
+says nothing of what lies between two codes, nor of samples from the prior; the terms of the decoder's phase do.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from vae.latent.paths import slerp
+from vae.model.discriminator import Discriminator
+from vae.model.distributed import all_mean
+from vae.model.elbo import Elbo
+from vae.model.vae import VAE
+from vae.training.options import LossOptions, VAEOptions
+
+_MOMENTUM = 0.95  # of the running moments
+
+
+@dataclass(frozen=True)
+class LossInputs:
+    """The results of one batch that the terms are computed from.
+
+    Attributes:
+        vae: the model.
+        x: (N, C, H, W) pictures in [-1, 1].
+        mu: (N, D) mean of the posterior.
+        logvar: (N, D) its log variance.
+        elbo: log p(x|z) (N,) and the KL of each dimension (N, D), in nats.
+        generated_z: (M, D) latents on paths between codes, and samples from the prior; M is 0 while no term uses them.
+        generated_x: (M, C, H, W) their pictures, in [-1, 1].
+        beta: the current weight of the KL.
+        step: number of optimizer steps before this one.
+    """
+
+    vae: VAE
+    x: Tensor
+    mu: Tensor
+    logvar: Tensor
+    elbo: Elbo
+    generated_z: Tensor
+    generated_x: Tensor
+    beta: float
+    step: int
+
+
+class LossTerm(nn.Module):
+    """A summand of the loss.
+
+    Attributes:
+        name: its key in checkpoints.
+        decoder_phase: True for a term of the phase in which the decoder alone learns, False for one of the phase before
+            it, None for both.
+    """
+
+    name: ClassVar[str]
+    decoder_phase: ClassVar[bool | None] = None
+
+    @abstractmethod
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """() nats per dimension, weighted; and the numbers to log, below `train/`."""
+
+
+class Reconstruction(LossTerm):
+    """−E[log p(x|z)] (Kingma and Welling 2014, eq. 3)."""
+
+    name = "reconstruction"
+
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """No numbers of its own to log: they are the ELBO's."""
+        return -batch.elbo.reconstruction.mean() / batch.vae.dims, {}
+
+
+class KLDivergence(LossTerm):
+    """β · Σ_k max(E[KL_k], λ) (Higgins 2017, eq. 4; Kingma 2016, appendix C.8).
+
+    Args:
+        free_bits: λ, nats that a dimension may use at no cost.
+    """
+
+    name = "kl"
+
+    def __init__(self, free_bits: float) -> None:
+        super().__init__()
+        self.free_bits = free_bits
+
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """No numbers of its own to log: they are the ELBO's, and β."""
+        kl = batch.elbo.kl.mean(0)
+        if self.free_bits:
+            kl = all_mean(kl).clamp_min(self.free_bits)
+        return batch.beta * kl.sum() / batch.vae.dims, {}
+
+
+class MomentMatching(LossTerm):
+    """‖E[z zᵀ] − I‖² + 2‖E[z]‖² of the aggregate posterior q(z) = E_x q(z|x), which are 0 for the prior.
+
+    DIP-VAE-II (Kumar, Sattigeri and Balakrishnan, ICLR 2018, eq. 7). Second moments alone do not distinguish a
+    dimension with the prior's variance from a constant 1, so the mean is matched too. Near the prior this is
+    4 KL(Normal with these moments ‖ prior).
+
+    Args:
+        latent_dim: D.
+        weight: of the term.
+
+    Attributes:
+        mean: (D,) running mean E[z]: the moments of one batch alone are noisy.
+        second: (D, D) running E[z zᵀ].
+    """
+
+    name = "moment_matching"
+    decoder_phase = False
+    mean: Tensor
+    second: Tensor
+
+    def __init__(self, latent_dim: int, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("second", torch.eye(latent_dim))
+
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """A number with the gradient, not the value, of the formula."""
+        return self.weight * self.surrogate(batch.mu, batch.logvar) / batch.vae.dims, {}
+
+    def surrogate(self, mu: Tensor, logvar: Tensor) -> Tensor:
+        """() a number whose gradient is the formula's at the running moments, passed on to this batch.
+
+        Args:
+            mu: (N, D).
+            logvar: (N, D).
+        """
+        with torch.autocast(mu.device.type, enabled=False):
+            mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
+        with torch.no_grad():
+            whole = all_mean(torch.cat([mean[None], second]))
+            self.mean.lerp_(whole[0], 1 - _MOMENTUM)
+            self.second.lerp_(whole[1:], 1 - _MOMENTUM)
+            excess = self.second - torch.eye(len(second), device=second.device)
+        return 2 * (excess * second).sum() + 4 * (self.mean * mean).sum()
+
+
+class CycleConsistency(LossTerm):
+    """E‖mu(x̂) − z‖² / D of generated pictures x̂, see `VAE.cycle_error`.
+
+    Args:
+        weight: of the term.
+    """
+
+    name = "cycle"
+    decoder_phase = True
+
+    def __init__(self, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """Nothing to log."""
+        return self.weight * batch.vae.cycle_error(batch.generated_z, batch.generated_x), {}
+
+
+class Adversarial(LossTerm):
+    """The discriminator's own loss, plus weight / σ · −E[log D(x̂)] for the decoder (VAE/GAN, Larsen 2016).
+
+    The likelihood's gradient at a pixel is about 1/σ; over σ the adversarial one stays in proportion, as with the
+    adaptive weight of Esser 2021, section 3.1.
+
+    Args:
+        discriminator: D.
+        weight: of the decoder's part, in nats per dimension.
+    """
+
+    name = "adversarial"
+    decoder_phase = True
+
+    def __init__(self, discriminator: Discriminator, weight: float) -> None:
+        super().__init__()
+        self.discriminator, self.weight = discriminator, weight
+
+    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logs both losses without their weights."""
+        discriminator_loss, adversarial_loss = self.discriminator.judge(batch.x, batch.generated_x, batch.step)
+        sigma = batch.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
+        value = discriminator_loss + self.weight * adversarial_loss / sigma
+        return value, {"discriminator_loss": discriminator_loss, "adversarial_loss": adversarial_loss}
+
+
+def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> dict[str, LossTerm]:
+    """The terms of the loss, in the order in which they are added, by their names.
+
+    Args:
+        weights: of the terms.
+        model: says how large the networks are.
+        decoder_phase: whether the training has such a phase.
+    """
+    terms: list[LossTerm] = [
+        Reconstruction(),
+        KLDivergence(weights.free_bits),
+        MomentMatching(model.latent_dim, weights.moment_weight),
+    ]
+    if decoder_phase and weights.cycle_weight:
+        terms.append(CycleConsistency(weights.cycle_weight))
+    if decoder_phase and weights.adversarial_weight:
+        discriminator = Discriminator(model.image_size, model.channels, model.width)
+        terms.append(Adversarial(discriminator, weights.adversarial_weight))
+    return {term.name: term for term in terms}
+
+
+def sample_latents(mu: Tensor, generator: torch.Generator) -> Tensor:
+    """Latents (N, D) to generate pictures from: half on great circles between codes, half from the prior.
+
+    Args:
+        mu: (N, D), the codes of a batch.
+        generator: of the places on the great circles and of the prior's samples.
+    """
+    half = (len(mu) - 1) // 2
+    places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)
+    between = slerp(mu, places) if half else mu[:0]
+    prior = torch.randn(mu[half:].shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    return torch.cat([between, prior])

@@ -1,0 +1,147 @@
+"""The options of a training: each is a field of a frozen dataclass, with its default, its range and its help.
+
+A new option is one new field, in the group that uses it: the command line shows it as `--model.<name>`, checkpoints and
+config.yaml keep it, and `column=True` makes it a column of TensorBoard's table of runs.
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from data.system.errors import UserError
+from vae.model.likelihoods import LikelihoodName
+
+_MOST = 1e30  # within float32, squares apart
+_COLUMN = {"column": True}  # of a field whose range somebody else checks
+
+
+def _option(default: Any, *, share: bool = False, column: bool = False) -> Any:
+    """A field for a number of 0 or more; a share is below 1."""
+    return field(default=default, metadata={"limit": 1 if share else _MOST, "column": column})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a number out of its range."""
+        for each in fields(self):
+            limit, value = each.metadata.get("limit"), getattr(self, each.name)
+            if limit is not None and not 0 <= value < limit:
+                allowed = "from 0 to below 1" if limit == 1 else "0 or more, within float32"
+                raise UserError(f"{each.name} {value}: must be {allowed}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VAEOptions(_Options):
+    """The arguments of `VAE`.
+
+    Args:
+        image_size: side of the images in pixels; the data says it.
+        channels: 1 or 3; the data says it.
+        latent_dim: D, how many numbers describe a picture.
+        width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
+        likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
+        sigma: fixed scale of a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it (σ-VAE).
+        palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
+        pca_share: principal components of the blurred pictures with more than this share of their variance become
+            the first latents, which then cannot fold; 0 is off.
+        inactive_below: latents that carry fewer nats than this when the decoder's phase begins become inactive, so
+            that they do not disturb a morph; 0 is off.
+    """
+
+    image_size: int = field(default=64, metadata=_COLUMN)
+    channels: int = 3
+    latent_dim: int = field(default=16, metadata=_COLUMN)
+    width: int = field(default=24, metadata=_COLUMN)
+    likelihood: LikelihoodName = field(default="wavelet", metadata=_COLUMN)
+    sigma: float | None = field(default=None, metadata=_COLUMN)
+    palette: int = _option(0, column=True)
+    pca_share: float = _option(0.05, share=True, column=True)
+    inactive_below: float = _option(1.0, column=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossOptions(_Options):
+    """The weights of the terms of the loss, see `vae.training.losses`.
+
+    Args:
+        free_bits: nats that each dimension may use at no cost (Kingma 2016).
+        moment_weight: weight of the distance of the aggregate posterior's first two moments from the prior's
+            (DIP-VAE-II, Kumar 2018); 0 is off.
+        adversarial_weight: weight, in nats per dimension and over σ, of a discriminator's loss on morphs and samples,
+            in the decoder's phase (VAE/GAN, Larsen 2016); 0 is off. The likelihood pulls at a pixel by about 1/σ, and
+            so the discriminator keeps pace (as the adaptive weight of Esser 2021, section 3.1, does).
+        cycle_weight: weight, in the decoder's phase, of the distance between the latents of morphs and samples and
+            those that the encoder reads from their pictures; 0 is off.
+    """
+
+    free_bits: float = _option(0.0, column=True)
+    moment_weight: float = _option(40.0, column=True)
+    adversarial_weight: float = _option(0.03, column=True)
+    cycle_weight: float = _option(5.0, column=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleOptions(_Options):
+    """The changes while a model learns, see `vae.training.schedule.Schedule`.
+
+    Args:
+        beta: weight of the KL term at the end of its schedule (β-VAE, Higgins 2017).
+        beta_start: its weight at the start: 0 is KL warm-up (Bowman 2016), a large one unfolds the latent space first.
+        beta_share: share of the training over which the weight goes from beta_start to beta.
+        decoder_share: share of the training, at its end, in which the encoder stays as it is and the decoder alone
+            learns (the decoder's phase); 0 is off.
+        warmup_steps: steps over which the learning rate rises.
+        hold_share: share of the training before the learning rate falls along a cosine.
+    """
+
+    beta: float = _option(10.0, column=True)
+    beta_start: float = _option(100.0)
+    beta_share: float = _option(0.3, share=True)
+    decoder_share: float = _option(0.4, share=True)
+    warmup_steps: int = _option(100)
+    hold_share: float = _option(0.4, share=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerOptions(_Options):
+    """The options of AdamW.
+
+    Args:
+        lr: peak learning rate of AdamW.
+        weight_decay: AdamW's.
+    """
+
+    lr: float = _option(2e-3, column=True)
+    weight_decay: float = _option(1e-4)
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a number out of its range."""
+        super().__post_init__()
+        if not self.lr:
+            raise UserError("lr 0: nothing would be learnt; give more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(OptimizerOptions, ScheduleOptions, LossOptions, VAEOptions):
+    """All options of `VAETraining`.
+
+    Args:
+        ema_decay: how slowly the average of the weights, which is what is kept, follows them: 0.995 is some 200 steps.
+        compile: compile the networks with torch.compile: meant for GPUs; slower on the CPUs that were tried.
+        on_nonfinite: what a loss or gradient that is not finite does: `stop` ends the training, `skip` leaves out steps
+            with such a gradient, which makes the host wait for the device in every step.
+        skip_at_most: so many steps.
+    """
+
+    ema_decay: float = _option(0.995, share=True)
+    compile: bool = False
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    skip_at_most: int = _option(10)
+
+
+def arguments(options: VAEOptions) -> dict[str, Any]:
+    """The arguments of `VAE` among the options of a training."""
+    return {each.name: getattr(options, each.name) for each in fields(VAEOptions)}
+
+
+COMPARED = tuple(each.name for each in fields(TrainingOptions) if each.metadata.get("column"))  # TensorBoard's columns
