@@ -16,8 +16,7 @@ from data.image_files.reader import background_colour
 from data.picture_source import PictureSource, PictureSpec
 from data.rng import check_seed
 from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
-from data.source import PictureSpec, Source
-from data.sources import folder_of, full_source, open_source, source_name
+from data.sources import normalize_source, open_source, source_folder, source_name
 from data.split import ImageDataset, digests, split_rows
 from data.synthetic.lines import CHANNELS as LINES_CHANNELS
 from data.synthetic.lines import SIZE as LINES_SIZE
@@ -105,11 +104,11 @@ class ImageData(pl.LightningDataModule):
         self._prepared, self._error = None, None
         try:
             source = self._open()
-            found = cache.load(self._place(source), self._shape)
-            found = found or cache.build(self._place(source), source, source_name(self.source), self._shape)
+            found = load_cache(self._place(source), self._shape)
+            found = found or build_cache(self._place(source), source, source_name(self.source), self._shape)
             for line in (source.left_out, *found.remarks, _skipped(self.source, found)):
                 if line:
-                    say(line, sys.stderr)
+                    echo(line, sys.stderr)
             self._prepared = found.folder
         except (UserError, OSError) as error:
             if self._strategy is None:
@@ -155,17 +154,17 @@ class ImageData(pl.LightningDataModule):
         """The fingerprint of a folder's pictures, which are compared where a training goes on."""
         return {} if self._pictures is None else {"pictures": self._pictures}
 
-    def _find(self) -> cache.Cached | None:
+    def _find(self) -> PictureCache | None:
         """The pictures that the first process prepared, even if files have changed since; else this machine's own."""
         place, error = self._prepared, self._error
         if self._strategy:
             place, error = self._strategy.broadcast((place, error))
         if error is not None:
             raise UserError(error)
-        if place is not None and (found := cache.load(place, self._shape)) is not None:
+        if place is not None and (found := load_cache(place, self._shape)) is not None:
             return found
         try:
-            return cache.load(self._prepared or self._place(self._open()), self._shape)
+            return load_cache(self._prepared or self._place(self._open()), self._shape)
         except (UserError, OSError):
             if self._strategy is None:
                 raise
@@ -192,11 +191,11 @@ class ImageData(pl.LightningDataModule):
     def _shape(self) -> tuple[int, int, int]:
         return self.image_size, self.image_size, self.channels
 
-    def _open(self) -> Source:
+    def _open(self) -> PictureSource:
         return open_source(self.source, self._spec, self.cache_dir / "downloads")
 
-    def _place(self, source: Source) -> Path:
-        return cache.location(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
+    def _place(self, source: PictureSource) -> Path:
+        return cache_folder(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
 
     @property
     def order(self) -> ShuffledBatches:
@@ -230,7 +229,7 @@ class ImageData(pl.LightningDataModule):
     test_dataloader = val_dataloader
 
 
-def _skipped(source: str, found: cache.Cached) -> str:
+def _skipped(source: str, found: PictureCache) -> str:
     """The line that names the broken pictures; empty if there are none. Raises `UserError` if most are broken."""
     faults = list(found.skipped.values())
     if 2 * len(faults) > found.tried:

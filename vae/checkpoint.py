@@ -11,17 +11,18 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from data.system.checks import array, keys
+from data.system.checks import array, count, keys
 from data.system.errors import UserError, one_line_errors
-from data.system.files import check_regular_file, save, user_path
-from data.system.spelling import neighbour
-from vae.checks import array, count, keys
+from data.system.files import check_regular_file, save_bytes, user_path
+from data.system.spelling import suggest_file
+from vae.model.config import VAEConfig
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import squash
 from vae.model.vae import VAE
@@ -91,8 +92,8 @@ def _upgrade(content: dict[str, Any]) -> None:
     for group in ("state_dict", "current_model_state"):
         if isinstance(content.get(group), dict):
             content[group] = {_renamed(str(name)): weight for name, weight in content[group].items()}
-    options = content["hyper_parameters"]
-    content["hyper_parameters"] = {RENAMED_OPTIONS.get(name, name): value for name, value in options.items()}
+    options = {RENAMED_OPTIONS.get(name, name): value for name, value in content["hyper_parameters"].items()}
+    content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
     with suppress(LookupError, TypeError, ValueError):  # a plan that will not do is refused where it is used
         content["plan"] = _upgraded_plan(content["plan"], content["loops"]["fit_loop"])
     content["format"] = FORMAT

@@ -12,7 +12,7 @@ from torch.testing import assert_close
 from data.system.errors import UserError
 from vae.model import elbo
 from vae.model.elbo import Elbo, anneal, bits_per_dim
-from vae.model.likelihoods import likelihood
+from vae.model.likelihoods import LIKELIHOODS, LikelihoodName, build_likelihood
 from vae.model.networks import squash
 
 SCALED = {"gaussian": Normal, "laplace": Laplace}

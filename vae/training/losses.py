@@ -183,7 +183,7 @@ class Adversarial(LossTerm):
 
     def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """Logs both losses without their weights."""
-        discriminator_loss, adversarial_loss = self.discriminator.judge(batch.x, batch.generated_x, batch.step)
+        discriminator_loss, adversarial_loss = self.discriminator.losses(batch.x, batch.generated_x, batch.step)
         sigma = batch.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
         value = discriminator_loss + self.weight * adversarial_loss / sigma
         return value, {"discriminator_loss": discriminator_loss, "adversarial_loss": adversarial_loss}

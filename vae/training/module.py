@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from vae.metrics.posterior import AggregatePosterior
-from vae.model.config import VAEConfig
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_gather, all_mean, local_part, world_size
 from vae.model.elbo import Elbo, kl_divergence

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from data.system.errors import UserError
+from vae.model.config import VAEConfig
 from vae.model.likelihoods import LikelihoodName
 
 _MOST = 1e30  # within float32, squares apart
@@ -48,15 +49,15 @@ class VAEOptions(_Options):
             that they do not disturb a morph; 0 is off.
     """
 
-    image_size: int = field(default=64, metadata=_COLUMN)
-    channels: int = 3
-    latent_dim: int = field(default=16, metadata=_COLUMN)
-    width: int = field(default=24, metadata=_COLUMN)
-    likelihood: LikelihoodName = field(default="wavelet", metadata=_COLUMN)
-    sigma: float | None = field(default=None, metadata=_COLUMN)
-    palette: int = _option(0, column=True)
-    pca_share: float = _option(0.05, share=True, column=True)
-    inactive_below: float = _option(1.0, column=True)
+    image_size: int = field(default=VAEConfig.image_size, metadata=_COLUMN)
+    channels: int = VAEConfig.channels
+    latent_dim: int = field(default=VAEConfig.latent_dim, metadata=_COLUMN)
+    width: int = field(default=VAEConfig.width, metadata=_COLUMN)
+    likelihood: LikelihoodName = field(default=VAEConfig.likelihood, metadata=_COLUMN)
+    sigma: float | None = field(default=VAEConfig.sigma, metadata=_COLUMN)
+    palette: int = _option(VAEConfig.palette, column=True)
+    pca_share: float = _option(VAEConfig.pca_share, share=True, column=True)
+    inactive_below: float = _option(VAEConfig.inactive_below, column=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -32,9 +32,9 @@ from torch import Tensor
 
 from data.rng import derive_seed
 from data.samplers import ShuffledBatches
+from data.system.checks import count, keys, number
 from data.system.errors import UserError
 from vae.checkpoint import FORMAT
-from vae.checks import count, keys, number
 
 
 class TrainingPlan(NamedTuple):

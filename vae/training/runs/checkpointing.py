@@ -57,7 +57,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Writes a file, or keeps the error."""
         try:
             self.check()
-            save(content, path)
+            save_bytes(content, path)
         except StorageError as error:
             self.error = error
 

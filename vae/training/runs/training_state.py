@@ -17,7 +17,6 @@ from torch.optim import Optimizer
 from data.system.checks import array, count, keys, number
 from data.system.errors import UserError
 from vae.checkpoint import check_weights
-from vae.checks import array, count, keys, number
 from vae.training.progress import TrainingPlan
 
 _DEEPEST = 8  # of nested counts

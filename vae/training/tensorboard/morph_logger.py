@@ -17,6 +17,7 @@ from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.latent.timing import times
 from vae.model.vae import VAE
 from vae.render.formats.frame import Frame
+from vae.render.formats.writers import encode_animation
 from vae.training.health_logger import validation_pictures
 from vae.training.tensorboard.logger import RunLogger
 
