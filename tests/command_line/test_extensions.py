@@ -89,7 +89,7 @@ AT_ONCE = [
         "whole number",
     ),
     (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=val_loss", "val_loss", "val/elbo"),
-    (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=train/doubts", "train/adversarial_loss", "train/"),
+    (f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=train/doubts", "train/doubts", "train/"),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=beauty --trainer.callbacks.strict=false",
         "EarlyStopping: beauty",

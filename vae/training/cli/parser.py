@@ -10,7 +10,6 @@ from data.system.errors import UserError, check_at_least
 from vae.checkpoint import RENAMED_OPTIONS
 from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
-from vae.training.cli.comments import commented
 from vae.training.cli.config import recipes
 from vae.training.health_logger import HealthLogger
 from vae.training.runs.resume import LINKED
@@ -38,13 +37,9 @@ class Parser(OneLineParser, LightningArgumentParser):
         **{f"--model.{old}": f"--model.{new}" for old, new in RENAMED_OPTIONS.items()},
     }
 
-    def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
-        """As YAML each key is explained."""
-        text = super().dump(namespace, format=format, **options)
-        if format not in ("parser_mode", "yaml"):
-            return text
-        meanings = {action.dest: action.help for action in self._actions}
-        return commented(text, meanings | {name: group.title for name, group in (self.groups or {}).items()})
+    def dump(self, namespace: Any, format: str = "parser_mode", with_comments: bool = True, **options: Any) -> str:
+        """The options as YAML with the meaning, type and default of each key above it, as `--print_config` prints."""
+        return super().dump(namespace, format=format, with_comments=with_comments, **options)
 
 
 def add_options(parser: LightningArgumentParser) -> None:

@@ -178,7 +178,7 @@ class KeepConfig(SaveConfigCallback):
         """Called on the first process alone."""
         kept = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
         if stage == "fit" and kept is not None:
-            text = self.parser.dump(self.config, skip_none=False)
+            text = self.parser.dump(self.config, skip_unset=False)
             keeper = trainer.strategy.checkpoint_io
             assert isinstance(keeper, WholeCheckpointIO)
             keeper.try_to_save(text.encode(), kept.path.with_name("config.yaml"))
