@@ -9,7 +9,7 @@ from test_together import TORCHRUN, start
 
 import train
 from vae import checkpoint
-from vae.training.cli.config import found, recipes
+from vae.training.cli.config import recipes, resolve_config
 
 LITTLE = [
     *("--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"),
@@ -41,7 +41,7 @@ def test_every_recipe_trains(name: str, tmp_path: Path, monkeypatch, capsys):
     train.main(["fit", f"--config={name}", *LITTLE, "--trainer.devices=1", f"--data.cache_dir={tmp_path / 'cache'}"])
     assert list((tmp_path / "checkpoints").rglob("last.ckpt"))
     kept = yaml.safe_load(next((tmp_path / "checkpoints").rglob("config.yaml")).read_text())
-    told = flat(yaml.safe_load(Path(found(name)).read_text()))
+    told = flat(yaml.safe_load(Path(resolve_config(name)).read_text()))
     given = {word[2:].split("=")[0] for word in LITTLE} | {"data.cache_dir", "trainer.devices", "trainer.precision"}
     rest = {key: value for key, value in told.items() if key not in given}
     assert {key: flat(kept)[key] for key in rest} == rest

@@ -23,7 +23,7 @@ import train
 from vae import checkpoint
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import LastCheckpoint
-from vae.training.runs.lock import NAME
+from vae.training.runs.lock import LOCK_NAME
 from vae.training.tensorboard.logger import EventFile
 
 SUFFIXES = [".gif", ".mp4", ".webm", ".webp", ".png", ".avif", ""]
@@ -267,7 +267,7 @@ def test_a_training_whose_place_fails_keeps_its_last_checkpoint_and_goes_on_from
     assert not [name for name in files(again.checkpoints) if name.startswith(".")]
     if room is None:
         uncover(again.root)
-        (again.checkpoints / NAME).unlink()  # it could not be given back, and its process has not ended here
+        (again.checkpoints / LOCK_NAME).unlink()  # it could not be given back, and its process has not ended here
     remount(again.root, "size=100m")
     check_resumed(again, run)
 
@@ -348,7 +348,7 @@ def test_a_training_that_finds_no_room_for_its_lock_leaves_nothing(run: Run, sma
     again = on(run, small(60_000_000))
     fill(again.root)
     line = one_line_error(train.main, *again.arguments(QUIET))
-    assert f"{NAME}: cannot be written (No space left on device)" in line
+    assert f"{LOCK_NAME}: cannot be written (No space left on device)" in line
     assert files(again.root) == ["filler"]
 
 

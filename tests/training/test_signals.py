@@ -71,7 +71,7 @@ def half_made(place: Path) -> list[Path]:
 MOMENTS = [
     ("data.system.errors:one_line_errors", "before"),
     ("vae.training.cli.cli:LoomCLI.before_instantiate_classes", "before"),
-    ("vae.training.cli.cli:claim", "after"),
+    ("vae.training.runs.run_folder:claim_version_folder", "after"),
     ("vae.training.cli.cli:LoomCLI.instantiate_trainer", "after"),
     ("lightning.pytorch:Trainer.fit", "before"),
     ("data.cache:_sweep", "after"),

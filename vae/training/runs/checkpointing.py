@@ -38,7 +38,10 @@ class WholeCheckpointIO(TorchCheckpointIO):
     Attributes:
         fault: of the first that could not be written; later ones are not tried, for they would tell of that one.
         check: raises a `StorageError` where another process writes there by now.
+        checked: the content of the checkpoint to load, if it was read and `restored` before.
     """
+
+    checked: dict[str, Any] | None = None
 
     fault: StorageError | None = None
     check: Callable[[], None] = staticmethod(lambda: None)
@@ -64,7 +67,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Never a pickle, whatever is asked for, and nothing that was not looked at."""
-        return restored(read(Path(path)), self.module, Path(path))
+        checked, self.checked = self.checked, None
+        return restored(read(Path(path)), self.module, Path(path)) if checked is None else checked
 
     def remove_checkpoint(self, path: Any) -> None:
         """A file; Lightning's own removes folders as well, with all that is in them."""
