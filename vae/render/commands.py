@@ -75,16 +75,16 @@ COMMANDS: dict[str, tuple[str, tuple[type, ...], tuple[tuple[str, str], ...]]] =
 class Parser(OneLineParser, ArgumentParser):
     """Tells what is wrong with an argument in one line."""
 
-    program, usual = "render.py", "--keyframes"
-    likely: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
-    called: ClassVar = {
+    program, default_option = "render.py", "--keyframes"
+    option_for: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
+    synonyms: ClassVar = {
         "--output": "--out",
         "--images": "--keyframes",
         "--input": "--keyframes",
         "--model": "--checkpoint",
     }
 
-    def owners(self, option: str) -> list[str]:
+    def commands_with(self, option: str) -> list[str]:
         """The commands that have an option."""
         name = option.lstrip("-")
         return [

@@ -21,12 +21,12 @@ _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_
 class TrainingParser(OneLineParser, LightningArgumentParser):
     """The parser of a command; its errors are one line."""
 
-    program, usual = "train.py", "--data.source"
-    likely: ClassVar = {
+    program, default_option = "train.py", "--data.source"
+    option_for: ClassVar = {
         **dict.fromkeys((".yaml", ".yml", *recipes()), "--config"),
         **dict.fromkeys((".ckpt", "last"), "--ckpt_path"),
     }
-    called: ClassVar = {
+    synonyms: ClassVar = {
         "--epochs": "--trainer.max_epochs",
         "--steps": "--trainer.max_steps",
         "--gpus": "--trainer.devices",
