@@ -1,21 +1,20 @@
 """What is said to mistakes: one line that names the thing, its fault and the remedy; nothing is left behind."""
 
-import contextlib
-import io
+import functools
 import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import faults_in, scene
+from conftest import scene
+from parsers import build_parsers_once, error_of, parts_of
 from readme import ROOT, SHIPPED
 
 import render
 import train
-from vae.training.cli.cli import LoomCLI
+from vae import checkpoint
 
 # what is typed; what the answer must name; what its remedy must name
 RENDER = [
@@ -359,49 +358,25 @@ def place(things: Path) -> Iterator[Path]:
         patch.chdir(things)
         patch.setenv("HOME", str(things / "home"))  # where a cache would appear
         build_parsers_once(patch)
+        patch.setattr(render, "build_parser", functools.cache(render.build_parser))
+        patch.setattr(checkpoint, "load_vae", functools.cache(checkpoint.load_vae))
         yield things
-
-
-def build_parsers_once(patch: pytest.MonkeyPatch) -> None:
-    """A command's parser is the same each time; building it is most of what a mistake costs."""
-    build, built = LoomCLI.setup_parser, {}
-
-    def setup_parser(self: LoomCLI, *args) -> None:
-        command = sys.argv[1]
-        if command not in built:
-            before = set(vars(self))
-            build(self, *args)
-            built[command] = {name: value for name, value in vars(self).items() if name not in before}
-        vars(self).update(built[command])
-
-    patch.setattr(LoomCLI, "setup_parser", setup_parser)
-
-
-def told(main, words: list[str]) -> tuple[object, list[str]]:
-    """The exit code, and the lines on standard error."""
-    with contextlib.redirect_stderr(io.StringIO()) as errors, pytest.raises(SystemExit) as caught:
-        main(words)
-    return caught.value.code, faults_in(errors.getvalue())
 
 
 @pytest.mark.parametrize(("main", "rows"), [(render.main, RENDER), (train.main, TRAIN)], ids=["render.py", "train.py"])
 def test_a_mistake_is_told_in_one_line_with_its_remedy(main, rows, place: Path) -> None:
     before = set(place.rglob("*"))
     for typed, named, suggested in rows:
-        code, lines = told(main, shlex.split(typed))
-        assert (code, len(lines)) == (2, 1), (typed, lines)
-        program, _, text = lines[0].partition(": ")
-        fault, mark, remedy = text.partition("; ") if "; " in text else text.partition("must ")
+        line = error_of(main, *shlex.split(typed))
+        program, _, text = line.partition(": ")
+        fault, remedy = parts_of(text)
         assert program == f"{main.__module__}.py", typed
-        assert mark, f"{typed}: no remedy"
         assert named in fault, typed
         assert suggested in remedy, typed
-        assert not [word for word in JARGON if word in text], typed
+        assert not [word for word in JARGON if word in line], typed
         assert set(place.rglob("*")) == before, typed
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="a machine that has what is missed")
 def test_an_accelerator_that_is_not_there_is_told_by_the_option(place: Path) -> None:
-    code, (line,) = told(train.main, ["fit", "--trainer.accelerator=gpu"])
-    assert code == 2
-    assert "--trainer.accelerator gpu: " in line
+    assert "--trainer.accelerator gpu: " in error_of(train.main, "fit", "--trainer.accelerator=gpu")
