@@ -5,16 +5,17 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+import forked
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import EPOCHS, Run, copy, heed
+from conftest import EPOCHS, Run, copy
+from forked import Forked
+from parsers import build_parsers_once
 
 import train
 from vae import checkpoint
@@ -38,13 +39,9 @@ def started():
     """Starts trainings in processes of their own, which end with the test."""
     processes = []
 
-    def start(root: Path, *words: str, **more: str) -> subprocess.Popen:
-        variables = os.environ | {"OMP_NUM_THREADS": "1"} | more
-        command = [sys.executable, train.__file__, *words]
-        with (root / "log.txt").open("a") as log:
-            process = subprocess.Popen(command, cwd=root, env=variables, stdout=log, stderr=log, preexec_fn=heed)
-        processes.append(process)
-        return process
+    def start(root: Path, *words: str, **more: str) -> Forked:
+        processes.append(forked.start(list(words), root, root / "log.txt", **more))
+        return processes[-1]
 
     yield start
     for process in processes:
@@ -52,7 +49,7 @@ def started():
         process.wait()
 
 
-def wait_for(found, process: subprocess.Popen, log: Path, seconds: float = 180) -> None:
+def wait_for(found, process: Forked, log: Path, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not found():
         assert process.poll() is None, log.read_text()
@@ -108,6 +105,7 @@ def test_a_run_in_which_a_process_trains_is_left_alone_until_that_is_killed(
     assert files(again.checkpoints) == ["best.ckpt", "config.yaml", "last.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # it ends within an epoch
 def test_two_jobs_of_one_line_train_two_runs_and_each_goes_on_with_its_own(run: Run, tmp_path, started, monkeypatch):
     """The README's line with two seeds, started at once; then both are queued again."""
@@ -166,8 +164,10 @@ def kept(run: Run, tmp_path):
 
 
 @pytest.fixture
-def chosen(tmp_path, capsys):
+def chosen(tmp_path, capsys, monkeypatch):
     """Which checkpoint a training would go on from; all are done, so that none does. None where one starts afresh."""
+
+    build_parsers_once(monkeypatch)
 
     def choose(*words: str) -> str | None:
         where = [f"--trainer.default_root_dir={tmp_path}", f"--trainer.max_epochs={EPOCHS}", *QUIET]
