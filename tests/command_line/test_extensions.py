@@ -150,11 +150,16 @@ def test_a_fault_before_the_training_is_one_line_and_leaves_no_run(place: Path) 
 @pytest.mark.parametrize(
     ("typed", "named"),
     [
-        (
+        pytest.param(
             f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=step",
             "--trainer.callbacks Fails: palette.txt: No such file",
+            marks=pytest.mark.slow,
         ),
-        (f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=validation", "ZeroDivisionError in own_parts.py, line"),
+        pytest.param(
+            f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=validation",
+            "ZeroDivisionError in own_parts.py, line",
+            marks=pytest.mark.slow,
+        ),
         (f"{LOGGER}own_parts.Server --trainer.logger.at=numbers", "--trainer.logger Server: no server there"),
     ],
 )
@@ -192,7 +197,11 @@ def test_those_that_work_are_left_alone(run: Run, tmp_path: Path):
     stop = {"class_path": "EarlyStopping", "init_args": {"monitor": "samples/sharpness", "mode": "max", "patience": 9}}
     rates = {"class_path": "LearningRateMonitor"}
     (tmp_path / "more.yaml").write_text(yaml.safe_dump({"trainer": {"callbacks": [stop, rates]}}))
-    more = [f"--config={tmp_path / 'more.yaml'}", f"--ckpt_path={mine.checkpoints / 'last.ckpt'}"]
+    more = [
+        f"--config={tmp_path / 'more.yaml'}",
+        f"--ckpt_path={mine.checkpoints / 'last.ckpt'}",
+        "--watch.every_n_epochs=0",
+    ]
     train.main([*mine.arguments(*more), "--trainer.max_epochs=3"])
     kept = checkpoint.read(mine.checkpoints / "last.ckpt")
     assert kept["epoch"] == 2

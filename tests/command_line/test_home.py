@@ -80,7 +80,7 @@ def test_it_goes_on_from_there(named: str, run: Run, home: Path):
     mine = copy(run, home)
     words = [word.replace(str(mine.root), "~/copy") for word in mine.arguments(f"--ckpt_path={named}")]
     assert words != mine.arguments()
-    train.main([*words, "--trainer.max_epochs=3"])
+    train.main([*words, "--trainer.max_epochs=3", "--watch.every_n_epochs=0"])
     assert checkpoint.read(mine.checkpoints / "last.ckpt")["epoch"] == 2
     assert nothing_is_called_so(home)
 

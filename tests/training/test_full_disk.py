@@ -49,11 +49,12 @@ MAY_MOUNT = may_mount()
 
 if not MAY_MOUNT:
 
-    def test_the_laws_of_this_file_hold_in_a_namespace_of_their_own():
+    @pytest.mark.parametrize("kind", ["not slow", pytest.param("slow", marks=pytest.mark.slow)])
+    def test_the_laws_of_this_file_hold_in_a_namespace_of_their_own(kind):
         if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
             pytest.skip("neither mounting nor user namespaces are allowed here")
         inside = ["unshare", "-rm", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        inside += ["-k", "not namespace", __file__]
+        inside += ["-k", "not namespace", "-m", kind, __file__]
         done = subprocess.run(inside, capture_output=True, text=True, cwd=Path(__file__).parents[2])
         assert done.returncode == 0, done.stdout[-3000:]
         assert "skipped" not in done.stdout

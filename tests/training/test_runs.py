@@ -13,6 +13,7 @@ import forked
 import lightning.pytorch as pl
 import pytest
 import torch
+import yaml
 from conftest import EPOCHS, Run, copy
 from forked import Forked
 from parsers import build_parsers_once
@@ -135,6 +136,20 @@ def test_two_jobs_of_one_line_train_two_runs_and_each_goes_on_with_its_own(run: 
         assert after["global_step"] == before["global_step"] + 1
         assert after["plan"]["seed"] == before["plan"]["seed"]
     assert files(runs) == ["version_0", "version_1"]
+
+
+def test_a_run_continues_with_the_config_that_an_earlier_version_wrote(run: Run, tmp_path, one_line_error):
+    again = copy(run, tmp_path)
+    config = again.checkpoints / "config.yaml"
+    options = yaml.safe_load(config.read_text())
+    for old, new in checkpoint.RENAMED_OPTIONS.items():
+        options["model"][old] = options["model"].pop(new)
+    words = ["fit", f"--trainer.default_root_dir={again.root}", "--ckpt_path=last", *QUIET]
+    config.write_text(yaml.safe_dump(options))
+    assert f"has trained {EPOCHS} epochs, and {EPOCHS} are planned" in one_line_error(train.main, *words)
+    options["model"]["prune"] += 1
+    config.write_text(yaml.safe_dump(options))
+    assert "config.yaml: the config of another run" in one_line_error(train.main, *words)
 
 
 @pytest.fixture

@@ -74,14 +74,18 @@ MOMENTS = [
     ("vae.training.module:VAETraining.configure_optimizers", "after"),
     ("vae.training.progress:ProgressModule.on_train_start", "before"),
 ]
-FIRST = ("data.cache:_write", "after")
-LATE = ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", "after")
-# each moment with one signal, which one in turn; the moments that matter most with both
-CASES = [(*moment, list(CODES)[index % 2]) for index, moment in enumerate(MOMENTS)]
-CASES += [(*FIRST, signal.SIGHUP), (*LATE, signal.SIGTERM)]
+USUAL = (
+    ("data.cache:_write", signal.SIGTERM),
+    ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", signal.SIGHUP),
+)
+CASES = [(*moment, list(CODES)[index % 2]) for index, moment in enumerate(MOMENTS)]  # the signals in turn
+STARTED = [(*MOMENTS[0], signal.SIGHUP), *((moment, "after", number) for moment, number in USUAL)]
 
 
-@pytest.mark.parametrize(("moment", "when", "number"), [(*FIRST, signal.SIGTERM), (*LATE, signal.SIGHUP)])
+@pytest.mark.parametrize(
+    ("moment", "when", "number"),
+    [pytest.param(*case, marks=[] if case[::2] in USUAL else pytest.mark.slow) for case in CASES[1:]],
+)
 def test_before_the_first_step_nothing_is_left(moment: str, when: str, number: int, tmp_path: Path):
     (tmp_path / "place").mkdir()
     output = tmp_path / "output.txt"
@@ -93,8 +97,8 @@ def test_before_the_first_step_nothing_is_left(moment: str, when: str, number: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("moment", "when", "number"), CASES)
-def test_so_it_is_for_the_program_at_any_moment(moment: str, when: str, number: int, tmp_path: Path):
+@pytest.mark.parametrize(("moment", "when", "number"), STARTED)
+def test_so_it_is_for_the_program_itself(moment: str, when: str, number: int, tmp_path: Path):
     done = sent_at(moment, when, number, tmp_path, WORDS)
     assert done.returncode == CODES[number], done.stderr
     assert len([line for line in done.stderr.splitlines() if line.strip()]) <= 1, done.stderr
