@@ -3,6 +3,7 @@
 import contextlib
 import io
 import sys
+from collections.abc import Iterator
 
 import pytest
 from conftest import faults_in
@@ -23,6 +24,14 @@ def build_parsers_once(patch: pytest.MonkeyPatch) -> None:
         vars(self).update(built[command])
 
     patch.setattr(LoomCLI, "setup_parser", setup_parser)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_parser() -> Iterator[None]:
+    """For each file that imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        build_parsers_once(patch)
+        yield
 
 
 def error_of(main, *words: str, code: int = 2) -> str:

@@ -1,12 +1,14 @@
 """Configurations: the recipes that come along, and what `--print_config` says of each key."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import Run
-from parsers import build_parsers_once, printed_config
+from parsers import (
+    one_parser,  # noqa: F401
+    printed_config,
+)
 from test_together import TORCHRUN, start
 
 import train
@@ -20,13 +22,6 @@ LITTLE = [
     *("--data.val_fraction=0.3", "--data.workers=0", "--model.width=8"),
     *("--health.pairs=1", "--health.pictures=4", "--watch.every_n_epochs=1", "--watch.frames=3"),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_parser() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        build_parsers_once(patch)
-        yield
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, object]:

@@ -2,14 +2,17 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 from conftest import Run, copy
-from parsers import build_parsers_once, error_of, parts_of
+from parsers import (
+    error_of,
+    one_parser,  # noqa: F401
+    parts_of,
+)
 from test_config import LITTLE
 
 import train
@@ -56,13 +59,6 @@ class Server(Logger):
 class Neither:
     pass
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_parser() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        build_parsers_once(patch)
-        yield
 
 
 @pytest.fixture

@@ -3,14 +3,17 @@
 import json
 import os
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 from conftest import Run, copy, fill, scene
-from parsers import build_parsers_once, error_of, printed_config
+from parsers import (
+    error_of,
+    one_parser,  # noqa: F401
+    printed_config,
+)
 from readme import ROOT, SHIPPED
 from test_config import LITTLE
 
@@ -19,13 +22,6 @@ import train
 from vae import checkpoint
 
 SMALL = [*LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_parser() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        build_parsers_once(patch)
-        yield
 
 
 @pytest.fixture

@@ -5,13 +5,16 @@ import os
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from conftest import Run, copy
-from parsers import build_parsers_once, error_of, printed_config
+from parsers import (
+    error_of,
+    one_parser,  # noqa: F401
+    printed_config,
+)
 from readme import ROOT
 
 import train
@@ -61,13 +64,6 @@ def written(kind: str, path: Path) -> Path:
 
 
 KINDS = [*HOSTILE, "pipe", "huge", "folder", "bytes"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_parser() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        build_parsers_once(patch)
-        yield
 
 
 def test_a_hostile_config_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -152,6 +152,28 @@ def test_a_run_continues_with_the_config_that_an_earlier_version_wrote(run: Run,
     assert "config.yaml: the config of another run" in one_line_error(train.main, *words)
 
 
+def test_a_resumed_checkpoint_is_read_once(run: Run, tmp_path, monkeypatch):
+    again, read, load = copy(run, tmp_path), [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **how: read.append(path) or load(path, **how))
+    train.main(again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", *QUIET))
+    assert read == [again.checkpoints / "last.ckpt"]
+
+
+def test_what_was_written_until_the_lock_was_taken_is_what_goes_on(run: Run, tmp_path, monkeypatch, one_line_error):
+    again, acquire = copy(run, tmp_path), RunLock.acquire
+    last = again.checkpoints / "last.ckpt"
+
+    def write_and_acquire(self, folder: Path) -> None:
+        content = checkpoint.read(last)
+        content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = 7
+        torch.save(content, last)
+        acquire(self, folder)
+
+    monkeypatch.setattr(RunLock, "acquire", write_and_acquire)
+    words = again.arguments("--ckpt_path=last", *QUIET)
+    assert f"{last}: has trained 7 epochs" in one_line_error(train.main, *words)
+
+
 @pytest.fixture
 def kept(run: Run, tmp_path):
     """Makes finished runs that differ in what their checkpoints say; the later ones are newer."""
