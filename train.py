@@ -1,4 +1,4 @@
-"""Trains a VAE on pictures: a LightningCLI. Without arguments, `fit` on the built-in patterns.
+"""Trains a VAE on pictures. Without arguments, `fit` on the built-in patterns.
 
 python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max_epochs 50
 """
@@ -12,20 +12,18 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-from lightning.fabric.utilities.exceptions import MisconfigurationException
+from collections.abc import Sequence
 
 from data.datamodule import ImageData
-from data.system.errors import UserError, one_line_errors
+from data.system.errors import one_line_errors
 from vae import __version__
 from vae.training.cli.cli import LoomCLI
-from vae.training.cli.parser import Parser
+from vae.training.cli.errors import misconfiguration_errors
+from vae.training.cli.parser import TrainingParser
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import SaveRunConfig
 
-_NOT_OURS = (
+_IGNORED_WARNINGS = (
     r".*does not have many workers.*",
     r".*number of training batches .* is smaller than the logging interval.*",
     r"(?s).*Checkpoint directory .* exists and is not empty.*",
@@ -33,15 +31,6 @@ _NOT_OURS = (
     r".*callbacks used to create the checkpoint need to be provided.*",
     r".*WeightAveraging callback, but loading a checkpoint outside the 'fit' stage.*",
 )
-
-
-@contextmanager
-def _complaints_as_user_errors() -> Iterator[None]:
-    """Lightning's refusals of its options, told like our own."""
-    try:
-        yield
-    except MisconfigurationException as error:
-        raise UserError(" ".join(str(error).split())) from None
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -53,24 +42,24 @@ def main(args: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: code 2 and one line on standard error for bad input.
     """
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI's own calls would set them off
+    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI's own calls would cause them
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # what was asked for is told
-    for message in _NOT_OURS:
+    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # a profile that was asked for
+    for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message)
-    caller = sys.argv
+    original = sys.argv
     words = list(sys.argv[1:] if args is None else args)
     if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
         words.insert(0, "fit")
-    sys.argv = [caller[0], *words]  # read again by the processes that a multi-device run starts
+    sys.argv = [original[0], *words]  # read again by the processes that a multi-device run starts
     try:
-        with one_line_errors("train.py"), _complaints_as_user_errors():
+        with one_line_errors("train.py"), misconfiguration_errors():
             LoomCLI(
                 VAETraining,
                 ImageData,
-                parser_class=Parser,
-                save_config_callback=SaveRunConfig,
+                parser_class=TrainingParser,
+                save_config_callback=KeepConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
                 parser_kwargs={"description": __doc__, "version": __version__},
@@ -79,14 +68,14 @@ def main(args: Sequence[str] | None = None) -> None:
                     "precision": None,
                     "gradient_clip_val": 1.0,
                     "num_sanity_val_steps": 0,
-                    "use_distributed_sampler": False,  # ImageData deals the pictures out
+                    "use_distributed_sampler": False,  # ImageData's own sampler does this
                     "enable_model_summary": False,
                 },
                 auto_configure_optimizers=False,
                 load_from_checkpoint_support=False,
             )
     finally:
-        sys.argv = caller
+        sys.argv = original
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def count_of(data: ImageData) -> int:
 
 def faults_in(told: str) -> list[str]:
     """The lines on standard error that are no remark on the pictures of a folder."""
-    return [line for line in told.splitlines() if not REMARK.match(line)]
+    return [line for line in without_bars(told) if not REMARK.match(line)]
 
 
 def told_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """YAML of unknown origin, read in bounded memory and time.
 
-A few lines of aliases can stand for billions of values, a number for megabytes of digits, a file for a pipe that never
-ends. What a text stands for is counted before anything is made of it.
+A few lines of aliases can expand to billions of values, a number can have megabytes of digits, a file can be an endless
+pipe. The values of a text are counted before any of them is made.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ from data.system.errors import UserError
 from data.system.files import check_regular_file
 
 _REMEDY = "name a config in YAML, which --print_config writes"
-_MOST_BYTES = 1_000_000
-_MOST_VALUES = 10_000
-_LONGEST_NUMBER = 100  # digits
+_MAX_BYTES = 1_000_000
+_MAX_VALUES = 10_000
+_MAX_DIGITS = 100
 _NUMBERS = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class UnsafeYAML(yaml.YAMLError):
-    """YAML that would take too much memory or time."""
+    """YAML that would take too much memory or time; the message says why."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"not taken: {reason}")
@@ -39,9 +39,9 @@ def read_config(path: Path) -> str:
     """
     check_regular_file(path)
     with path.open("rb") as file:
-        content = file.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise UserError(f"{path}: is larger than {_MOST_BYTES // 10**6} MB; {_REMEDY}")
+        content = file.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise UserError(f"{path}: is larger than {_MAX_BYTES // 10**6} MB; {_REMEDY}")
     try:
         return content.decode()
     except UnicodeDecodeError:
@@ -49,7 +49,7 @@ def read_config(path: Path) -> str:
 
 
 def check_yaml(text: str) -> None:
-    """Raises `yaml.YAMLError` unless a text is YAML of at most 10,000 values, aliases counted as what they stand for.
+    """Raises `yaml.YAMLError` unless a text is YAML of at most 10,000 values, those behind each alias included.
 
     >>> check_yaml("data: {limit: 1000}")
     >>> check_yaml("a: &a [1, *a]")
@@ -58,8 +58,8 @@ def check_yaml(text: str) -> None:
     """
     try:
         node = yaml.compose(text, Loader=_LOADER)
-        if node is not None and _count(node, {}) > _MOST_VALUES:
-            raise UnsafeYAML(f"more than {_MOST_VALUES} values")
+        if node is not None and _count(node, {}) > _MAX_VALUES:
+            raise UnsafeYAML(f"more than {_MAX_VALUES} values")
     except RecursionError:
         raise UnsafeYAML("nested too deeply") from None
 
@@ -74,18 +74,18 @@ def parse_yaml(text: str) -> Any:
 
 
 def _count(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node stands for.
+    """The number of values of a node, aliases expanded.
 
     Args:
-        node: what to count.
-        known: node → its count, 0 while it is counted.
+        node: the node.
+        known: the id of a node → its number of values, 0 while it is being counted.
     """
     if id(node) in known:
         if not known[id(node)]:
             raise UnsafeYAML("an alias of itself")
         return known[id(node)]
     known[id(node)] = 0
-    if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+    if node.tag in _NUMBERS and len(node.value) > _MAX_DIGITS:
         raise UnsafeYAML(f"a number of {len(node.value)} digits")
     known[id(node)] = 1 + sum(_count(part, known) for part in _parts(node))
     return known[id(node)]
@@ -100,13 +100,13 @@ def _parts(node: yaml.Node) -> Iterator[yaml.Node]:
 
 
 def guard_configs() -> None:
-    """Has jsonargparse read configs, and the files that stand for one of their parts, in these bounds."""
-    usual = get_loader("yaml")
+    """Makes jsonargparse read configs, and the files that options name as a part of one, within these bounds."""
+    load_yaml = get_loader("yaml")
 
     def load(text: str) -> Any:
         check_yaml(text)
-        return usual(text)
+        return load_yaml(text)
 
     set_loader("yaml", load, (yaml.YAMLError,))
     set_parsing_settings(config_read_mode_fsspec_enabled=False)  # Lightning has it fetch them from anywhere
-    setattr(ConfigPath, "read_text", lambda path: read_config(Path(path)))  # noqa: B010  # which mypy takes amiss
+    setattr(ConfigPath, "read_text", lambda path: read_config(Path(path)))  # noqa: B010  # mypy refuses the assignment

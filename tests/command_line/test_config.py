@@ -5,11 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Run
+from parsers import (
+    one_parser,  # noqa: F401
+    printed_config,
+)
 from test_together import TORCHRUN, start
 
 import train
 from vae import checkpoint
-from vae.training.cli.config import found, recipes
+from vae.training.cli.config import recipes, resolve_config
 
 LITTLE = [
     *("--trainer.accelerator=cpu", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"),
@@ -18,14 +22,6 @@ LITTLE = [
     *("--data.val_fraction=0.3", "--data.workers=0", "--model.width=8"),
     *("--health.pairs=1", "--health.pictures=4", "--watch.every_n_epochs=1", "--watch.frames=3"),
 ]
-WIDTH = 110
-
-
-def printed(capsys, *words: str) -> str:
-    with pytest.raises(SystemExit) as done:
-        train.main(["fit", *words, "--print_config"])
-    assert not done.value.code
-    return capsys.readouterr().out
 
 
 def flat(tree: dict, prefix: str = "") -> dict[str, object]:
@@ -36,20 +32,25 @@ def flat(tree: dict, prefix: str = "") -> dict[str, object]:
     return leaves
 
 
-@pytest.mark.parametrize("name", recipes())
-def test_every_recipe_trains(name: str, tmp_path: Path, monkeypatch, capsys):
+def test_every_recipe_is_read_and_the_default_one_is_what_happens_by_itself() -> None:
+    for name in recipes():
+        recipe = flat(yaml.safe_load(Path(resolve_config(name)).read_text()))
+        options = flat(yaml.safe_load(printed_config(f"--config={name}")))
+        assert {key: options[key] for key in recipe} == recipe, name
+    assert printed_config("--config=default") == printed_config()
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n != "large")) for n in recipes()])
+def test_every_recipe_trains_and_is_kept(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    train.main(["fit", f"--config={name}", *LITTLE, "--trainer.devices=1", f"--data.cache_dir={tmp_path / 'cache'}"])
-    assert list((tmp_path / "checkpoints").rglob("last.ckpt"))
-    kept = yaml.safe_load(next((tmp_path / "checkpoints").rglob("config.yaml")).read_text())
-    told = flat(yaml.safe_load(Path(found(name)).read_text()))
-    given = {word[2:].split("=")[0] for word in LITTLE} | {"data.cache_dir", "trainer.devices", "trainer.precision"}
-    rest = {key: value for key, value in told.items() if key not in given}
-    assert {key: flat(kept)[key] for key in rest} == rest
-
-
-def test_the_default_recipe_is_what_happens_by_itself(capsys):
-    assert yaml.safe_load(printed(capsys, "--config=default")) == yaml.safe_load(printed(capsys))
+    small = [*LITTLE, "--data.image_size=32", "--trainer.devices=1", f"--data.cache_dir={tmp_path / 'cache'}"]
+    train.main(["fit", f"--config={name}", *small])
+    (run,) = (tmp_path / "checkpoints" / "patterns").iterdir()
+    assert (run / "last.ckpt").is_file()
+    kept = flat(yaml.safe_load((run / "config.yaml").read_text()))
+    recipe = flat(yaml.safe_load(Path(resolve_config(name)).read_text()))
+    given = {word[2:].split("=")[0] for word in small} | {"trainer.precision"}
+    assert {key: kept[key] for key in recipe.keys() - given} == {key: recipe[key] for key in recipe.keys() - given}
 
 
 @pytest.mark.slow
@@ -61,23 +62,22 @@ def test_the_recipe_for_clusters_leaves_counting_to_the_launcher(tmp_path: Path)
     assert (tmp_path / "latent-loom-cache").is_dir()
 
 
-def test_a_file_of_the_recipes_name_goes_before_it(tmp_path: Path, monkeypatch, capsys):
+def test_a_file_of_the_recipes_name_goes_before_it(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert yaml.safe_load(printed(capsys, "--config=tiny"))["data"]["image_size"] == 32
+    assert yaml.safe_load(printed_config("--config=tiny"))["data"]["image_size"] == 32
     (tmp_path / "tiny").mkdir()
-    assert yaml.safe_load(printed(capsys, "--config=tiny"))["data"]["image_size"] == 32, "a folder is no configuration"
+    assert yaml.safe_load(printed_config("--config=tiny"))["data"]["image_size"] == 32, "a folder is no configuration"
     (tmp_path / "tiny").rmdir()
     (tmp_path / "tiny").write_text("data: {image_size: 48}")
-    assert yaml.safe_load(printed(capsys, "--config=tiny"))["data"]["image_size"] == 48
+    assert yaml.safe_load(printed_config("--config=tiny"))["data"]["image_size"] == 48
 
 
-def test_every_key_is_explained_above_it(capsys):
-    lines = printed(capsys).splitlines()
+def test_every_key_is_explained_above_it():
+    lines = printed_config().splitlines()
     keys = [number for number, line in enumerate(lines) if line.lstrip()[:1].isalpha()]
     assert len(keys) > 80
     bare = [lines[number] for number in keys if not lines[number - 1].lstrip().startswith("# ")]
     assert bare == []
-    assert max(map(len, lines)) <= WIDTH
     text = " ".join(line.strip(" #") for line in lines)
     for meaning in (
         "weight of the KL term at the end of its schedule",
@@ -90,30 +90,27 @@ def test_every_key_is_explained_above_it(capsys):
         assert meaning in text
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
+def test_what_is_printed_is_read_again(tmp_path: Path) -> None:
+    printed = printed_config()
+    for words in (
         [],
         ["--model.sigma=0.5", "--data.source=/a folder/with: a colon # and more", "--trainer.max_time=null"],
         ["--trainer.callbacks+=LearningRateMonitor", "--trainer.callbacks.logging_interval=step"],
         ["--trainer.default_root_dir=" + "a long name\n\n# of three lines\nmodel: " * 9],
-    ],
-    ids=["defaults", "scalars", "classes", "lines"],
-)
-def test_what_is_printed_is_read_again(words: list[str], tmp_path: Path, capsys):
-    text = printed(capsys, *words)
-    (tmp_path / "run.yaml").write_text(text)
-    assert printed(capsys, f"--config={tmp_path / 'run.yaml'}") == text
-    assert yaml.safe_load(text) != yaml.safe_load(printed(capsys)) or not words
+    ):
+        text = printed_config(*words)
+        (tmp_path / "run.yaml").write_text(text)
+        assert printed_config(f"--config={tmp_path / 'run.yaml'}") == text, words
+        assert (text == printed) == (not words)
 
 
-def test_a_runs_own_config_is_read_again(run: Run, tmp_path: Path, capsys):
+def test_a_runs_own_config_is_read_again(run: Run, tmp_path: Path):
     kept = run.checkpoints / "config.yaml"
     assert "# weight of the KL term" in kept.read_text()
-    again = yaml.safe_load(printed(capsys, f"--config={kept}"))
+    again = yaml.safe_load(printed_config(f"--config={kept}"))
     assert again["data"]["source"] == str(run.pictures)
     assert again == yaml.safe_load(kept.read_text())
 
 
-def test_yaml_that_is_given_in_place_of_a_file_is_taken(capsys):
-    assert yaml.safe_load(printed(capsys, "--config", "model: {beta: 3.0}"))["model"]["beta"] == 3
+def test_yaml_that_is_given_in_place_of_a_file_is_taken():
+    assert yaml.safe_load(printed_config("--config", "model: {beta: 3.0}"))["model"]["beta"] == 3

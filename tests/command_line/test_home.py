@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 import yaml
 from conftest import Run, copy, fill, scene
+from parsers import (
+    error_of,
+    one_parser,  # noqa: F401
+    printed_config,
+)
 from readme import ROOT, SHIPPED
 from test_config import LITTLE
 
@@ -49,7 +54,7 @@ TYPED = (
 )
 
 
-@pytest.mark.parametrize("written", ["words", "YAML"])
+@pytest.mark.parametrize("written", ["words", pytest.param("YAML", marks=pytest.mark.slow)])
 def test_a_training_keeps_everything_in_the_users_folder(written: str, home: Path, capsys):
     fill(home / "pictures", 24)
     (home / "run.yaml").write_text(yaml.safe_dump(GIVEN))
@@ -63,12 +68,15 @@ def test_a_training_keeps_everything_in_the_users_folder(written: str, home: Pat
     assert checkpoint.read(run / "last.ckpt")["datamodule_hyper_parameters"]["source"] == str(home / "pictures")
 
 
-@pytest.mark.parametrize("named", ["~/copy/checkpoints/pictures/version_0/last.ckpt", "last"])
+LAST = pytest.param("~/copy/checkpoints/pictures/version_0/last.ckpt", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("named", [LAST, "last"])
 def test_it_goes_on_from_there(named: str, run: Run, home: Path):
     mine = copy(run, home)
     words = [word.replace(str(mine.root), "~/copy") for word in mine.arguments(f"--ckpt_path={named}")]
     assert words != mine.arguments()
-    train.main([*words, "--trainer.max_epochs=3"])
+    train.main([*words, "--trainer.max_epochs=3", "--watch.every_n_epochs=0"])
     assert checkpoint.read(mine.checkpoints / "last.ckpt")["epoch"] == 2
     assert nothing_is_called_so(home)
 
@@ -87,34 +95,32 @@ def test_a_rendering_reads_and_writes_there(home: Path):
     assert (home / "weights.ckpt").stat().st_size
 
 
-def printed(capsys, *words: str) -> dict:
-    with pytest.raises(SystemExit) as done:
-        train.main(["fit", *words, "--print_config"])
-    assert not done.value.code
-    return yaml.safe_load(capsys.readouterr().out)
+def printed(*words: str) -> dict:
+    return yaml.safe_load(printed_config(*words))
 
 
-def test_alone_it_is_that_folder(home: Path, capsys):
-    assert printed(capsys, "--trainer.default_root_dir=~")["trainer"]["default_root_dir"] == str(home)
-    assert printed(capsys, "--trainer.default_root_dir", "~")["trainer"]["default_root_dir"] == str(home)
+def test_alone_it_is_that_folder(home: Path):
+    assert printed("--trainer.default_root_dir=~")["trainer"]["default_root_dir"] == str(home)
+    assert printed("--trainer.default_root_dir", "~")["trainer"]["default_root_dir"] == str(home)
 
 
-def test_a_default_stays_the_same_for_every_user(home: Path, capsys):
-    assert printed(capsys)["data"]["cache_dir"].startswith("~/")
+def test_a_default_stays_the_same_for_every_user(home: Path):
+    assert printed()["data"]["cache_dir"].startswith("~/")
 
 
-def test_a_name_that_only_begins_so_is_written_with_its_place(home: Path, capsys):
-    assert printed(capsys, "--trainer.default_root_dir=./~x")["trainer"]["default_root_dir"] == "./~x"
+def test_a_name_that_only_begins_so_is_written_with_its_place(home: Path):
+    assert printed("--trainer.default_root_dir=./~x")["trainer"]["default_root_dir"] == "./~x"
 
 
-@pytest.mark.parametrize(
-    "option",
-    ["--trainer.default_root_dir", "--ckpt_path", "--data.source", "--data.cache_dir", "--config"],
-)
-def test_a_user_who_is_not_there_is_told(option: str, home: Path, one_line_error):
-    line = one_line_error(train.main, "fit", f"{option}=~nobody-of-this-name/a")
-    assert "no such user" in line
+def test_a_user_who_is_not_there_is_told(home: Path) -> None:
+    for option in ("--trainer.default_root_dir", "--ckpt_path", "--data.source", "--data.cache_dir", "--config"):
+        assert "no such user" in error_of(train.main, "fit", f"{option}=~nobody-of-this-name/a")
     assert not os.listdir()  # noqa: PTH208
+
+
+def test_words_and_yaml_are_read_alike(home: Path) -> None:
+    (home / "run.yaml").write_text(yaml.safe_dump(GIVEN))
+    assert printed("--config=~/run.yaml") == printed(*shlex.split(TYPED))
 
 
 def test_so_it_is_in_yaml(home: Path, one_line_error):

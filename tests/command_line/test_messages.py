@@ -1,16 +1,20 @@
 """What is said to mistakes: one line that names the thing, its fault and the remedy; nothing is left behind."""
 
+import functools
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import scene
+from parsers import build_parsers_once, error_of, parts_of
 from readme import ROOT, SHIPPED
 
 import render
 import train
+from vae import checkpoint
 
 # what is typed; what the answer must name; what its remedy must name
 RENDER = [
@@ -213,6 +217,11 @@ TRAIN = [
     ("fit --checkpoint last.ckpt", "--checkpoint", "--ckpt_path"),
     ("fit --model.likelihood", "--model.likelihood", "gaussian"),
     ("fit --ckpt_path", "--ckpt_path", "word"),
+    ("fit --model.critic 0.1", "--model.critic", "--model.adversarial_weight"),
+    ("fit --model.cycle=5", "--model.cycle", "--model.cycle_weight"),
+    ("fit --model.moments 1", "--model.moments", "--model.moment_weight"),
+    ("fit --model.prune 1", "--model.prune", "--model.inactive_below"),
+    ("fit --model.anchor_share 0", "--model.anchor_share", "--model.pca_share"),
     ("fit --model.image_size 64", "--model.image_size", "--data.image_size"),
     ("fit --data patterns", "--data", "--data.source"),
     ("fit --trainer 5", "--trainer", "--trainer."),
@@ -303,6 +312,7 @@ TRAIN = [
     ("fit --config folder", "folder", "--print_config"),
     ("fit --config cat.png", "cat.png", "--print_config"),
     ("fit --config key.yaml", "data.sorce", "data.source"),
+    ("fit --config old.yaml", "old.yaml: model.prune", "model.inactive_below"),
     ("fit --config value.yaml", "--data.batch_size lots", "whole number"),
     # checkpoints
     ("fit --ckpt_path none.ckpt", "none.ckpt", "train.py"),
@@ -317,7 +327,6 @@ TRAIN = [
     ("test --ckpt_path patterns.ckpt --model.latent_dim 5", "--model.latent_dim 5", "leave it out"),
     ("validate --ckpt_path patterns.ckpt --data.image_size 32", "--data.image_size 32", "leave it out"),
 ]
-ROWS = [*((render.main, *row) for row in RENDER), *((train.main, *row) for row in TRAIN)]
 JARGON = ("Traceback", "Parser key", "<class", "typing.", "Union", "lightning.pytorch", "subcommand")
 
 
@@ -338,31 +347,36 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "my run.yaml").write_text("]")
     (place / "list.yaml").write_text("- 1\n- 2\n")
     (place / "key.yaml").write_text("data:\n  sorce: patterns\n")
+    (place / "old.yaml").write_text("model:\n  prune: 1.0\n")
     (place / "value.yaml").write_text("data:\n  batch_size: lots\n")
     return place
 
 
-@pytest.fixture
-def place(things: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(things)
-    monkeypatch.setenv("HOME", str(things / "home"))  # where a cache would appear
-    return things
+@pytest.fixture(scope="module")
+def place(things: Path) -> Iterator[Path]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(things)
+        patch.setenv("HOME", str(things / "home"))  # where a cache would appear
+        build_parsers_once(patch)
+        patch.setattr(render, "build_parser", functools.cache(render.build_parser))
+        patch.setattr(checkpoint, "load_vae", functools.cache(checkpoint.load_vae))
+        yield things
 
 
-@pytest.mark.parametrize(("main", "typed", "named", "suggested"), ROWS, ids=[row[1][:60] for row in ROWS])
-def test_a_mistake_is_told_in_one_line_with_its_remedy(main, typed, named, suggested, place: Path, one_line_error):
+@pytest.mark.parametrize(("main", "rows"), [(render.main, RENDER), (train.main, TRAIN)], ids=["render.py", "train.py"])
+def test_a_mistake_is_told_in_one_line_with_its_remedy(main, rows, place: Path) -> None:
     before = set(place.rglob("*"))
-    line = one_line_error(main, *shlex.split(typed))
-    program, _, told = line.partition(": ")
-    assert program == f"{main.__module__}.py"
-    fault, mark, remedy = told.partition("; ") if "; " in told else told.partition("must ")
-    assert mark, "no remedy"
-    assert named in fault
-    assert suggested in remedy
-    assert not [word for word in JARGON if word in line]
-    assert set(place.rglob("*")) == before
+    for typed, named, suggested in rows:
+        line = error_of(main, *shlex.split(typed))
+        program, _, text = line.partition(": ")
+        fault, remedy = parts_of(text)
+        assert program == f"{main.__module__}.py", typed
+        assert named in fault, typed
+        assert suggested in remedy, typed
+        assert not [word for word in JARGON if word in line], typed
+        assert set(place.rglob("*")) == before, typed
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="a machine that has what is missed")
-def test_an_accelerator_that_is_not_there_is_told_by_the_option(place: Path, one_line_error):
-    assert "--trainer.accelerator gpu: " in one_line_error(train.main, "fit", "--trainer.accelerator=gpu")
+def test_an_accelerator_that_is_not_there_is_told_by_the_option(place: Path) -> None:
+    assert "--trainer.accelerator gpu: " in error_of(train.main, "fit", "--trainer.accelerator=gpu")

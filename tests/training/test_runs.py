@@ -5,22 +5,24 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 
+import forked
 import lightning.pytorch as pl
 import pytest
 import torch
-from conftest import EPOCHS, Run, copy, heed
+import yaml
+from conftest import EPOCHS, Run, copy
+from forked import Forked
+from parsers import build_parsers_once
 
 import train
 from vae import checkpoint
-from vae.training import environment as launch
+from vae.training import environment
 from vae.training.runs import lock as run_lock
-from vae.training.runs.lock import NAME, InUseError, RunLock
+from vae.training.runs.lock import LOCK_NAME, InUseError, RunLock
 
 QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0", "--health.pairs=2", "--health.pictures=4"]
 LONG = ["--trainer.max_epochs=500", "--checkpoint_every_n_steps=1", *QUIET]
@@ -38,13 +40,9 @@ def started():
     """Starts trainings in processes of their own, which end with the test."""
     processes = []
 
-    def start(root: Path, *words: str, **more: str) -> subprocess.Popen:
-        environment = os.environ | {"OMP_NUM_THREADS": "1"} | more
-        command = [sys.executable, train.__file__, *words]
-        with (root / "log.txt").open("a") as log:
-            process = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, preexec_fn=heed)
-        processes.append(process)
-        return process
+    def start(root: Path, *words: str, **more: str) -> Forked:
+        processes.append(forked.start(list(words), root, root / "log.txt", **more))
+        return processes[-1]
 
     yield start
     for process in processes:
@@ -52,7 +50,7 @@ def started():
         process.wait()
 
 
-def wait_for(found, process: subprocess.Popen, log: Path, seconds: float = 180) -> None:
+def wait_for(found, process: Forked, log: Path, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not found():
         assert process.poll() is None, log.read_text()
@@ -88,10 +86,10 @@ def test_a_run_in_which_a_process_trains_is_left_alone_until_that_is_killed(
         assert f"process {process.pid} on {socket.gethostname()}" in line
         assert "without --ckpt_path" in line
     assert files(again.checkpoints.parent) == ["version_0"]
-    assert NAME in files(again.checkpoints)
+    assert LOCK_NAME in files(again.checkpoints)
     process.kill()
     process.wait()
-    assert NAME in files(again.checkpoints)
+    assert LOCK_NAME in files(again.checkpoints)
     epoch = checkpoint.read(last)["epoch"]
     began = time.monotonic()
     train.main(
@@ -108,6 +106,7 @@ def test_a_run_in_which_a_process_trains_is_left_alone_until_that_is_killed(
     assert files(again.checkpoints) == ["best.ckpt", "config.yaml", "last.ckpt"]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # it ends within an epoch
 def test_two_jobs_of_one_line_train_two_runs_and_each_goes_on_with_its_own(run: Run, tmp_path, started, monkeypatch):
     """The README's line with two seeds, started at once; then both are queued again."""
@@ -123,7 +122,7 @@ def test_two_jobs_of_one_line_train_two_runs_and_each_goes_on_with_its_own(run: 
     for process in processes.values():
         process.send_signal(signal.SIGUSR1)
         assert process.wait(60) == 128 + signal.SIGUSR1, log.read_text()
-    assert not list(runs.rglob(NAME))
+    assert not list(runs.rglob(LOCK_NAME))
     stopped = [checkpoint.read(last) for last in lasts]
     assert sorted(content["plan"]["seed"] for content in stopped) == [5, 6]
     for content in stopped:  # the one that was written last is not the second one's to take
@@ -139,10 +138,48 @@ def test_two_jobs_of_one_line_train_two_runs_and_each_goes_on_with_its_own(run: 
     assert files(runs) == ["version_0", "version_1"]
 
 
+def test_a_run_continues_with_the_config_that_an_earlier_version_wrote(run: Run, tmp_path, one_line_error):
+    again = copy(run, tmp_path)
+    config = again.checkpoints / "config.yaml"
+    options = yaml.safe_load(config.read_text())
+    for old, new in checkpoint.RENAMED_OPTIONS.items():
+        options["model"][old] = options["model"].pop(new)
+    words = ["fit", f"--trainer.default_root_dir={again.root}", "--ckpt_path=last", *QUIET]
+    config.write_text(yaml.safe_dump(options))
+    assert f"has trained {EPOCHS} epochs, and {EPOCHS} are planned" in one_line_error(train.main, *words)
+    options["model"]["prune"] += 1
+    config.write_text(yaml.safe_dump(options))
+    assert "config.yaml: the config of another run" in one_line_error(train.main, *words)
+
+
+def test_a_resumed_checkpoint_is_read_once(run: Run, tmp_path, monkeypatch):
+    again, read, load = copy(run, tmp_path), [], torch.load
+    monkeypatch.setattr(torch, "load", lambda path, **how: read.append(path) or load(path, **how))
+    train.main(again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", *QUIET))
+    assert read == [again.checkpoints / "last.ckpt"]
+
+
+def test_what_was_written_until_the_lock_was_taken_is_what_goes_on(run: Run, tmp_path, monkeypatch, one_line_error):
+    again, acquire = copy(run, tmp_path), RunLock.acquire
+    last = again.checkpoints / "last.ckpt"
+
+    def write_and_acquire(self, folder: Path) -> None:
+        content = checkpoint.read(last)
+        content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] = 7
+        torch.save(content, last)
+        acquire(self, folder)
+
+    monkeypatch.setattr(RunLock, "acquire", write_and_acquire)
+    words = again.arguments("--ckpt_path=last", *QUIET)
+    assert f"{last}: has trained 7 epochs" in one_line_error(train.main, *words)
+
+
 @pytest.fixture
 def kept(run: Run, tmp_path):
     """Makes finished runs that differ in what their checkpoints say; the later ones are newer."""
     whole = checkpoint.read(run.checkpoints / "last.ckpt")
+    whole |= {"optimizer_states": [{"state": {}}], "current_model_state": {}}  # not looked at so early
+    whole["state_dict"] = {name: value for name, value in whole["state_dict"].items() if name.startswith("vae.")}
     count = 0
 
     def keep(name: str, seed: int = 0, job: str = "", **options) -> Path:
@@ -166,8 +203,10 @@ def kept(run: Run, tmp_path):
 
 
 @pytest.fixture
-def chosen(tmp_path, capsys):
+def chosen(tmp_path, capsys, monkeypatch):
     """Which checkpoint a training would go on from; all are done, so that none does. None where one starts afresh."""
+
+    build_parsers_once(monkeypatch)
 
     def choose(*words: str) -> str | None:
         where = [f"--trainer.default_root_dir={tmp_path}", f"--trainer.max_epochs={EPOCHS}", *QUIET]
@@ -226,7 +265,7 @@ def test_a_run_in_use_is_passed_over(run: Run, tmp_path, kept, chosen, one_line_
 class Closing(RunLock):
     def __init__(self, run: Path) -> None:
         super().__init__()
-        self.take(run)
+        self.acquire(run)
 
     close = RunLock.release
 
@@ -237,7 +276,7 @@ def test_a_job_goes_on_with_its_own_run_and_takes_none_that_waits_for_its_job(tm
     for number, owner in enumerate(("7_1", "7_2", "8", "", "9")):
         kept(f"cats/version_{number}", source=str(tmp_path / "cats"), job=owner)
     queued = {"8"}
-    monkeypatch.setattr(launch, "is_queued", queued.__contains__)
+    monkeypatch.setattr(environment, "is_queued", queued.__contains__)
 
     def by_job(number: int, restarts: int = 0, **more: str) -> str | None:
         with monkeypatch.context() as patch:
@@ -268,27 +307,27 @@ def test_squeue_says_whether_a_job_waits(tmp_path, monkeypatch):
     squeue.write_text('#!/bin/sh\n[ "$2" = --jobs=7_1 ] && echo PENDING && exit\n[ "$2" = --jobs=8 ] && exit\nexit 1\n')
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert launch.is_queued("7_1")
-    assert not any(map(launch.is_queued, ("8", "9", "", "7_1 --all", "--help")))
+    assert environment.is_queued("7_1")
+    assert not any(map(environment.is_queued, ("8", "9", "", "7_1 --all", "--help")))
     monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert not launch.is_queued("7_1")
+    assert not environment.is_queued("7_1")
 
 
 def foreign(run: Path, **changed: str) -> Path:
     """A lock file that says something else than the one which this process would write."""
     lock = RunLock()
-    lock.take(run)
-    lines = (run / NAME).read_text().splitlines()
+    lock.acquire(run)
+    lines = (run / LOCK_NAME).read_text().splitlines()
     lock.release()
     fields = [line.partition("=") for line in lines]
-    path = run / NAME
+    path = run / LOCK_NAME
     path.write_text("".join(f"{name}{sign}{changed.get(name, value)}\n" for name, sign, value in fields))
     return path
 
 
 def test_the_lock_of_another_machine_holds_as_long_as_it_is_refreshed_by_whatever_clock(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(run_lock, "_SILENCE", 1.5)
-    monkeypatch.setattr(run_lock, "_REFRESHED_EVERY", 0.3)
+    monkeypatch.setattr(run_lock, "_LEASE", 1.5)
+    monkeypatch.setattr(run_lock, "_HEARTBEAT", 0.3)
     path, stop = foreign(tmp_path, host="elsewhere", pid="1"), threading.Event()
 
     def refresh() -> None:
@@ -302,14 +341,14 @@ def test_the_lock_of_another_machine_holds_as_long_as_it_is_refreshed_by_whateve
     try:
         for _ in range(4):
             with pytest.raises(InUseError, match="process 1 on elsewhere"):
-                RunLock().take(tmp_path)
+                RunLock().acquire(tmp_path)
     finally:
         stop.set()
         alive.join()
     os.utime(path, (2**33, 2**33))  # in some centuries
     began = time.monotonic()
     lock = RunLock()
-    lock.take(tmp_path)
+    lock.acquire(tmp_path)
     assert time.monotonic() - began >= 1.5
     assert "elsewhere" in capsys.readouterr().out
     lock.check()
@@ -321,17 +360,17 @@ def test_the_lock_of_a_process_whose_number_another_one_has_by_now_is_none(tmp_p
     foreign(tmp_path, start="1")
     began = time.monotonic()
     lock = RunLock()
-    lock.take(tmp_path)
+    lock.acquire(tmp_path)
     assert time.monotonic() - began < 1
     lock.release()
 
 
 def test_what_is_no_lock_file_holds_until_it_is_removed(tmp_path, monkeypatch):
-    monkeypatch.setattr(run_lock, "_SILENCE", 0.5)
-    monkeypatch.setattr(run_lock, "_REFRESHED_EVERY", 0.1)
-    (tmp_path / NAME).mkdir()
-    with pytest.raises(ValueError, match=NAME):
-        RunLock().take(tmp_path)
+    monkeypatch.setattr(run_lock, "_LEASE", 0.5)
+    monkeypatch.setattr(run_lock, "_HEARTBEAT", 0.1)
+    (tmp_path / LOCK_NAME).mkdir()
+    with pytest.raises(ValueError, match=LOCK_NAME):
+        RunLock().acquire(tmp_path)
 
 
 class Taken(pl.Callback):
@@ -342,9 +381,9 @@ class Taken(pl.Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         if batch_idx == 2:
-            foreign_lock = (self.run / NAME).read_text().replace("token=", "token=0").replace("host=", "host=else")
+            foreign_lock = (self.run / LOCK_NAME).read_text().replace("token=", "token=0").replace("host=", "host=else")
             (self.run / "new").write_text(foreign_lock)
-            (self.run / "new").replace(self.run / NAME)
+            (self.run / "new").replace(self.run / LOCK_NAME)
 
 
 def test_a_training_whose_run_was_taken_stops_and_writes_nothing_there(run: Run, tmp_path, one_line_error):
@@ -355,7 +394,7 @@ def test_a_training_whose_run_was_taken_stops_and_writes_nothing_there(run: Run,
     line = one_line_error(train.main, *words, *taken)
     assert f"on else{socket.gethostname()}" in line
     assert (again.checkpoints / "last.ckpt").read_bytes() == kept
-    assert NAME in files(again.checkpoints)  # that is the other one's
+    assert LOCK_NAME in files(again.checkpoints)  # that is the other one's
 
 
 @pytest.mark.parametrize("fault", ["an exception", "Ctrl-C", "a mistake"])
@@ -364,7 +403,7 @@ def test_the_lock_is_given_back_whatever_ends_a_training(fault, run: Run, tmp_pa
     words = again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", *QUIET)
 
     def fail(self, *arguments):
-        assert NAME in files(again.checkpoints)
+        assert LOCK_NAME in files(again.checkpoints)
         raise KeyboardInterrupt if fault == "Ctrl-C" else RuntimeError("no such thing")
 
     if fault == "a mistake":

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import fill, heed
+from forked import start
 from readme import ROOT, SHIPPED
 from test_config import LITTLE
 
@@ -19,28 +20,17 @@ WORDS = ["fit", *LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0", "--
 CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 # a program that is sent a signal as soon as it has, or before it has, called a function
-PROGRAM = """
-import atexit, importlib, os, runpy, sys
+PROGRAM = f"""
+import atexit, os, runpy, sys
 script, name, when, number = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 sys.argv = [script, *sys.argv[5:]]
 send = lambda: os.kill(os.getpid(), number)
 if name == "exit":
     atexit.register(send)
 else:
-    module, _, path = name.partition(":")
-    holder = importlib.import_module(module)
-    *outer, last = path.split(".")
-    for part in outer:
-        holder = getattr(holder, part)
-    usual = getattr(holder, last)
-    def watched(*args, **kwargs):
-        if when == "before":
-            send()
-        result = usual(*args, **kwargs)
-        if when == "after":
-            send()
-        return result
-    setattr(holder, last, watched)
+    sys.path.insert(0, {str(Path(__file__).parent)!r})
+    from forked import send_at
+    send_at(name, when, number)
 sys.path.insert(0, os.path.dirname(script))
 runpy.run_path(script, run_name="__main__")
 """
@@ -71,7 +61,7 @@ def half_made(place: Path) -> list[Path]:
 MOMENTS = [
     ("data.system.errors:one_line_errors", "before"),
     ("vae.training.cli.cli:LoomCLI.before_instantiate_classes", "before"),
-    ("vae.training.cli.cli:claim", "after"),
+    ("vae.training.runs.run_folder:claim_version_folder", "after"),
     ("vae.training.cli.cli:LoomCLI.instantiate_trainer", "after"),
     ("lightning.pytorch:Trainer.fit", "before"),
     ("data.cache:_remove_abandoned", "after"),
@@ -84,18 +74,31 @@ MOMENTS = [
     ("vae.training.module:VAETraining.configure_optimizers", "after"),
     ("vae.training.progress:ProgressModule.on_train_start", "before"),
 ]
-USUAL = {
+USUAL = (
     ("data.cache:_write", signal.SIGTERM),
     ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", signal.SIGHUP),
-}
-CASES = [(moment, when, number) for moment, when in MOMENTS for number in CODES]
+)
+CASES = [(*moment, list(CODES)[index % 2]) for index, moment in enumerate(MOMENTS)]  # the signals in turn
+STARTED = [(*MOMENTS[0], signal.SIGHUP), *((moment, "after", number) for moment, number in USUAL)]
 
 
 @pytest.mark.parametrize(
     ("moment", "when", "number"),
-    [pytest.param(*case, marks=[] if case[::2] in USUAL else pytest.mark.slow) for case in CASES],
+    [pytest.param(*case, marks=[] if case[::2] in USUAL else pytest.mark.slow) for case in CASES[1:]],
 )
 def test_before_the_first_step_nothing_is_left(moment: str, when: str, number: int, tmp_path: Path):
+    (tmp_path / "place").mkdir()
+    output = tmp_path / "output.txt"
+    process = start(WORDS, tmp_path / "place", output, (moment, when, number))
+    assert process.wait() == CODES[number], output.read_text()
+    told = [line for line in output.read_text().splitlines() if line.strip() and not line.startswith("Training on")]
+    assert len(told) <= 1, told
+    assert half_made(tmp_path / "place") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "when", "number"), STARTED)
+def test_so_it_is_for_the_program_itself(moment: str, when: str, number: int, tmp_path: Path):
     done = sent_at(moment, when, number, tmp_path, WORDS)
     assert done.returncode == CODES[number], done.stderr
     assert len([line for line in done.stderr.splitlines() if line.strip()]) <= 1, done.stderr
@@ -103,7 +106,7 @@ def test_before_the_first_step_nothing_is_left(moment: str, when: str, number: i
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("delay", [0.05 * step for step in range(1, 100, 4)])
+@pytest.mark.parametrize("delay", [0.05 * step for step in range(1, 100, 12)])
 def test_whenever_it_comes_a_training_leaves_nothing_or_what_can_go_on(delay: float, tmp_path: Path):
     fill(tmp_path / "pictures", 40)
     command = [sys.executable, train.__file__, *WORDS, "--data.source=pictures", "--data.limit=40"]
@@ -118,7 +121,8 @@ def test_whenever_it_comes_a_training_leaves_nothing_or_what_can_go_on(delay: fl
     assert not list((tmp_path / "cache").glob(".*"))
 
 
-@pytest.mark.parametrize("script", ["render.py", pytest.param("train.py", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["render.py", "train.py"])
 @pytest.mark.parametrize("number", CODES, ids=["SIGTERM", "SIGHUP"])
 def test_when_all_is_done_nothing_is_said_and_the_exit_code_stays(script: str, number: int, tmp_path: Path):
     words = {
@@ -129,6 +133,20 @@ def test_when_all_is_done_nothing_is_said_and_the_exit_code_stays(script: str, n
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("number", CODES, ids=["SIGTERM", "SIGHUP"])
+@pytest.mark.parametrize("code", [0, 2])
+def test_the_exit_code_of_what_is_done_stays(code: int, number: int) -> None:
+    words = (
+        "import atexit, os, sys\n"
+        "from data.system import signals\n"
+        f"atexit.register(os.kill, os.getpid(), {int(number)})\n"
+        f"signals.run(lambda: sys.exit({code}))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", words], cwd=ROOT, capture_output=True, text=True, preexec_fn=heed)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", "")
+
+
+@pytest.mark.slow
 def test_what_is_wrong_stays_wrong_when_it_comes_at_the_end(tmp_path: Path):
     done = sent_at("exit", "", signal.SIGTERM, tmp_path, ["fti"])
     assert done.returncode == 2

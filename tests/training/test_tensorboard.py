@@ -26,7 +26,7 @@ import train
 
 PATIENCE = 120  # seconds, for a machine that does much else
 IMAGES = "data/plugin/images/tags"
-HPARAMS = {metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG}
+HPARAMS = (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG)
 
 
 def until(ask, patience=PATIENCE):
@@ -106,14 +106,19 @@ def test_hparams_hold_what_the_run_was_trained_with(run: Run):
     assert "limit" not in told, "it was null"
 
 
-def test_a_resumed_run_tells_its_arrangement_once(run: Run, tmp_path: Path):
+def times_written(logs: Path) -> dict[str, int]:
+    """How often the arrangement of a run is in its logs."""
+    content = b"".join(path.read_bytes() for path in logs.iterdir())
+    return {tag: content.count(tag.encode()) for tag in ("custom_scalars__config__", *HPARAMS)}
+
+
+def test_a_resumed_run_has_its_arrangement_once_and_ends_twice(run: Run, tmp_path: Path):
     resumed = copy(run, tmp_path)
-    once = {"custom_scalars__config__", *HPARAMS}
-    assert {tag: len(events(resumed.logs).Tensors(tag)) for tag in once} == dict.fromkeys(once, 1)
-    train.main(resumed.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}"))
-    log = events(resumed.logs)
-    assert len(log.Scalars("val/elbo")) == EPOCHS + 1
-    assert {tag: len(log.Tensors(tag)) for tag in once} == dict.fromkeys(once, 1)
+    before = times_written(resumed.logs)
+    assert before == dict.fromkeys(before, 1)
+    train.main(resumed.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--watch.every_n_epochs=0"))
+    assert len(events(resumed.logs).Scalars("val/elbo")) == EPOCHS + 1
+    assert times_written(resumed.logs) == before | {metadata.SESSION_END_INFO_TAG: 2}
 
 
 # --- what is seen ---

@@ -141,7 +141,7 @@ def test_two_processes_go_on_with_one_run_and_leave_alone_what_is_in_use(launche
         copytree(run.checkpoints, copied)
         os.utime(copied / "last.ckpt", (1_000_000 + number, 1_000_000 + number))
     others = RunLock()
-    others.take(copied)
+    others.acquire(copied)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.accelerator=cpu"]
     done = start(launcher, tmp_path, small.arguments(*more, *(TOGETHER if launcher == ALONE else [])))
@@ -205,7 +205,7 @@ SLURM = {"SLURM_NTASKS": "6", "SLURM_NNODES": "3", "SLURM_JOB_NAME": "train", "S
 def test_the_launcher_says_how_many_processes_there_are(told, monkeypatch, one_line_error):
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert launch.launched() == (2, 3)
+    assert launch.launched_processes() == (2, 3)
     assert "--trainer.devices 4" in one_line_error(train.main, "fit", "--trainer.devices=4")
     assert "--trainer.num_nodes 2" in one_line_error(train.main, "fit", "--trainer.num_nodes=2")
 
@@ -213,8 +213,8 @@ def test_the_launcher_says_how_many_processes_there_are(told, monkeypatch, one_l
 def test_torchrun_within_a_slurm_job_is_torchruns(monkeypatch):
     for name, value in (SLURM | {"SLURM_NTASKS": "3"} | ELASTIC).items():
         monkeypatch.setenv(name, value)
-    assert launch.launched() == (2, 3)
-    assert launch.environment() == []
+    assert launch.launched_processes() == (2, 3)
+    assert launch.cluster_plugins() == []
     assert launch.stopping_signals() == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 

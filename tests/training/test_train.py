@@ -21,7 +21,7 @@ from vae import checkpoint
 from vae.model.elbo import kl_divergence
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.module import VAETraining
-from vae.training.runs.folders import claim, next_version
+from vae.training.runs.folders import claim_version_folder, next_version
 
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
 
@@ -301,7 +301,7 @@ def test_a_second_run_gets_the_next_number_even_if_the_logs_were_deleted(tmp_pat
 
 def test_runs_that_start_in_the_same_moment_get_folders_of_their_own(tmp_path: Path):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: claim(tmp_path / "checkpoints", tmp_path / "logs"), range(40)))
+        folders = list(pool.map(lambda _: claim_version_folder(tmp_path / "checkpoints", tmp_path / "logs"), range(40)))
     assert sorted(folder.name for folder in folders) == sorted(f"version_{number}" for number in range(40))
 
 

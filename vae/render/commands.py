@@ -172,16 +172,16 @@ COMMANDS = {
 class Parser(OneLineParser, ArgumentParser):
     """Explains in one line what is wrong with an argument."""
 
-    program, usual = "render.py", "--keyframes"
-    likely: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
-    called: ClassVar = {
+    program, default_option = "render.py", "--keyframes"
+    option_for: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
+    synonyms: ClassVar = {
         "--output": "--out",
         "--images": "--keyframes",
         "--input": "--keyframes",
         "--model": "--checkpoint",
     }
 
-    def owners(self, option: str) -> list[str]:
+    def commands_with(self, option: str) -> list[str]:
         """The commands that have an option."""
         name = option.lstrip("-")
         return [

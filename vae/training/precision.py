@@ -1,28 +1,28 @@
-"""In which precision a training computes."""
-
-from typing import Any
+"""The floating-point precision of a training."""
 
 import torch
 
 from data.system.errors import UserError
 
+_UNSUITABLE = ("bf16-true", "16-true", "64-true", "64")
 
-def suitable_precision(wanted: Any, accelerator: Any) -> Any:
-    """The precision that is wanted, or the best one.
+
+def resolve_precision(precision: str | int | None, accelerator: object) -> str | int:
+    """The trainer's option `precision`; None becomes the best one of the accelerator.
 
     Raises:
-        UserError: it would not do.
+        UserError: it keeps the weights in another type than float32.
     """
-    if str(wanted) in ("bf16-true", "16-true", "64-true", "64"):
+    if str(precision) in _UNSUITABLE:
         raise UserError(
-            f"--trainer.precision {wanted}: the likelihood and what is measured want float32; "
+            f"--trainer.precision {precision}: the likelihood and what is measured want float32; "
             "take bf16-mixed, 16-mixed or 32-true"
         )
-    return best_precision(accelerator) if wanted is None else wanted
+    return best_precision(accelerator) if precision is None else precision
 
 
-def best_precision(accelerator: Any) -> str:
-    """bf16-mixed where the device computes it in hardware, float32 elsewhere."""
+def best_precision(accelerator: object) -> str:
+    """`bf16-mixed` where the device computes it in hardware, float32 elsewhere."""
     if torch.cuda.is_available() and accelerator != "cpu":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

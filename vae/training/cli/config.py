@@ -1,4 +1,4 @@
-"""Recipes: configurations that come along, which `--config` takes by name."""
+"""Recipes: the configurations in `vae/training/recipes`, which `--config` takes by name."""
 
 import re
 from pathlib import Path
@@ -18,14 +18,14 @@ def recipes() -> list[str]:
     return sorted(path.stem for path in _RECIPES.glob("*.yaml"))
 
 
-def found(config: str) -> str:
-    """The file that `--config` means: one that is there, else the recipe of that name.
+def resolve_config(config: str) -> str:
+    """The file that `--config` names: an existing one, else the recipe of that name.
 
     Args:
-        config: a path, a name, or YAML itself, which is returned as it is.
+        config: a path, a name, or YAML text, which is returned unchanged.
 
     Raises:
-        UserError: a bare name, and neither; or the folder of a user who is not there.
+        UserError: it is a bare name and neither, or in the folder of a user who does not exist.
     """
     if config.startswith("~"):
         return str(user_path(config))
@@ -37,8 +37,8 @@ def found(config: str) -> str:
 
 
 class ConfigFile(ActionConfigFile):
-    """The option `--config`, which takes recipes too."""
+    """The option `--config`."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Adds what the file says to the options."""
-        super().__call__(parser, cfg, found(values), option_string)  # type: ignore[no-untyped-call]
+        """Reads the options of a file or recipe."""
+        super().__call__(parser, cfg, resolve_config(values), option_string)  # type: ignore[no-untyped-call]

@@ -1,7 +1,6 @@
-"""The training's command line: the options beside those of model, data and trainer, and what is refused of them all."""
+"""The parser of the training's command line, the options beside those of model, data and trainer, and their checks."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -10,25 +9,24 @@ from data.system.errors import UserError, check_at_least
 from vae.checkpoint import RENAMED_OPTIONS
 from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
-from vae.training.cli.comments import commented
 from vae.training.cli.config import recipes
 from vae.training.health_logger import HealthLogger
-from vae.training.runs.resume import LINKED
+from vae.training.runs.run_config import LINKED
 from vae.training.tensorboard.morph_logger import MorphLogger
 
 guard_configs()
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
 
 
-class Parser(OneLineParser, LightningArgumentParser):
-    """Tells what is wrong with an argument in one line."""
+class TrainingParser(OneLineParser, LightningArgumentParser):
+    """The parser of a command; its errors are one line."""
 
-    program, usual = "train.py", "--data.source"
-    likely: ClassVar = {
+    program, default_option = "train.py", "--data.source"
+    option_for: ClassVar = {
         **dict.fromkeys((".yaml", ".yml", *recipes()), "--config"),
         **dict.fromkeys((".ckpt", "last"), "--ckpt_path"),
     }
-    called: ClassVar = {
+    synonyms: ClassVar = {
         "--epochs": "--trainer.max_epochs",
         "--steps": "--trainer.max_steps",
         "--gpus": "--trainer.devices",
@@ -38,18 +36,14 @@ class Parser(OneLineParser, LightningArgumentParser):
         **{f"--model.{old}": f"--model.{new}" for old, new in RENAMED_OPTIONS.items()},
     }
 
-    def dump(self, namespace: Any, format: str = "parser_mode", **options: Any) -> str:
-        """As YAML each key is explained."""
-        text = super().dump(namespace, format=format, **options)
-        if format not in ("parser_mode", "yaml"):
-            return text
-        meanings = {action.dest: action.help for action in self._actions}
-        return commented(text, meanings | {name: group.title for name, group in (self.groups or {}).items()})
+    def dump(self, namespace: Any, format: str = "parser_mode", with_comments: bool = True, **options: Any) -> str:
+        """The options as YAML with the meaning, type and default of each key above it, as `--print_config` prints."""
+        return super().dump(namespace, format=format, with_comments=with_comments, **options)
 
 
 def add_options(parser: LightningArgumentParser) -> None:
-    """The size of the images is stated once, by the data; `--watch` and `--health` say what is seen."""
-    for name in LINKED:
+    """Adds the options of the callbacks and of checkpoints; the size of the images is given once, to the data."""
+    for name in sorted(LINKED):
         parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
     parser.add_lightning_class_args(MorphLogger, "watch")
     parser.add_lightning_class_args(HealthLogger, "health")
@@ -67,23 +61,22 @@ def add_options(parser: LightningArgumentParser) -> None:
     )
 
 
-def check_plan(options: Any) -> None:
-    """Raises `UserError` unless the options of `fit` say how to train, and until when, in epochs or steps."""
-    check_at_least(1, "--checkpoint_every_n_steps", options.checkpoint_every_n_steps)
-    trainer = options.trainer
+def check_plan(options: Mapping[str, Any]) -> None:
+    """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends."""
+    check_at_least(1, "--checkpoint_every_n_steps", options["checkpoint_every_n_steps"])
     for name, least in _LEAST.items():
-        check_at_least(least, f"--trainer.{name}", trainer[name])
+        check_at_least(least, f"--trainer.{name}", options[f"trainer.{name}"])
     for name in ("max_epochs", "max_steps", "limit_train_batches"):
-        if trainer[name] == 0:
+        if options[f"trainer.{name}"] == 0:
             raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")
-    if trainer.barebones:
+    if options["trainer.barebones"]:
         raise UserError("--trainer.barebones: would keep no checkpoint and log nothing; leave it out")
-    if trainer.max_time:
+    if options.get("trainer.max_time"):
         raise UserError(
             "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "
             "as timeout 2h python train.py … does, and go on with --ckpt_path last"
         )
-    if trainer.max_epochs == -1 and trainer.max_steps == -1:
+    if options["trainer.max_epochs"] == -1 and options["trainer.max_steps"] == -1:
         raise UserError(
             "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
             "name it with --trainer.max_epochs or --trainer.max_steps"
@@ -94,17 +87,3 @@ def check_seed(seed: bool | int) -> None:
     """Raises `UserError` unless numpy can be seeded with it."""
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed_everything {seed}: must be from 0 to {2**32 - 1}")
-
-
-@contextmanager
-def blaming_the_trainer(look_up: Callable[[], dict[str, Any]]) -> Iterator[None]:
-    """What Lightning refuses is told by the options that it names, or else by all that the trainer was given."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, (UserError, MemoryError)) or not (given := look_up()):
-            raise
-        reason = " ".join(str(error).split()).rstrip(".!")
-        named = [name for name in given if name in reason] or list(given)
-        options = " ".join(f"--trainer.{name} {given[name]}" for name in named)
-        raise UserError(f"{options}: {reason}; give another value, or leave it out") from None

@@ -3,35 +3,35 @@
 import json
 import re
 from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from data.system.files import resolved, save_bytes, storage_errors
 
-_NOTE, _LONGEST = "job.json", 4096  # letters
+_RECORD, _LONGEST = "job.json", 4096  # characters
 
 
-def number(run: Path) -> int | None:
-    """A run's, None if its folder was renamed."""
+def version_number(run: Path) -> int | None:
+    """The number N of a folder `version_N`; None if it has another name."""
     match = re.fullmatch(r"version_(\d+)", run.name)
     return int(match[1]) if match else None
 
 
 def next_version(*folders: Path) -> int:
-    """The first run number above all that are taken in any of the folders."""
-    taken = [number(run) for folder in folders if folder.is_dir() for run in folder.iterdir()]
+    """The least number above those of all `version_N` in some folders."""
+    taken = [version_number(run) for folder in folders if folder.is_dir() for run in folder.iterdir()]
     return max((each + 1 for each in taken if each is not None), default=0)
 
 
-def claim(checkpoints: Path, logs: Path) -> Path:
-    """A new folder for a run's checkpoints, which no other run can have, however many start in the same moment.
+def claim_version_folder(checkpoints: Path, logs: Path) -> Path:
+    """Makes the folder of a new run; each gets its own, however many start in the same moment.
 
     Args:
-        checkpoints: the folder of all runs on this source.
-        logs: the one of their logs.
+        checkpoints: the folder of all runs on a source.
+        logs: that of their logs.
 
     Raises:
-        UserError: the place cannot be written to.
+        StorageError: the folder cannot be made.
     """
     while True:
         run = checkpoints / f"version_{next_version(checkpoints, logs)}"
@@ -40,37 +40,45 @@ def claim(checkpoints: Path, logs: Path) -> Path:
             return run
 
 
-def give_back(run: Path) -> None:
-    """Removes a run's folder, and those around it, if nothing is in them."""
+def remove_empty_folders(run: Path) -> None:
+    """Removes a run's folder, that of its source and that of all runs, each if it is empty."""
     with suppress(OSError):
         for folder in (run, run.parent, run.parent.parent):
             if folder.exists():
                 folder.rmdir()
 
 
-def own_run(checkpoint: Path, root: Path) -> Path | None:
-    """The folder in which a training goes on from a checkpoint, None if it gets a new one.
+def run_folder_of(checkpoint: Path, root: Path) -> Path | None:
+    """The folder in which a training continues from a checkpoint; None if it gets a new one.
 
-    It goes on in its own from `<root>/checkpoints/<source>/<run>/last.ckpt`, whatever its source is called by now.
+    It continues in the run's own from `<root>/checkpoints/<source>/<run>/last.ckpt`, whatever its source is called.
     """
-    here = checkpoint.parent.absolute()
-    around = (
-        resolved(folder.parent.parent) for folder in (here, resolved(here))
-    )  # it, or what is around it, may be a link
-    return checkpoint.parent if checkpoint.name == "last.ckpt" and resolved(root / "checkpoints") in around else None
+    run = checkpoint.parent.absolute()
+    runs = [resolved(folder.parent.parent) for folder in (run, resolved(run))]  # the run, or its parent, may be a link
+    return checkpoint.parent if checkpoint.name == "last.ckpt" and resolved(root / "checkpoints") in runs else None
 
 
-class Note(NamedTuple):
-    """Which job, and which of its launches, trained in a run; empty where none has noted it."""
+def last_checkpoints(runs: Path) -> list[Path]:
+    """All `last.ckpt` below a folder, the newest first."""
+    ages: dict[Path, int] = {}
+    for path in runs.rglob("last.ckpt"):
+        with suppress(OSError):  # just removed, or a link that leads nowhere
+            ages[path] = path.stat().st_mtime_ns
+    return sorted(ages, key=lambda path: ages[path], reverse=True)
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """The cluster's job that trains in a run, and which of its launches; empty outside of clusters."""
 
     job: str = ""
     launch: str = ""
 
     @classmethod
-    def read(cls, run: Path) -> "Note":
-        """That of a run. It is compared and no more, so that what cannot be read is as good as none."""
+    def read(cls, run: Path) -> "JobRecord":
+        """The record in a run's folder; an empty one where there is none or it is damaged: it is only compared."""
         try:
-            with (run / _NOTE).open(encoding="utf-8") as file:
+            with (run / _RECORD).open(encoding="utf-8") as file:
                 found = json.loads(file.read(_LONGEST))
             job, launch = found["job"], found["launch"]
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
@@ -78,10 +86,6 @@ class Note(NamedTuple):
         return cls(job, launch) if isinstance(job, str) and isinstance(launch, str) else cls()
 
     def write(self, run: Path) -> None:
-        """Keeps it in a run; nothing where there is no job and no launch to be noted.
-
-        Raises:
-            PlaceError: the folder cannot be written to.
-        """
-        if any(self):
-            save_bytes(json.dumps(self._asdict()).encode(), run / _NOTE)
+        """Writes the record to a run's folder, unless it is empty. Raises `StorageError` if it cannot."""
+        if self != JobRecord():
+            save(json.dumps(asdict(self)).encode(), run / _RECORD)

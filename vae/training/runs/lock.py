@@ -1,8 +1,8 @@
-"""`RunLock`: one training at a time writes a run's files, on whatever machine it is.
+"""`RunLock`: one training at a time writes a run's files, on any machine.
 
-The lock is a file in the run's folder that its holder refreshes. What locks of the system are known to do on network
-disks (none at all, or for one machine alone) does not matter, nor do clocks: whoever comes later looks whether the file
-changes. That of a process which has died is found out at once on the same machine, after a minute on another one.
+The lock is a file in the run's folder that its holder refreshes; another process watches whether the file changes. It
+relies neither on the system's locks, which network disks may lack, nor on clocks. The lock of a process that has died
+is taken at once on the same machine, after a minute on another one.
 """
 
 import os
@@ -15,80 +15,78 @@ from filelock import LeaseSettingsMismatch, SoftFileLease, Timeout
 from data.system.errors import StorageError, UserError, echo
 from data.system.files import storage_errors
 
-NAME = "run.lock"
-_REFRESHED_EVERY, _SILENCE = 2.0, 60.0  # seconds; a file that has not changed for so long is a dead process's
+LOCK_NAME = "run.lock"
+_HEARTBEAT, _LEASE = 2.0, 60.0  # seconds between refreshes; without one for a lease, the process is dead
 _POLL = 0.2
 
 
 class InUseError(UserError):
-    """A run in which another process trains."""
+    """Another process trains in the run."""
 
 
 class RunLock:
     """The lock of at most one run.
 
     Attributes:
-        run: whose; None before one is taken.
+        run: the folder of the run; None before one is locked.
     """
 
     def __init__(self) -> None:
         self.run: Path | None = None
         self._lease: SoftFileLease | None = None
 
-    def take(self, run: Path) -> None:
+    def acquire(self, run: Path) -> None:
         """Locks a run.
 
         Raises:
             InUseError: another process trains in it.
             PlaceError: the folder cannot be written to.
         """
-        lease = SoftFileLease(
-            run / NAME, lease_duration=_SILENCE, heartbeat_interval=_REFRESHED_EVERY, thread_local=False
-        )
-        began, before, waiting = time.monotonic(), _changed(run), False
-        while not _acquired(lease):
+        lease = SoftFileLease(run / LOCK_NAME, lease_duration=_LEASE, heartbeat_interval=_HEARTBEAT, thread_local=False)
+        began, before, waiting = time.monotonic(), _modified(run), False
+        while not _try_acquire(lease):
             silent = time.monotonic() - began
-            if _changed(run) != before or silent > _SILENCE + _REFRESHED_EVERY:
+            if _modified(run) != before or silent > _LEASE + _HEARTBEAT:
                 raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}")
-            if silent > 2 * _REFRESHED_EVERY and not waiting:
+            if silent > 2 * _HEARTBEAT and not waiting:
                 waiting = True
-                echo(f"{run}: waits up to {_SILENCE:.0f} s to see whether {_holder(lease)} still trains in it")
+                say(f"{run}: waits up to {_LEASE:.0f} s to see whether {_holder(lease)} still trains in it")
             time.sleep(_POLL)
         self.run, self._lease = run, lease
 
     def check(self) -> None:
-        """Raises `StorageError` where another process has, or had, the lock, as this one did not move for a minute."""
+        """Raises `StorageError` if another process has taken the lock since, as this one stood still for a minute."""
         if self._lease is not None and not any(_is_held(self._lease, pause) for pause in (0, 1, 2)):
             raise StorageError(f"{self.run}: {_holder(self._lease)} took it while this training stood still")
 
     def release(self) -> None:
-        """Gives the lock back, if one is held."""
+        """Releases the lock, if one is held."""
         lease, self._lease = self._lease, None
         if lease is not None:
             with suppress(OSError):  # the disk is gone or read-only by now
                 lease.release()
 
 
-def _acquired(lease: SoftFileLease) -> bool:
-    """Whether the lock could be taken now; that of a dead process can."""
+def _try_acquire(lease: SoftFileLease) -> bool:
+    """Takes the lock if it is free, or that of a dead process; returns whether it did."""
     with storage_errors(Path(lease.lock_file)):
         try:
             lease.acquire(timeout=0)
-        except (Timeout, LeaseSettingsMismatch):  # which are errors of the system too
+        except (Timeout, LeaseSettingsMismatch):  # both are kinds of OSError
             return False
     return True
 
 
 def _is_held(lease: SoftFileLease, pause: float) -> bool:
-    """After some seconds, for a disk may not answer at once."""
+    """Whether this process has the lock, asked after some seconds: a disk may not answer at once."""
     time.sleep(pause)
     owner = lease.owner
     return lease.compromise is None and owner is not None and owner.token == lease.token
 
 
-def _changed(run: Path) -> int | None:
-    """When the lock was last refreshed, by the clock of its disk; it is opened, as network disks remember the rest."""
-    with suppress(OSError), (run / NAME).open("rb") as file:
+def _modified(run: Path) -> int | None:
+    """The time when the lock was last refreshed, by its disk; the file is opened, as network disks cache the rest."""
+    with suppress(OSError), (run / LOCK_NAME).open("rb") as file:
         return os.fstat(file.fileno()).st_mtime_ns
     return None
 
@@ -97,8 +95,9 @@ def _holder(lease: SoftFileLease) -> str:
     owner = lease.owner
     if owner is None:
         return "another process"
-    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"  # a container's has a number behind it
+    return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"  # a container's name has a number behind it
 
 
 def _remedy(run: Path) -> str:
-    return f"wait for its end, or train another run without --ckpt_path (if nothing trains there, remove {run / NAME})"
+    lock = run / LOCK_NAME
+    return f"wait for its end, or train another run without --ckpt_path (if nothing trains there, remove {lock})"

@@ -1,7 +1,7 @@
-"""TensorBoard's logs, whose loss is noticed.
+"""TensorBoard's logs, written at once and by the training's own thread, so that a full disk is noticed.
 
-torch's writer leaves them to a thread, which a full disk ends with a traceback and with half an event; the training
-hears of it later, in a step, or never.
+torch's writer has a thread of its own: on a full disk it ends with a traceback and half an event, and the training
+learns of it in a later step, or never.
 """
 
 import io
@@ -31,14 +31,15 @@ def _record(event: Any) -> bytes:
 
 
 class EventFile:
-    """Takes events and writes each at once, whole or not at all.
+    """A file of events, each written at once, whole or not at all.
 
     Args:
-        folder: where it will lie; made with the first event.
-        purge_step: what earlier logs in the folder say of it and later ones is hidden, once there is an event.
+        folder: the file's folder; made with the first event.
+        purge_step: TensorBoard hides what earlier logs in the folder have of this step and later; None hides nothing.
 
     Attributes:
-        fault: of the first event that could not be written; None if all were.
+        path: the file.
+        fault: the error of the first event that could not be written; None if all were.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
@@ -51,7 +52,7 @@ class EventFile:
         self.fault: StorageError | None = None
 
     def add_event(self, event: Any) -> None:
-        """Appends an event; notes it if that cannot be."""
+        """Appends an event, or sets `fault`."""
         try:
             with storage_errors(self.path):
                 self._append(_record(event))
@@ -75,14 +76,14 @@ class EventFile:
                 raise
 
     def get_logdir(self) -> str:
-        """Where it lies."""
+        """The file's folder."""
         return str(self.path.parent)
 
     def flush(self) -> None:
-        """Nothing waits to be written."""
+        """Nothing: no event waits to be written."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing: the file is not held open."""
 
 
 class _FileWriter(FileWriter):
@@ -101,7 +102,7 @@ class _SummaryWriter(SummaryWriter):
         super().__init__(events.get_logdir())
 
     def _get_file_writer(self) -> FileWriter:
-        """Asked for by all that adds something."""
+        """The writer of all `add_…` methods."""
         if self.file_writer is None:
             self.file_writer = _FileWriter(self._events)
             self.all_writers = {self._events.get_logdir(): self.file_writer}
@@ -109,54 +110,57 @@ class _SummaryWriter(SummaryWriter):
 
 
 class RunLogger(TensorBoardLogger):
-    """Lightning's logger, which goes on when something could not be written, and remembers it.
+    """Lightning's logger; a training continues where an event cannot be written, and `fault` says which one.
 
     Args:
-        folder: `<root>/<name>/<version>`, where the logs of a run lie.
-        purge_step: what earlier logs in the folder say of it and later ones is hidden; None hides nothing.
+        folder: `<root>/<name>/<version>`, for the logs of a run.
+        purge_step: TensorBoard hides what earlier logs in the folder have of this step and later; None hides nothing.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
-        digits = folder.name.removeprefix("version_")  # which the progress bar shows
+        digits = folder.name.removeprefix("version_")  # the progress bar shows this number
         names = folder.parent.name, int(digits) if digits.isdecimal() else folder.name
         super().__init__(folder.parent.parent, *names, default_hp_metric=False)
         self._events = EventFile(folder, purge_step)
         self._new = not any(folder.glob("events.out.tfevents.*"))
+        self._success: Any = None  # the summary of a successful end
 
     @property
     def fault(self) -> StorageError | None:
-        """Of the first thing that could not be written; None if all was."""
+        """The error of the first event that could not be written; None if all were."""
         return self._events.fault
 
-    def forgive(self) -> StorageError | None:
-        """Forgets a fault, and returns it."""
+    def clear_fault(self) -> StorageError | None:
+        """Sets `fault` to None and returns what it was."""
         fault, self._events.fault = self._events.fault, None
         return fault
 
     @property
     @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
-        """The writer of torch, made when it is first asked for."""
+        """The writer of torch, made at the first use."""
         if self._experiment is None:
             self._experiment = _SummaryWriter(self._events)
         return self._experiment
 
     @rank_zero_only
     def log_hyperparams(self, params: Any, metrics: Any = None, step: int | None = None) -> None:
-        """How TensorBoard is to arrange the run; what goes on with earlier logs has told it."""
+        """Writes the arrangement of the charts and the run's row in HParams, unless earlier logs have them."""
+        columns, values, self._success = dashboard.hparams_summaries(dict(params))
         if self._new:
-            self._add(dashboard.layout(), *dashboard.session_start(dict(params)))
+            self.experiment.add_custom_scalars(dashboard.LAYOUT)
+            self._write(columns, values)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """An end is told of a training that is done; one that was interrupted may go on."""
+        """Marks the run as successful in HParams if its training is done; one that was interrupted may continue."""
         super().finalize(status)
-        if status == "success":
-            self._add(dashboard.session_end())
+        if status == "success" and self._success is not None:
+            self._write(self._success)
 
-    def _add(self, *summaries: Any) -> None:
+    def _write(self, *summaries: Any) -> None:
         for summary in summaries:
-            self._events.add_event(Event(wall_time=time.time(), summary=summary))
+            self.experiment._get_file_writer().add_summary(summary)
 
     def save(self) -> None:
-        """All is written already; the hyperparameters are in the run's config.yaml."""
+        """Nothing: every event is written at once, and the hyperparameters are in the run's config.yaml."""

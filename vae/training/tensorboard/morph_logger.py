@@ -1,4 +1,4 @@
-"""What is shown while training: morphs, reconstructions and samples in TensorBoard's Images tab."""
+"""`MorphLogger`: morphs, reconstructions and samples in TensorBoard's Images tab while training."""
 
 import logging
 
@@ -28,7 +28,7 @@ _FPS = 12
 
 
 class MorphLogger(pl.Callback):
-    """Shows each epoch how morphs look.
+    """Shows morphs, reconstructions and samples after each epoch.
 
     The keyframes are the same in every epoch: two pairs of latents from the prior and two pairs of held-out pictures.
     TensorBoard gets the GIFs `morph/linear`, `morph/slerp` and `morph/loop`, the pictures `images/reconstruction` and
@@ -47,21 +47,21 @@ class MorphLogger(pl.Callback):
         self._failed = False
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Renders on the first process alone; nothing here waits for the others, and no fault here stops them."""
+        """Renders in the first process, without waiting for the others; an error here does not stop the training."""
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if not due or trainer.sanity_checking or not trainer.is_global_zero or not _tensorboards(trainer):
+        if not due or trainer.sanity_checking or not trainer.is_global_zero or not _working_loggers(trainer):
             return
         if trainer.state.fn != "fit":
             return
         try:
-            self._show(trainer, pl_module)
+            self._log_pictures(trainer, pl_module)
         except Exception as error:
             if not self._failed:
                 _log.warning("No morphs can be shown (%s); the training goes on.", error)
             self._failed = True
 
     @torch.inference_mode()
-    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _log_pictures(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         vae: VAE = pl_module.vae  # type: ignore[assignment]
         if self._pictures is None:
             self._pictures = validation_pictures(trainer, _RECONSTRUCTIONS)
@@ -72,49 +72,49 @@ class MorphLogger(pl.Callback):
             torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu)
         )
 
-        for logger in _tensorboards(trainer):
+        for logger in _working_loggers(trainer):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
-            for tag, movie in self._movies(vae, prior[:4], mu[:4]).items():
-                _add_encoded(logger, tag, encode_animation(movie, ".gif", _FPS), step)
-            pair = torch.cat([pictures, decode_all(vae, mu)])
+            for tag, morph in self._morphs(vae, prior[:4], mu[:4]).items():
+                _add_encoded(logger, tag, encode(morph, ".gif", _FPS), step)
+            pair = torch.cat([pictures, vae.decode(mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
-            logger.experiment.add_image("images/samples", _grid(decode_all(vae, prior), 8), step, dataformats="HWC")
-            if isinstance(logger, RunLogger) and (fault := logger.forgive()):
+            logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
+            if isinstance(logger, RunLogger) and (fault := logger.clear_fault()):
                 raise fault
 
-    def _movies(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
+    def _morphs(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
         """Four open morphs in a square for each path, and two loops side by side."""
         keyframes = torch.cat([prior, encoded]).cpu()
-        movies = {}
+        morphs = {}
         for name, path in BETWEEN_TWO.items():
             walks = [path(pair, times(1, self.frames), False) for pair in keyframes.reshape(4, 2, -1)]
-            movies[f"morph/{name}"] = _film(vae, walks)
+            morphs[f"morph/{name}"] = _frames(vae, walks)
         loop_times = times(4, max(1, self.frames // 2), closed=True)
         loops = [slerp(keyframes_, loop_times, True) for keyframes_ in keyframes.reshape(2, 4, -1)]
-        movies["morph/loop"] = _film(vae, loops)
-        return movies
+        morphs["morph/loop"] = _frames(vae, loops)
+        return morphs
 
 
-def _tensorboards(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    """Those that can be written to."""
+def _working_loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
+    """The TensorBoard loggers of a trainer without a fault."""
     found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.fault)]
 
 
 def _grid(x: Tensor, columns: int) -> Tensor:
-    """Pictures (N, C, H, W) in [-1, 1] side by side: (H', W', 3) uint8."""
+    """Pictures (N, C, H, W) in [-1, 1] side by side, enlarged where they are small: uint8 (H', W', 3)."""
     scale = max(1, _SMALLEST_TILE // x.shape[-1])
     tiles = F.interpolate(x.float(), scale_factor=scale, mode="nearest")
     return to_uint8(make_grid(tiles, columns, padding=2, pad_value=1)[None])[0].cpu()
 
 
-def _film(vae: VAE, walks: list[Tensor]) -> list[Frame]:
-    """Frames that show several walks (N, D) in step, two in a row."""
-    x = decode_all(vae, torch.stack(walks, dim=1).flatten(0, 1))
-    return [_grid(tiles, 2).numpy() for tiles in torch.split(x, len(walks))]
+def _frames(vae: VAE, walks: list[Tensor]) -> list[Frame]:
+    """The frames of several walks (N, D) side by side, two in a row."""
+    latents = torch.stack(walks, dim=1).to(next(vae.parameters()))
+    return [_grid(vae.decode(z), 2).numpy() for z in latents]
 
 
 def _add_encoded(logger: TensorBoardLogger, tag: str, picture: bytes, step: int) -> None:
-    """Adds a picture as it is encoded; the Images tab plays GIFs, which `add_image` cannot pass on."""
+    """Logs an encoded picture: the Images tab plays a GIF, which `add_image` would decode."""
     summary = Summary(value=[Summary.Value(tag=tag, image=Summary.Image(encoded_image_string=picture))])
     logger.experiment._get_file_writer().add_summary(summary, step)

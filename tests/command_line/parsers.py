@@ -1,0 +1,61 @@
+"""What tests of many command lines share."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+
+import pytest
+from conftest import faults_in
+
+from vae.training.cli.cli import LoomCLI
+
+
+def build_parsers_once(patch: pytest.MonkeyPatch) -> None:
+    """A command's parser is the same each time, and building it is most of what a mistake costs."""
+    build, built = LoomCLI.setup_parser, {}
+
+    def setup_parser(self: LoomCLI, *args) -> None:
+        command = sys.argv[1]
+        if command not in built:
+            before = set(vars(self))
+            build(self, *args)
+            built[command] = {name: value for name, value in vars(self).items() if name not in before}
+        vars(self).update(built[command])
+
+    patch.setattr(LoomCLI, "setup_parser", setup_parser)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_parser() -> Iterator[None]:
+    """For each file that imports it."""
+    with pytest.MonkeyPatch.context() as patch:
+        build_parsers_once(patch)
+        yield
+
+
+def error_of(main, *words: str, code: int = 2) -> str:
+    """The one line on standard error of a command that must end with an exit code."""
+    with contextlib.redirect_stderr(io.StringIO()) as errors, pytest.raises(SystemExit) as caught:
+        main(list(words))
+    assert caught.value.code == code, words
+    lines = faults_in(errors.getvalue())
+    assert len(lines) == 1, (words, lines)
+    return lines[0]
+
+
+def parts_of(line: str) -> tuple[str, str]:
+    """The fault and the remedy in a line that has both."""
+    fault, mark, remedy = line.partition("; ") if "; " in line else line.partition("must ")
+    assert mark, f"no remedy: {line}"
+    return fault, remedy
+
+
+def printed_config(*words: str) -> str:
+    """What `fit … --print_config` prints."""
+    import train
+
+    with contextlib.redirect_stdout(io.StringIO()) as output, pytest.raises(SystemExit) as done:
+        train.main(["fit", *words, "--print_config"])
+    assert not done.value.code
+    return output.getvalue()
