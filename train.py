@@ -59,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 VAETraining,
                 ImageData,
                 parser_class=TrainingParser,
-                save_config_callback=KeepConfig,
+                save_config_callback=SaveRunConfig,
                 save_config_kwargs={"save_to_log_dir": False},
                 seed_everything_default=0,
                 parser_kwargs={"description": __doc__, "version": __version__},

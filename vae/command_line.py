@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 
-from data.system.errors import say
-from data.system.home import expand_homes, expand_words
-from data.system.spelling import nearest, neighbour, suggestion
+from data.system.errors import echo
+from data.system.home import expand_tilde_arguments, expand_tildes
+from data.system.spelling import closest_match, suggest, suggest_file
 from vae.option_types import choices, describe_type
 
 _LONGEST = 100
@@ -57,16 +57,16 @@ class OneLineParser:
 
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The options of a command line, in which `~` is the user's folder."""
-        words = expand_words(sys.argv[1:] if args is None else list(args))
+        words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
         defaults = {flag[2:]: action.default for flag, action in self._options().items()}
-        return expand_homes(super().parse_args(words, *more, **kwargs), defaults)  # type: ignore[misc]
+        return expand_tildes(super().parse_args(words, *more, **kwargs), defaults)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
         words = " ".join(str(message).split())
         matches = ((re.match(pattern, words), describe) for pattern, describe in _RULES)
         line = next((describe(self, *match.groups()) for match, describe in matches if match), None)
-        say(f"{self.program}: {line or f'{words}; see {self._manual}'}", sys.stderr)
+        echo(f"{self.program}: {line or f'{words}; see {self._manual}'}", sys.stderr)
         raise SystemExit(2)
 
     def commands_with(self, option: str) -> list[str]:
@@ -109,7 +109,7 @@ class OneLineParser:
             return f"{option}: no option of {self._command}, but of {', '.join(commands)}; see {self._manual}"
         longer = [name for name in self._options() if name.startswith(option)]
         if not 0 < len(longer) <= _MOST_NAMED:
-            return f"{option}: no such option; {suggestion(option, self._options(), f'see {self._manual}')}"
+            return f"{option}: no such option; {suggest(option, self._options(), f'see {self._manual}')}"
         *most, last = longer
         return f"{option}: no such option; did you mean {', '.join(most)}{' or ' if most else ''}{last}?"
 
@@ -126,7 +126,7 @@ class OneLineParser:
     def _unknown_key(self, key: str) -> str:
         renamed = self.synonyms.get(f"--{key}")
         keys = [option[2:] for option in self._options()]
-        remedy = f"write {renamed[2:]}" if renamed else suggestion(key, keys, f"see {self._manual}")
+        remedy = f"write {renamed[2:]}" if renamed else suggest(key, keys, f"see {self._manual}")
         return f"{self._config()}: {key} is no option; {remedy}"
 
     def _no_value(self, option: str) -> str:
@@ -147,7 +147,7 @@ class OneLineParser:
         option, shown = self._prefix + key, value[:_LONGEST]
         if action is None:
             return f"{option} {shown}: will not do; see {self._manual}"
-        near = nearest(value, choices(action))
+        near = closest_match(value, choices(action))
         remedy = f"no such value; did you mean {near}?" if near else f"must be {describe_type(action)}"
         return f"{option} {shown or repr(value)}: {remedy}"
 
@@ -170,7 +170,7 @@ class OneLineParser:
         printed = f"python {self.program} {self._command} --print_config"
         if missing := re.match(r"File does not exist: '(.+)'", reason):
             file = missing[1][:_LONGEST]
-            return f"{file}: no such file; {neighbour(Path(file), f'{printed} > {file} writes one')}"
+            return f"{file}: no such file; {suggest_file(Path(file), f'{printed} > {file} writes one')}"
         place = re.findall(r"not taken: (.+)|(line \d+, column \d+)", reason)
         at = f" ({place[-1][0] or place[-1][1]})" if place else ""
         return f"{self._config()}: no config in YAML{at}; {printed} shows one"

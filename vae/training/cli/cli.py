@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.datamodule import ImageData
-from data.system.errors import say
+from data.system.errors import echo
 from data.system.files import check_utf8
 from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
@@ -18,16 +18,16 @@ from vae.training.cli.extensions import as_list, extension_errors, instantiate
 from vae.training.cli.monitors import check_monitors
 from vae.training.cli.parser import add_options, check_plan, check_seed
 from vae.training.cli.report import TrainingReport
-from vae.training.health_logger import monitored
+from vae.training.health_logger import monitor_and_mode
 from vae.training.module import VAETraining
 from vae.training.precision import resolve_precision
 from vae.training.runs.best_checkpoint import BestCheckpoint
-from vae.training.runs.checkpointing import LastCheckpoint, WholeCheckpointIO
+from vae.training.runs.checkpointing import AtomicCheckpointIO, LastCheckpoint
 from vae.training.runs.choice import choose_checkpoint
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import Resumption, resume
 from vae.training.runs.run_folder import RunFolder
-from vae.training.runs.training_state import restored
+from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
 
 
@@ -135,10 +135,10 @@ class LoomCLI(LightningCLI):
         fitting = self._request.fitting
         writes = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
         callbacks = as_list(chosen.callbacks)
-        monitor, mode = monitored(options["checkpoint_metric"]) if fitting else ("", "")
+        monitor, mode = monitor_and_mode(options["checkpoint_metric"]) if fitting else ("", "")
         if fitting:
             check_monitors(callbacks)
-        checkpoint_io = WholeCheckpointIO(self.model)
+        checkpoint_io = AtomicCheckpointIO(self.model)
         checkpoint_io.check = self._folder.lock.check
         dropped = self._check_state(checkpoint_io)
         resumed = None if self._checkpoint is None else self._checkpoint.path
@@ -157,17 +157,17 @@ class LoomCLI(LightningCLI):
         for callback in trainer.callbacks if fitting and environment.is_first_process() else ():  # type: ignore[attr-defined]
             if callback.state_key in dropped:
                 kind = type(callback).__name__
-                say(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
+                echo(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
         # where max_steps is given, Lightning would end an epoch twice when it continues from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
 
-    def _check_state(self, checkpoint_io: WholeCheckpointIO) -> set[str]:
+    def _check_state(self, checkpoint_io: AtomicCheckpointIO) -> set[str]:
         """Checks the training's state in the checkpoint and hands it on; returns the callbacks that lose theirs."""
         if self._checkpoint is None:
             return set()
         content, self._checkpoint = self._checkpoint.content, self._checkpoint.without_content()
-        checkpoint_io.checked = restored(content, self.model, self._checkpoint.path)
+        checkpoint_io.checked = checked_state(content, self.model, self._checkpoint.path)
         return set(content.get("callbacks", {})) - set(checkpoint_io.checked["callbacks"])
 
     @property

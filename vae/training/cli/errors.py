@@ -12,7 +12,7 @@ from data.system.errors import StorageError, TrainingError, UserError, describe_
 from vae.training import environment
 from vae.training.cli.extensions import ExtensionError
 from vae.training.cli.report import TrainingReport
-from vae.training.runs.checkpointing import fault
+from vae.training.runs.checkpointing import write_error
 
 _LONGEST = 200
 
@@ -64,7 +64,7 @@ def fit_errors(report: TrainingReport) -> Iterator[None]:
     trainer = report.trainer
     try:
         yield
-        if found := fault(trainer):
+        if found := write_error(trainer):
             raise found
     except SystemExit as stop:
         if not trainer.interrupted:

@@ -7,10 +7,9 @@ from pathlib import Path
 import lightning.pytorch as pl
 
 from data.datamodule import ImageData
-from data.system.errors import say, shell_quoted
-from vae.training.early_end import missed
+from data.system.errors import echo, shell_quoted
 from vae.training.module import VAETraining
-from vae.training.runs.checkpointing import fault
+from vae.training.runs.checkpointing import write_error
 from vae.training.runs.run_folder import RunFolder
 from vae.training.tensorboard.logger import RunLogger
 
@@ -41,18 +40,18 @@ class TrainingReport:
         if self.trainer.is_global_zero:
             data, device = self.data, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
             size = f"{data.image_size}×{data.image_size}×{data.channels}"
-            say(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.folder.path}")
+            echo(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.folder.path}")
 
     def print_interruption(self) -> None:
         """Prints how to continue, below the progress bar."""
         print(file=sys.stderr)
-        say(f"train.py: interrupted; {self.continuation()}", sys.stderr)
+        echo(f"train.py: interrupted; {self.continuation()}", sys.stderr)
 
     def continuation(self) -> str:
         """The command that continues the training, in words."""
         if not self.last.is_file():
             return "fit again: nothing was kept yet"
-        if self.trainer.state.finished and fault(self.trainer) is None:
+        if self.trainer.state.finished and write_error(self.trainer) is None:
             return f"the training is done and kept in {self.last}"
         return f"go on with python train.py fit --ckpt_path {shell_quoted(self.last)}"
 
@@ -61,7 +60,7 @@ class TrainingReport:
         anew = "train anew with a lower --model.lr or --trainer.precision 32-true"
         if not self.last.is_file():
             return anew
-        skips = self.module.alarm.skips
+        skips = self.module.nonfinite_guard.max_skips
         option = "--model.on_nonfinite skip" if skips is None else f"--model.skip_at_most {2 * skips + 1}"
         return f"{self.continuation()} {option} from before it, or {anew}"
 
@@ -72,13 +71,13 @@ class TrainingReport:
         best, quoted = self.folder.path / "best.ckpt", shell_quoted(self.last)
         kept = f" (best {self.metric}: {best})" if best.is_file() else ""
         print()  # below the progress bar
-        say(f"Trained {self.trainer.current_epoch} epochs. Checkpoint: {self.last}{kept}")
+        echo(f"Trained {self.trainer.current_epoch} epochs. Checkpoint: {self.last}{kept}")
         if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
-            say(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
-        say(f"Render: python render.py slerp --checkpoint {quoted}")
+            echo(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
+        echo(f"Render: python render.py slerp --checkpoint {quoted}")
         planned = {"max_epochs": self.trainer.max_epochs or 0, "max_steps": self.trainer.max_steps}
         planned = {name: count for name, count in planned.items() if count > 0}
-        if found := missed(self.module.schedule, self.module.progress, planned):
+        if found := self.module.schedule.missed_decoder_phase(self.module.progress, planned):
             part, options = found
-            say(f"It was ended early and missed {part}: its pictures are blurrier than they could be.")
-            say(f"Have it, without what ended it: python train.py fit --ckpt_path {quoted}{options}")
+            echo(f"It was ended early and missed {part}: its pictures are blurrier than they could be.")
+            echo(f"Have it, without what ended it: python train.py fit --ckpt_path {quoted}{options}")

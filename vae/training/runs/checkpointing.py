@@ -37,12 +37,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     Attributes:
         error: of the first file that could not be written; no later one is tried.
         check: raises a `StorageError` where another process writes there by now.
-        checked: the content of the checkpoint to load, if it was read and `restored` before.
+        checked: the content of the checkpoint to load, if it was read and checked before.
     """
 
     checked: dict[str, Any] | None = None
-
-    fault: StorageError | None = None
+    error: StorageError | None = None
     check: Callable[[], None] = staticmethod(lambda: None)
 
     def __init__(self, module: pl.LightningModule) -> None:
@@ -65,9 +64,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             self.error = error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
-        """Never a pickle, whatever is asked for, and nothing that was not looked at."""
+        """The checked content of a checkpoint; never a pickle, whatever is asked for."""
         checked, self.checked = self.checked, None
-        return restored(read(Path(path)), self.module, Path(path)) if checked is None else checked
+        return checked_state(read(Path(path)), self.module, Path(path)) if checked is None else checked
 
     def remove_checkpoint(self, path: Any) -> None:
         """Removes a file; Lightning's own removes folders as well, with all that is in them."""
@@ -169,10 +168,10 @@ class SaveRunConfig(SaveConfigCallback):
     """Writes `config.yaml`, which `--config` reads, beside the run's checkpoints."""
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Called on the first process alone."""
-        kept = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
-        if stage == "fit" and kept is not None:
+        """Writes it; Lightning calls this on the first process alone."""
+        last = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
+        if stage == "fit" and last is not None:
             text = self.parser.dump(self.config, skip_unset=False)
-            keeper = trainer.strategy.checkpoint_io
-            assert isinstance(keeper, WholeCheckpointIO)
-            keeper.try_to_save(text.encode(), kept.path.with_name("config.yaml"))
+            checkpoints = trainer.strategy.checkpoint_io
+            assert isinstance(checkpoints, AtomicCheckpointIO)
+            checkpoints.try_to_save(text.encode(), last.path.with_name("config.yaml"))

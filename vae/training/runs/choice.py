@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from data.sources import folder_of
-from data.system.errors import UserError, say
+from data.sources import source_folder
+from data.system.errors import UserError, echo
 from data.system.files import user_path
-from data.system.spelling import nearest
+from data.system.spelling import closest_match
 from vae.training import environment
 from vae.training.runs.folders import JobRecord, last_checkpoints, run_folder_of
 from vae.training.runs.lock import LOCK_NAME, InUseError, RunLock
@@ -49,7 +49,7 @@ def _named(name: str | None, request: Request, lock: RunLock) -> TrainedCheckpoi
             return None
         raise UserError(f"{request.command}: measures a trained model; name it with --ckpt_path, a file or last")
     path = user_path(name)
-    if not path.exists() and (near := nearest(name, ["last", "best"])):
+    if not path.exists() and (near := closest_match(name, ["last", "best"])):
         meant = near if near == "last" else "the best.ckpt of a run"
         raise UserError(f"--ckpt_path {name}: no such checkpoint; did you mean {meant}?")
     if request.fitting and path.is_file():
@@ -67,12 +67,12 @@ def _first_free(found: list[Path], request: Request, lock: RunLock) -> TrainedCh
             in_use.append(str(error))
         else:
             for line in in_use:
-                say(f"{line.partition(';')[0]}, so the next one goes on")
+                echo(f"{line.partition(';')[0]}, so the next one goes on")
             return checkpoint.read_again()
     if in_use and not environment.job_id():
         raise InUseError(in_use[0])
     why = in_use[0].partition(";")[0] if in_use else _why_none(found, request)
-    say(f"{why}, so this training starts afresh")
+    echo(f"{why}, so this training starts afresh")
     return None
 
 
@@ -147,5 +147,5 @@ def _differences(checkpoint: TrainedCheckpoint, request: Request) -> Iterator[st
 
 def _may_be_same(source: str, trained: object) -> bool:
     """Whether two sources are one, or the second is a folder of that name which is gone and may have been moved."""
-    new, old = folder_of(source), folder_of(trained)
+    new, old = source_folder(source), source_folder(trained)
     return source == trained or bool(new and old and new.name == old.name and not old.is_dir())

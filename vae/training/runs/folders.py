@@ -88,4 +88,4 @@ class JobRecord:
     def write(self, run: Path) -> None:
         """Writes the record to a run's folder, unless it is empty. Raises `StorageError` if it cannot."""
         if self != JobRecord():
-            save(json.dumps(asdict(self)).encode(), run / _RECORD)
+            save_bytes(json.dumps(asdict(self)).encode(), run / _RECORD)

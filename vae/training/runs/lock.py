@@ -50,7 +50,7 @@ class RunLock:
                 raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}")
             if silent > 2 * _HEARTBEAT and not waiting:
                 waiting = True
-                say(f"{run}: waits up to {_LEASE:.0f} s to see whether {_holder(lease)} still trains in it")
+                echo(f"{run}: waits up to {_LEASE:.0f} s to see whether {_holder(lease)} still trains in it")
             time.sleep(_POLL)
         self.run, self._lease = run, lease
 

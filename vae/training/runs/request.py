@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from data.sources import full_source
+from data.sources import normalize_source
 from vae import checkpoint
 
 _DATA_DEFAULTS = {"white": None, "all_frames": False}  # of data options that older checkpoints lack
@@ -38,7 +38,7 @@ class Request:
     @property
     def source(self) -> str:
         """The name of a source, or the absolute path of a folder."""
-        return full_source(self.options["data.source"])
+        return normalize_source(self.options["data.source"])
 
     def value(self, name: str) -> Any:
         """The value of an option; of `data.source` the one spelling that checkpoints have."""

@@ -8,13 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from data.fingerprint import check_fingerprint
-from data.sources import folder_of
-from data.synthetic.families import FAMILIES
-from data.system.errors import UserError, say
+from data.sources import PROCEDURAL, source_folder
+from data.system.checks import count
+from data.system.errors import UserError, echo
 from data.system.files import resolved
 from vae.checkpoint import build_vae
-from vae.checks import count
-from vae.training.progress import checked_plan
+from vae.training.progress import TrainingPlan
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.run_config import FREE_DATA, FREE_MODEL, LINKED, read_plan
 
@@ -87,22 +86,22 @@ def conflicting_options(request: Request, checkpoint: TrainedCheckpoint) -> Iter
 
 def _may_have_moved(source: str, checkpoint: TrainedCheckpoint) -> bool:
     """Whether a source and the training's are folders whose pictures are compared later, or the latter is gone."""
-    before = folder_of(checkpoint.data_options.get("source"))
-    if before is None or folder_of(source) is None:
+    before = source_folder(checkpoint.data_options.get("source"))
+    if before is None or source_folder(source) is None:
         return False
     return checkpoint.content.get("ImageData") is not None or not before.is_dir()
 
 
 def _check_picture_folder(request: Request, checkpoint: TrainedCheckpoint) -> None:
     """Raises `UserError` if the folder of the training's pictures is gone and no other is given."""
-    folder, path = folder_of(checkpoint.data_options.get("source")), checkpoint.path
+    folder, path = source_folder(checkpoint.data_options.get("source")), checkpoint.path
     if folder is None or folder.is_dir():
         return
     if "data.source" not in request.given:
         raise UserError(f"{path}: its pictures were in {folder}, which is gone; name where they are with --data.source")
     if checkpoint.content.get("ImageData") is None:
         given = request.options["data.source"]
-        say(f"{path}: did not note its pictures, as earlier versions do not; {given} is taken for them")
+        echo(f"{path}: did not note its pictures, as earlier versions do not; {given} is taken for them")
 
 
 def _safe_data_options(request: Request, checkpoint: TrainedCheckpoint) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def _safe_data_options(request: Request, checkpoint: TrainedCheckpoint) -> dict[
     options, path = checkpoint.data_options, checkpoint.path
     source = options.get("source")
     own = resolved(request.root / "checkpoints") in resolved(path).parents
-    if source is not None and source not in FAMILIES and not own and "data.source" not in request.given:
+    if source is not None and source not in PROCEDURAL and not own and "data.source" not in request.given:
         raise UserError(f"{path}: was trained on {source}; name the pictures to use with --data.source")
     for name, largest in _LARGEST.items():
         amount = options.get(name)
@@ -128,7 +127,7 @@ def _safe_data_options(request: Request, checkpoint: TrainedCheckpoint) -> dict[
     cache_dir = options.pop("cache_dir", None)
     moved = isinstance(cache_dir, str) and cache_dir != request.options["data.cache_dir"]
     if moved and "data.cache_dir" not in request.given:
-        say(f"{path}: kept its pictures in {cache_dir}; they are prepared anew unless --data.cache_dir names it")
+        echo(f"{path}: kept its pictures in {cache_dir}; they are prepared anew unless --data.cache_dir names it")
     workers = options.get("workers")
     if isinstance(workers, int) and workers > (os.cpu_count() or 1):  # of a larger machine
         del options["workers"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.sources import source_name
 from data.system.files import remove_temporary_files
-from data.system.signals import postponed
+from data.system.signals import block_signals
 from vae.training import environment
 from vae.training.runs.folders import (
     JobRecord,
@@ -65,7 +65,7 @@ class RunFolder:
             for file in _FILES if writes else ():
                 remove_temporary_files(own / file)
         elif writes:
-            with postponed():
+            with block_signals():
                 self.path = claim_version_folder(runs, logs)
                 self._new = True
             self.lock.acquire(self.path)

@@ -8,11 +8,8 @@ from torch.utils.tensorboard.summary import hparams
 from vae.metrics.smoothness import Smoothness
 from vae.training.options import COMPARED
 
-_COLUMNS = (  # hyperparameters that are compared; TensorBoard shows the first five until the user ticks more
-    *("source", "latent_dim", "width", "beta", "palette"),
-    *("likelihood", "image_size", "limit", "batch_size", "sigma", "free_bits", "moment_weight", "pca_share"),
-    *("inactive_below", "adversarial_weight", "cycle_weight", "lr"),
-)
+_SHOWN = ("source", "latent_dim", "width", "beta", "palette")  # TensorBoard shows five until the user ticks more
+_COLUMNS = tuple(dict.fromkeys((*_SHOWN, "limit", "batch_size", *COMPARED)))  # hyperparameters that are compared
 _PATHS = ("slerp", "linear")
 _METRICS = ("val/elbo", *(f"smoothness/{name}/{path}" for path in _PATHS for name in Smoothness._fields))
 _CHARTS = {  # group: {chart: the scalars in it}

@@ -75,10 +75,10 @@ class MorphLogger(pl.Callback):
         for logger in _working_loggers(trainer):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
             for tag, morph in self._morphs(vae, prior[:4], mu[:4]).items():
-                _add_encoded(logger, tag, encode(morph, ".gif", _FPS), step)
-            pair = torch.cat([pictures, vae.decode(mu)])
+                _add_encoded(logger, tag, encode_animation(morph, ".gif", _FPS), step)
+            pair = torch.cat([pictures, decode_all(vae, mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
-            logger.experiment.add_image("images/samples", _grid(vae.decode(prior), 8), step, dataformats="HWC")
+            logger.experiment.add_image("images/samples", _grid(decode_all(vae, prior), 8), step, dataformats="HWC")
             if isinstance(logger, RunLogger) and (fault := logger.clear_fault()):
                 raise fault
 
@@ -110,8 +110,8 @@ def _grid(x: Tensor, columns: int) -> Tensor:
 
 def _frames(vae: VAE, walks: list[Tensor]) -> list[Frame]:
     """The frames of several walks (N, D) side by side, two in a row."""
-    latents = torch.stack(walks, dim=1).to(next(vae.parameters()))
-    return [_grid(vae.decode(z), 2).numpy() for z in latents]
+    x = decode_all(vae, torch.stack(walks, dim=1).flatten(0, 1))
+    return [_grid(tiles, 2).numpy() for tiles in torch.split(x, len(walks))]
 
 
 def _add_encoded(logger: TensorBoardLogger, tag: str, picture: bytes, step: int) -> None:
