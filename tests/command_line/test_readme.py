@@ -15,7 +15,6 @@ from readme import PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
 
 import render
 import train
-import vae
 from vae import checkpoint
 
 LONGEST = {Path("README.md"): 170}
@@ -29,9 +28,7 @@ OTHER_PROGRAMS = {  # what tests them
     "srun ": "training/test_together.py",
     "#": "the shell",
 }
-OTHER_OPTIONS = {"--device"}  # of render.py, as soon as it chooses a device
 DOWNLOADS = {"CIFAR10"}
-READY = hasattr(vae, "load_vae")  # and then `export --out vae_weights.pth` is there
 
 HEALTH = ["--health.pairs=2", "--health.pictures=8", "--trainer.enable_progress_bar=false"]
 FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
@@ -110,7 +107,7 @@ def options_in(text: str) -> set[str]:
 
 
 def test_options_that_are_named_exist(page: Page):
-    known = set(OTHER_OPTIONS)
+    known: set[str] = set()
     for program, *words in (words for each in PAGES for words in each.commands if words[0] != "-m"):
         command = "fit" if program == "train.py" and words[0].startswith("--") else words[0] if words else "slerp"
         known |= options_of(program, command)
@@ -177,13 +174,13 @@ def test_commands_and_python_run(page: Page, template: Path, tmp_path: Path, cap
     with at(place):
         for step in page.steps:
             if isinstance(step, list):
-                if not DOWNLOADS & set(step) and (READY or "vae_weights.pth" not in step):
+                if not DOWNLOADS & set(step):
                     capsys.readouterr()
                     run(step)
-                if READY and "vae_weights.pth" in step:
+                if "vae_weights.pth" in step:
                     (printed,) = re.findall("^model = .*", capsys.readouterr().out, re.M)
                     assert printed in page.text
-            elif READY or "from vae import" not in step:
+            else:
                 gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh())
                 names: dict[str, object] = {"generator": gan}
                 exec(step, names)
