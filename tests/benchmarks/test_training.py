@@ -21,7 +21,7 @@ from vae.model.elbo import Elbo, kl_divergence
 from vae.model.vae import VAE
 from vae.training.health_logger import HealthLogger
 from vae.training.module import VAETraining
-from vae.training.optimizer import clip
+from vae.training.optimizer import clip_gradients
 from vae.training.tensorboard.morph_logger import MorphLogger
 
 pytestmark = pytest.mark.benchmark
@@ -104,7 +104,7 @@ def test_what_lightning_and_logging_add_to_a_step(report, images, tmp_path):
                 loss = module.training_step(x, 0)
             optimizer.zero_grad()
             loss.backward()
-            clip([module.vae, module.discriminator], 1.0)
+            clip_gradients([module.vae, module.discriminator], 1.0)
             optimizer.step()
             ends.append(time.perf_counter())
         bare += list(np.diff(ends[10:]))

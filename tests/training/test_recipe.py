@@ -19,7 +19,7 @@ from vae.model.likelihoods import haar
 from vae.model.networks import PaletteMixer
 from vae.model.pca_latents import PCALatents
 from vae.model.vae import VAE
-from vae.training.optimizer import clip
+from vae.training.optimizer import clip_gradients
 
 LINES = lines_benchmark.line_images(lines_benchmark.random_pairs(3, 400).flatten())
 PATTERNS = to_tensor(patterns(3, torch.arange(400), 32))
@@ -232,9 +232,9 @@ def test_each_part_is_clipped_to_a_norm_of_its_own():
     parts = [nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False), nn.Linear(3, 1, bias=False)]
     for part, size in zip(parts, (100.0, 10.0, 0.1), strict=True):
         part.weight.grad = torch.tensor([[size, 0, 0]])
-    clip([*parts, None], 1.0)
+    clip_gradients([*parts, None], 1.0)
     assert_close(torch.tensor([part.weight.grad.norm() for part in parts]), torch.tensor([1, 1, 0.1]))
-    clip([*parts], None)
+    clip_gradients([*parts], None)
     assert_close(parts[2].weight.grad, torch.tensor([[0.1, 0, 0]]))
 
 

@@ -174,6 +174,19 @@ def test_another_seed_or_a_lost_step_would_be_noticed(recorded, tmp_path):
         assert not same(learnt(run), learnt(recorded)), option
 
 
+def test_a_checkpoint_of_format_1_goes_on_at_its_place(recorded, tmp_path):
+    for step in (2, 3):  # within an epoch, and at its end
+        again = Run(tmp_path / str(step), recorded.pictures, recorded.cache, "", "")
+        shutil.copytree(recorded.root.with_name(str(step)), again.root)
+        last = again.checkpoints / "last.ckpt"
+        content = checkpoint.read(last)
+        assert content["plan"]["pictures_seen"] == {2: 16, 3: 26}[step]
+        plan = {"progress": step / 6, "seed": content["plan"]["seed"], "steps": float(step), "epoch": 3, "dealt": 8}
+        torch.save(content | {"format": 1, "plan": plan}, last)
+        train.main([*going_on(again), *QUIET])
+        assert same(learnt(again), learnt(recorded)), step
+
+
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # it ends within an epoch
 def test_a_plan_that_ended_within_an_epoch_goes_on_with_the_next_one(pictures, tmp_path, monkeypatch):
     seen: dict[int, list[bytes]] = {}
