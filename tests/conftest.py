@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import os
 import random
 import re
 import shutil
@@ -24,6 +25,12 @@ torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
 QUICK = ["--watch.every_n_epochs=0", "--health.pairs=1", "--health.pictures=2", "--health.frames=3"]  # little measured
 TOGETHER = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]  # two processes
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Whole suites run on several cores; benchmarks alone, and named tests sooner than workers would start."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return 0 if named or config.option.markexpr == "benchmark" else min(os.cpu_count() or 1, 4)
 
 
 def scene(seed: int, width: int = 60, height: int = 48) -> Image.Image:

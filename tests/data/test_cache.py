@@ -226,7 +226,7 @@ def test_what_the_first_process_refuses_all_do(tmp_path):
     first, second = data_of(tmp_path, tmp_path), data_of(tmp_path, tmp_path)
     ranked(first)
     first.prepare_data()
-    ranked(second, (None, first._fault))
+    ranked(second, (None, first._error))
     for data in (first, second):
         with pytest.raises(UserError, match="holds no picture"):
             data.setup("fit")

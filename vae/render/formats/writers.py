@@ -104,7 +104,10 @@ def _write_folder(frames: Iterable[Frame], path: Path) -> None:
     with temporary_path(path) as temporary:
         temporary.mkdir()
         for index, frame in enumerate(frames):
-            iio.imwrite(temporary / f"{index:04d}.png", frame)
+            content = iio.imwrite(
+                "<bytes>", frame, extension=".png"
+            )  # of a path it leaves the file open if a disk is full
+            (temporary / f"{index:04d}.png").write_bytes(content)
         replace_folder(temporary, path)
 
 
