@@ -117,6 +117,7 @@ def test_other_pictures_are_refused_before_anything_is_written(where, run: Run, 
     assert contents(run.root) == before
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_within_an_epoch_goes_on_with_fewer_pictures(run: Run, monkeypatch):
     shutil.rmtree(run.root / "checkpoints")
     shutil.rmtree(run.root / "logs")

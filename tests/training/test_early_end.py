@@ -36,6 +36,7 @@ def sharpened(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return found
 
 
+@pytest.mark.slow
 def test_it_says_what_it_missed_and_the_remedy_has_it(tmp_path: Path, monkeypatch, capsys, sharpened):
     monkeypatch.chdir(tmp_path)
     # the ELBO rises, so that one which is to fall ends the training after a few epochs
@@ -57,7 +58,10 @@ def test_it_says_what_it_missed_and_the_remedy_has_it(tmp_path: Path, monkeypatc
     assert lasts(capsys) == []
 
 
-@pytest.mark.parametrize("more", [["--model.decoder_share=0", *STOP, "--trainer.callbacks.patience=1"], []])
+@pytest.mark.parametrize(
+    "more",
+    [pytest.param(["--model.decoder_share=0", *STOP, "--trainer.callbacks.patience=1"], marks=pytest.mark.slow), []],
+)
 def test_nothing_is_said_where_nothing_was_missed(more: list[str], tmp_path: Path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     train.main([*WORDS, f"--trainer.max_epochs={6 if more else 1}", *more])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import EPOCHS, TOGETHER, Run, copy, events, faults_in, fill, heed
+from conftest import EPOCHS, QUICK, TOGETHER, Run, copy, events, faults_in, fill, heed
 
 import train
 from vae import checkpoint
@@ -22,9 +22,8 @@ from vae.training.runs.checkpointing import LastCheckpoint
 
 PICTURES = 33  # of which 26 are for training: three batches of 8 in an epoch, and two pictures left out
 OFTEN = "--checkpoint_every_n_steps=1"
-QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0"]
-PLAN = ["--model.decoder_share=0.4", "--model.warmup_steps=2", "--health.pictures=2", "--health.pairs=1"]
-PLAN += ["--health.frames=3", *QUIET]
+QUIET = ["--trainer.enable_progress_bar=false", *QUICK]
+PLAN = ["--model.decoder_share=0.4", "--model.warmup_steps=2", *QUIET]
 
 
 def learnt(run: Run) -> dict[str, torch.Tensor]:
@@ -109,32 +108,31 @@ GATHERED = "--trainer.accumulate_grad_batches=2"
 KINDS = {  # the options, and three steps: within an epoch, at its end, within the last one
     "steps": (["--trainer.max_epochs=-1", "--trainer.max_steps=7"], (2, 3, 6)),
     "gathered and validated": (["--trainer.val_check_interval=2", GATHERED, EPOCHS_3], (1, 2, 5)),
-}
-SLOW_KINDS = {
     "bfloat16": (["--trainer.precision=bf16-mixed", EPOCHS_2], (2, 3, 5)),
     "workers": (["--data.workers=2", EPOCHS_2], (2, 3, 5)),
     "gathered": ([GATHERED, EPOCHS_3], (1, 2, 5)),
     "often validated": (["--trainer.val_check_interval=0.5", EPOCHS_2], (1, 3, 5)),
     "always validated": (["--trainer.val_check_interval=1", EPOCHS_2], (2, 3, 5)),
 }
-_KINDS = [*KINDS, *(pytest.param(kind, marks=pytest.mark.slow) for kind in SLOW_KINDS)]
 
 
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # a last epoch cut short is not validated
-@pytest.mark.parametrize("kind", _KINDS)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
 def test_so_it_is_however_a_training_steps(kind, pictures, tmp_path):
-    options, stops = (KINDS | SLOW_KINDS)[kind]
+    options, stops = KINDS[kind]
     check_end(record(tmp_path, pictures, *options), stops)
 
 
-def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(recorded, tmp_path, monkeypatch):
+@pytest.mark.parametrize("steps", [[2], pytest.param([1, 3, 4], marks=pytest.mark.slow)])  # an epoch has three
+def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(steps, recorded, tmp_path, monkeypatch):
     begin = LastCheckpoint.on_train_start
 
     def begin_and_stop(self, *arguments):
         begin(self, *arguments)
         self._note(signal.SIGINT, None)
 
-    for step in (2, 3):  # an epoch has three
+    for step in steps:
         again = Run(tmp_path / str(step), recorded.pictures, recorded.cache, "", "")
         shutil.copytree(recorded.root.with_name(str(step)), again.root)
         words = [*going_on(again), *QUIET]
@@ -147,24 +145,28 @@ def test_a_training_that_is_stopped_as_soon_as_it_goes_on_loses_no_step(recorded
         check_curves(again, recorded)
 
 
-def test_a_signal_within_a_step_ends_the_training_after_it_and_nothing_is_lost(recorded, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
+def test_a_signal_within_a_step_ends_the_training_after_it_and_nothing_is_lost(
+    sent, code, recorded, tmp_path, monkeypatch
+):
     usual = VAETraining.training_step
-    for sent, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
 
-        def step(self, *arguments, sent=sent):
-            if self.global_step == 1:
-                os.kill(os.getpid(), sent)
-            return usual(self, *arguments)
+    def step(self, *arguments):
+        if self.global_step == 1:
+            os.kill(os.getpid(), sent)
+        return usual(self, *arguments)
 
-        run = Run(tmp_path / str(code), recorded.pictures, recorded.cache, "", "")
-        with monkeypatch.context() as patch:
-            patch.setattr(VAETraining, "training_step", step)
-            with pytest.raises(SystemExit, match=str(code)):
-                train.main(run.arguments(*PLAN, "--trainer.precision=32-true"))
-        assert checkpoint.read(run.checkpoints / "last.ckpt")["global_step"] == 2
-        train.main([*going_on(run), *QUIET])
-        assert same(learnt(run), learnt(recorded))
-        check_curves(run, recorded)
+    run = Run(tmp_path, recorded.pictures, recorded.cache, "", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(VAETraining, "training_step", step)
+        with pytest.raises(SystemExit, match=str(code)):
+            train.main(run.arguments(*PLAN, "--trainer.precision=32-true"))
+    assert checkpoint.read(run.checkpoints / "last.ckpt")["global_step"] == 2
+    train.main([*going_on(run), *QUIET])
+    assert same(learnt(run), learnt(recorded))
+    check_curves(run, recorded)
 
 
 def test_another_seed_or_a_lost_step_would_be_noticed(recorded, tmp_path):
@@ -174,19 +176,21 @@ def test_another_seed_or_a_lost_step_would_be_noticed(recorded, tmp_path):
         assert not same(learnt(run), learnt(recorded)), option
 
 
-def test_a_checkpoint_of_format_1_goes_on_at_its_place(recorded, tmp_path):
-    for step in (2, 3):  # within an epoch, and at its end
+@pytest.mark.parametrize("steps", [[2], pytest.param([3, 4], marks=pytest.mark.slow)])
+def test_a_checkpoint_of_format_1_goes_on_at_its_place(steps, recorded, tmp_path):
+    for step in steps:
         again = Run(tmp_path / str(step), recorded.pictures, recorded.cache, "", "")
         shutil.copytree(recorded.root.with_name(str(step)), again.root)
         last = again.checkpoints / "last.ckpt"
         content = checkpoint.read(last)
-        assert content["plan"]["pictures_seen"] == {2: 16, 3: 26}[step]
+        assert content["plan"]["pictures_seen"] == {2: 16, 3: 26, 4: 34}[step]
         plan = {"progress": step / 6, "seed": content["plan"]["seed"], "steps": float(step), "epoch": 3, "dealt": 8}
         torch.save(content | {"format": 1, "plan": plan}, last)
         train.main([*going_on(again), *QUIET])
         assert same(learnt(again), learnt(recorded)), step
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*could not find the monitored key")  # it ends within an epoch
 def test_a_plan_that_ended_within_an_epoch_goes_on_with_the_next_one(pictures, tmp_path, monkeypatch):
     seen: dict[int, list[bytes]] = {}

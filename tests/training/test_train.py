@@ -192,6 +192,7 @@ def test_options_that_contradict_the_checkpoint_are_refused_by_name(run: Run, on
     assert (run.checkpoints / "last.ckpt").read_bytes() == untouched
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on_to_the_end_that_was_planned(run: Run, tmp_path: Path, one_line_error):
     again = copy(run, tmp_path)
     where = [f"--trainer.default_root_dir={again.root}", f"--data.cache_dir={run.cache}"]
@@ -202,6 +203,7 @@ def test_an_interrupted_run_goes_on_to_the_end_that_was_planned(run: Run, tmp_pa
     assert checkpoint.read(again.checkpoints / "last.ckpt")["epoch"] == EPOCHS + 1
 
 
+@pytest.mark.slow
 def test_beta_does_not_rise_again_when_a_finished_run_goes_on(run: Run, tmp_path: Path):
     again = copy(run, tmp_path)
     done = len(events(again.logs).Scalars("train/beta"))
@@ -220,6 +222,7 @@ def test_a_renamed_run_can_be_resumed(run: Run, tmp_path: Path):
     assert checkpoint.read(again.checkpoints.with_name("mine") / "last.ckpt")["epoch"] == EPOCHS
 
 
+@pytest.mark.slow
 def test_morphs_that_cannot_be_shown_do_not_stop_a_training(run: Run, tmp_path: Path, monkeypatch, caplog):
     def fail(*words):
         raise OSError(28, "No space left on device")
@@ -231,6 +234,7 @@ def test_morphs_that_cannot_be_shown_do_not_stop_a_training(run: Run, tmp_path: 
     assert caplog.text.count("No space left") == 1
 
 
+@pytest.mark.slow
 def test_few_pictures_give_no_false_numbers_and_no_false_alarm(tmp_path: Path, caplog):
     (tmp_path / "pictures").mkdir()
     for seed in range(6):
@@ -495,7 +499,7 @@ def test_the_same_seed_trains_the_same_model(usual_weights: dict[str, torch.Tens
 @pytest.mark.parametrize(
     "metric",
     [
-        "latent/aggregate_variance",
+        pytest.param("latent/aggregate_variance", marks=pytest.mark.slow),
         pytest.param("smoothness/cycle/linear", marks=pytest.mark.slow),
         pytest.param("smoothness/sharp_mid/slerp", marks=pytest.mark.slow),
     ],

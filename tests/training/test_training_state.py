@@ -261,7 +261,7 @@ def test_a_checkpoint_does_not_choose_where_pictures_are_kept(run: Run, tmp_path
 AMOUNTS = {"limit": 10**12, "batch_size": 10**9}
 
 
-@pytest.mark.parametrize("name", AMOUNTS)
+@pytest.mark.parametrize("name", ["limit", pytest.param("batch_size", marks=pytest.mark.slow)])
 def test_a_checkpoint_does_not_ask_for_large_amounts(name, run: Run, tmp_path, one_line_error):
     again = copy(run, tmp_path)
     rewrite(again, setting("datamodule_hyper_parameters", name, value=AMOUNTS[name]))
@@ -290,7 +290,7 @@ def best_score(run: Run) -> float:
 @pytest.mark.parametrize(
     "how",
     [
-        "root renamed",
+        pytest.param("root renamed", marks=pytest.mark.slow),
         pytest.param("copied", marks=pytest.mark.slow),
         pytest.param("of an earlier version", marks=pytest.mark.slow),
     ],
@@ -348,10 +348,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize(
     "change",
-    [
-        pytest.param(change, id=name, marks=[] if name == "of another run" else pytest.mark.slow)
-        for name, change in CONFIGS.items()
-    ],
+    [pytest.param(change, id=name, marks=pytest.mark.slow) for name, change in CONFIGS.items()],
 )
 def test_a_run_without_its_config_is_refused_unless_its_plan_is_named(change, run: Run, tmp_path, one_line_error):
     again = copy(run, tmp_path)
@@ -376,6 +373,7 @@ def test_a_resumed_run_keeps_its_seed_and_refuses_another(run: Run, tmp_path, on
     train.main(resume(small, "--seed_everything=5", f"--trainer.max_epochs={EPOCHS + 2}"))
 
 
+@pytest.mark.slow
 def test_flags_in_a_checkpoint_are_those_of_the_training_and_no_average(run: Run, tmp_path, monkeypatch):
     seen, save = [], ExponentialMovingAverage.on_save_checkpoint
 
