@@ -1,4 +1,4 @@
-"""What processes that train together have in common, so that they learn what one alone would of all their pictures.
+"""Statistics of the whole batch, of which each process holds a part, so that several learn what one alone would.
 
 Of W processes, number r holds the r-th part of a batch (`data.samplers`). DDP takes the mean of their gradients, which
 is that of the whole batch as long as all that is worked out from the whole batch (a calibrated σ, running means, draws
@@ -12,18 +12,21 @@ from torch import Tensor, distributed
 
 
 def world_size() -> int:
-    """How many processes there are."""
+    """The number of processes."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 class _Mean(torch.autograd.Function):
-    """Over the processes; linear and symmetric, and so its own gradient."""
+    """The mean over the processes; linear and symmetric, and so its own gradient.
+
+    torch.distributed.nn.functional.all_reduce has this gradient, but warns that it is deprecated (torch 2.14).
+    """
 
     @staticmethod
     def forward(_: Any, own: Tensor) -> Tensor:
-        everyones = own.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(everyones)
-        return everyones / world_size()
+        total = own.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total / world_size()
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:

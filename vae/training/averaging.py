@@ -1,4 +1,4 @@
-"""`ExponentialMovingAverage`: of the weights, which validation and checkpoints use in place of the last ones."""
+"""`ExponentialMovingAverage` of the weights, which validation and checkpoints use in place of the last ones."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""`VAEEvaluation`: what is measured of a VAE on held-out pictures, as a LightningModule."""
+"""`VAEEvaluation`: a LightningModule that measures a VAE on held-out pictures."""
 
 from typing import Any
 

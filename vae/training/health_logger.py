@@ -1,4 +1,4 @@
-"""What is measured while training."""
+"""`HealthLogger`: the health of the latent space and the smoothness of morphs, measured after each validation."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ METRICS = (*_MODES, *_NEAR_ONE, *(_OFF_ONE + name for name in _NEAR_ONE))
 
 
 def monitor_and_mode(metric: str) -> tuple[str, str]:
-    """What `ModelCheckpoint` must watch so that `best` is the best by a metric: its name, and `min` or `max`.
+    """The number that `ModelCheckpoint` must monitor so that `best` is the best by a metric, and `min` or `max`.
 
     Raises:
         UserError: not a metric that is logged.
@@ -52,9 +52,9 @@ def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:
 
 
 class HealthLogger(pl.Callback):
-    """Measures after each validation how healthy the latent space is, and how smooth morphs through it are.
+    """Logs after each validation the health of the latent space and the smoothness of morphs.
 
-    `smoothness/…` says it of morphs between held-out pictures, `reconstruction/…` of the pictures and `samples/…` of
+    `smoothness/…` is of morphs between held-out pictures, `reconstruction/…` of the pictures and `samples/…` of
     draws from the prior, all with the first held-out pictures and the same draws. Every process measures the same.
 
     Args:
