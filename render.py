@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 
 from data.system.errors import echo, one_line_errors
-from vae.render.commands import build_parser, run
+from vae.render.commands import build_parser, run_command
 
 _DEFAULT_COMMANDS = ("linear", "slerp", "loop", "compare")
 
@@ -35,7 +35,7 @@ def main(args: Sequence[str] | None = None) -> None:
         parser = build_parser(__doc__, words[0] if words else None)
         for line in [words] if words else [[command] for command in _DEFAULT_COMMANDS]:
             parsed = parser.parse_args(line)
-            out = run(parsed.subcommand, parsed[parsed.subcommand].as_dict())
+            out = run_command(parsed.subcommand, parsed[parsed.subcommand].as_dict())
         if out is not None:
             opened = out if words else out.parent
             echo(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")

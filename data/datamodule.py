@@ -171,7 +171,7 @@ class ImageData(pl.LightningDataModule):
             return None  # `setup` raises when all processes know
 
     def _same_on_all(self, known: list[bytes]) -> bool:
-        """Whether all processes that train together have the pictures with these digests."""
+        """True if all processes that train together have the pictures with these digests."""
         if self._strategy is None:
             return True
         digest = hashlib.blake2b(b"".join(known)).digest() if known else None

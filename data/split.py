@@ -1,4 +1,4 @@
-"""Which pictures are trained on and which are held out: a function of their content, so that copies stay together."""
+"""The split into training pictures and held-out ones: a function of their content, so that copies stay together."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -69,8 +69,3 @@ def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = 
     if not val:
         raise UserError(f"{len(digests)} pictures: files have the same ones, so that none is left to validate on")
     return torch.tensor(sorted(train)), torch.tensor(sorted(val))
-
-
-def split(images: Tensor, val_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Deals (N, H, W, C) uint8 pictures out by the digests that a seed gives them; see `split_rows`."""
-    return split_rows(digests(images, seed), val_fraction)

@@ -29,7 +29,8 @@ from vae.model.vae import VAE
 
 _PREFIX = "vae."
 FORMAT = 2  # of the files that this version writes
-_RENAMED_WEIGHTS = {  # since format 1: prefixes
+_RENAMED = {  # since format 1: prefixes of weights, and callbacks
+    "FiniteAlarm": "NonFiniteGuard",
     "vae.asleep": "vae.inactive",
     "vae.anchors.": "vae.pca_latents.",
     "worth": "kl_average",
@@ -89,9 +90,9 @@ def read(path: Path) -> dict[str, Any]:
 
 def _upgrade(content: dict[str, Any]) -> None:
     """Converts the content of a checkpoint from format 1 to format 2: its names, and its missing options."""
-    for group in ("state_dict", "current_model_state"):
+    for group in ("state_dict", "current_model_state", "callbacks"):
         if isinstance(content.get(group), dict):
-            content[group] = {_renamed(str(name)): weight for name, weight in content[group].items()}
+            content[group] = {_renamed(str(name)): value for name, value in content[group].items()}
     options = {RENAMED_OPTIONS.get(name, name): value for name, value in content["hyper_parameters"].items()}
     content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
     with suppress(LookupError, TypeError, ValueError):  # a plan that will not do is refused where it is used
@@ -114,8 +115,8 @@ def _upgraded_plan(plan: dict[str, Any], loops: dict[str, Any]) -> dict[str, Any
 
 
 def _renamed(name: str) -> str:
-    old = next((old for old in _RENAMED_WEIGHTS if name.startswith(old)), "")
-    return _RENAMED_WEIGHTS.get(old, "") + name.removeprefix(old)
+    old = next((old for old in _RENAMED if name.startswith(old)), "")
+    return _RENAMED.get(old, "") + name.removeprefix(old)
 
 
 def load_vae(path: Path | str, device: torch.device | str = "cpu") -> VAE:
@@ -158,8 +159,8 @@ def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = 
         raise UserError(f"{path}: its weights are so large that pictures of them are not finite; name another one")
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device {device}: is not available ({str(error).splitlines()[0][:200]}); use cpu") from None
+    except (RuntimeError, AssertionError):
+        raise UserError(f"device {device}: there is none that torch can use; take cpu") from None
     return vae.to(device)
 
 
@@ -187,7 +188,7 @@ def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def _is_finite(vae: VAE) -> bool:
-    """Whether the logits of the mean latent and of a random one are finite, and the posteriors of their pictures."""
+    """True if the logits of the mean latent and of a random one are finite, and the posteriors of their pictures."""
     z = torch.randn(1, vae.latent_dim, generator=torch.Generator().manual_seed(0))
     logits = vae.logits(torch.cat([torch.zeros_like(z), z]))
     return all(bool(found.isfinite().all()) for found in (logits, *vae.encode(squash(logits))))
@@ -202,7 +203,7 @@ def last_checkpoints(folder: Path) -> list[Path]:
     return sorted(ages, key=lambda path: ages[path], reverse=True)
 
 
-def strip(source: Path, target: Path) -> None:
+def strip_checkpoint(source: Path, target: Path) -> None:
     """Writes the weights of the VAE and the hyperparameters of a checkpoint into another file."""
     content = read(source)
     rendered = {key: content[key] for key in _RENDERED if key in content}
@@ -214,11 +215,11 @@ def strip(source: Path, target: Path) -> None:
 
 
 def main(args: Sequence[str]) -> None:
-    """The command line of `strip`: source, target."""
+    """The command line of `strip_checkpoint`: source, target."""
     with one_line_errors("vae.checkpoint"):
         if len(args) != 2:
             raise UserError("takes two files: the checkpoint to read and the one to write")
-        strip(user_path(args[0]), user_path(args[1]))
+        strip_checkpoint(user_path(args[0]), user_path(args[1]))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ class Generator(Protocol):
 
 
 def has_encoder(model: Generator) -> TypeGuard[VAE]:
-    """Whether it encodes pictures too, as a VAE does."""
+    """True if it encodes pictures too, as a VAE does."""
     return hasattr(model, "encode")
 
 

@@ -5,12 +5,12 @@ Whatever measures, shows or writes decoded pictures decodes them by `decode_batc
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
 
 from vae.generator import Generator
+from vae.model.autocast import autocast, without_autocast
 from vae.model.vae import VAE
 
 BATCH = 32
@@ -32,7 +32,7 @@ def decode_batches(model: Generator, z: Tensor, dtype: torch.dtype = torch.float
     """
     for batch in torch.split(z, BATCH) if len(z) else ():
         padded = torch.cat([batch, batch[-1:].expand(BATCH - len(batch), -1)]).to(model.device, torch.float32)
-        with torch.inference_mode(), _precision(model.device, dtype):
+        with torch.inference_mode(), autocast(model.device, dtype):
             x = model.decode(padded)[: len(batch)].float()
         yield x
 
@@ -44,12 +44,5 @@ def decode_all(model: Generator, z: Tensor, dtype: torch.dtype = torch.float32) 
 
 def encode_means(model: VAE, x: Tensor) -> Tensor:
     """The posterior means (N, D) of pictures (N, C, H, W) in [-1, 1], float32 on the model's device."""
-    with torch.inference_mode(), _precision(model.device, torch.float32):
+    with torch.inference_mode(), without_autocast(model.device):
         return torch.cat([model.encode(batch.to(model.device))[0] for batch in torch.split(x, BATCH)])
-
-
-def _precision(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
-    """Autocast to a type; float32 switches off the autocast of whoever calls."""
-    if not torch.amp.is_autocast_available(device.type):
-        return nullcontext()
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)

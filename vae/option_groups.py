@@ -42,7 +42,7 @@ class Switch(NamedTuple):
 
 
 def _extra(hint: Any) -> Any:
-    """What an annotation says besides the type: a `Range`, `Words`, `Switch`, literals, a function, or None."""
+    """The part of an annotation beside the type: a `Range`, `Words`, `Switch`, literals, a function, or None."""
     return getattr(hint, "__metadata__", (None,))[0]
 
 

@@ -31,7 +31,7 @@ class Part(NamedTuple):
     frame: int = 0
 
 
-class Request(NamedTuple):
+class DecodeRequest(NamedTuple):
     """A request to `decode_worker`.
 
     Attributes:
@@ -45,19 +45,18 @@ class Request(NamedTuple):
     most: int
 
     @classmethod
-    def of(cls, task: str, path: Path, *arguments: Any, most: int = 0) -> "Request":
-        """The request with this task and its arguments."""
+    def of(cls, task: str, path: Path, *arguments: Any, most: int = 0) -> "DecodeRequest":
         return cls(path, json.dumps([task, str(path), *arguments]).encode(), max(most, _LONGEST))
 
 
-class Decoder:
+class DecodeProcess:
     """A process that decodes, and is started again where it ends."""
 
     def __init__(self) -> None:
         self.process: WorkerProcess | None = None
         self._killed = False
 
-    def answers(self, requests: list[Request]) -> list[bytes | str]:
+    def answers(self, requests: list[DecodeRequest]) -> list[bytes | str]:
         """The result of each request, or an error message; a request over which the process ends is tried twice.
 
         Raises:
@@ -105,8 +104,8 @@ class DecodePool:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         memory = physical_memory()
         count = max(1, cores if memory is None else min(cores, memory // MEMORY))
-        self._decoders = [Decoder() for _ in range(count)]
-        self._idle: queue.LifoQueue[Decoder] = queue.LifoQueue()  # the last one has been started
+        self._decoders = [DecodeProcess() for _ in range(count)]
+        self._idle: queue.LifoQueue[DecodeProcess] = queue.LifoQueue()  # the last one has been started
         for decoder in self._decoders:
             self._idle.put(decoder)
         self._threads = ThreadPoolExecutor(count)
@@ -135,16 +134,16 @@ class DecodePool:
         """
         shape = size, size, channels
         arguments = size, channels, background, white
-        requests = [Request.of("read", path, frame, *arguments, most=size**2 * channels) for path, frame in parts]
+        requests = [DecodeRequest.of("read", path, frame, *arguments, most=size**2 * channels) for path, frame in parts]
         for answer in self._answers(requests):
             yield answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(shape)
 
     def probe(self, paths: list[Path], all_frames: bool, brightness: bool) -> Iterator[Probe | str]:
         """Yields the `probe.probe` of each file, or the error message; otherwise as `decode`."""
-        for answer in self._answers([Request.of("probe", path, all_frames, brightness) for path in paths]):
+        for answer in self._answers([DecodeRequest.of("probe", path, all_frames, brightness) for path in paths]):
             yield answer if isinstance(answer, str) else Probe(*json.loads(answer))
 
-    def _answers(self, requests: list[Request]) -> Iterator[bytes | str]:
+    def _answers(self, requests: list[DecodeRequest]) -> Iterator[bytes | str]:
         waiting: deque[Future[list[bytes | str]]] = deque()
         for start in range(0, len(requests), _BATCH):
             waiting.append(self._threads.submit(self._answer, requests[start : start + _BATCH]))
@@ -153,7 +152,7 @@ class DecodePool:
         while waiting:
             yield from waiting.popleft().result()
 
-    def _answer(self, requests: list[Request]) -> list[bytes | str]:
+    def _answer(self, requests: list[DecodeRequest]) -> list[bytes | str]:
         decoder = self._idle.get()
         try:
             return decoder.answers(requests)

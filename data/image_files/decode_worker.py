@@ -39,7 +39,6 @@ class FileDecoder:
         return self._file.pixels(size, channels, background, WhiteLevels(*white), frame).tobytes()
 
     def close(self) -> None:
-        """Closes the file that is open."""
         if self._file is not None:
             self._file.close()
         self._file = None

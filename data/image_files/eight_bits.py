@@ -13,7 +13,7 @@ _LARGE = 1 << 25  # pixels from which on a picture is reduced strip by strip
 _STRIP = 1 << 20  # pixels
 
 
-def check_size(image: Image.Image, size: int) -> None:
+def check_decoded_size(image: Image.Image, size: int) -> None:
     """Lets a JPEG's decoder skip detail that is resized away; raises `UserError` if too many pixels are left."""
     width, height = image.size
     image.draft(None, (2 * size, 2 * size))

@@ -51,7 +51,6 @@ class _Reader:
         report.skipped.update({str(file.path): file.fault for file in files if file.state is None})
 
     def pictures(self) -> Pictures:
-        """Decodes them."""
         spec = self._spec
         with DecodePool() as pool:
             probes = self._probes(pool)

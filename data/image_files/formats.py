@@ -58,10 +58,8 @@ _BEGINNINGS = (
 )
 _PPM = re.compile(rb"(P[1-6]\s+[#\d]|P[Ff]\s+\d)")
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_AVIF, _HEIF = (
-    {b"avif", b"avis"},
-    {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"},
-)
+_AVIF = {b"avif", b"avis"}
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1"}
 
 
 def format_of(path: Path) -> str | None:

@@ -10,15 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 
-from data.image_files.eight_bits import check_size, to_eight_bits, to_srgb
+from data.image_files.eight_bits import check_decoded_size, to_eight_bits, to_srgb
 from data.image_files.formats import NAMES, format_of, prepare
-from data.image_files.levels import (
-    FROM_PICTURE,
-    HighDepthImage,
-    WhiteLevels,
-    has_unread_low_bytes,
-    high_depth,
-)
+from data.image_files.levels import FROM_PICTURE, HighDepthImage, WhiteLevels, has_unread_low_bytes, high_depth
 from data.system.errors import UserError
 from data.system.files import check_regular_file
 from data.system.spelling import suggest_file
@@ -39,7 +33,7 @@ def background_colour(name: str) -> tuple[int, ...]:
         raise UserError(f"background {name!r}: not a colour; give a name such as white, or #rrggbb") from None
 
 
-def read(
+def read_picture(
     path: Path, size: int, channels: int, background: str = "white", white: WhiteLevels = FROM_PICTURE, frame: int = 0
 ) -> NDArray[np.uint8]:
     """A picture of a file as a square; see `PictureFile.pixels`."""
@@ -72,7 +66,6 @@ class PictureFile:
         self.close()
 
     def close(self) -> None:
-        """Closes the file."""
         self.image.close()
         if self._second is not None:
             self._second.close()
@@ -100,7 +93,7 @@ class PictureFile:
         colour = background_colour(background)
         with _decoder_errors(self.path, frame):
             opened = self._seek(frame)
-            check_size(opened, size)
+            check_decoded_size(opened, size)
             profile = opened.info.get("icc_profile")
             image = to_eight_bits(opened, self._high_depth(frame), size, white)
             if image.has_transparency_data:
@@ -119,7 +112,7 @@ class PictureFile:
         """
         with _decoder_errors(self.path, frame):
             image = self._seek(frame)
-            check_size(image, max(image.size))
+            check_decoded_size(image, max(image.size))
             high = self._high_depth(frame)
             if high is None or high.stated:
                 return None
@@ -127,7 +120,6 @@ class PictureFile:
             return high.is_integer, high.brightest()
 
     def _seek(self, frame: int) -> Image.Image:
-        """Goes to one of the file's pictures."""
         self.image.seek(self._place(frame))
         return self.image
 
@@ -136,9 +128,8 @@ class PictureFile:
 
     def _high_depth(self, frame: int) -> HighDepthImage | None:
         """The picture with all its bits; None if it has 8 a channel."""
-        if has_unread_low_bytes(self.image) and (
-            not frame or self.image.format == "TIFF"
-        ):  # an APNG's frames are blended
+        unblended = not frame or self.image.format == "TIFF"  # the later frames of an APNG are blended
+        if has_unread_low_bytes(self.image) and unblended:
             self._second = self._second or _open(self.path)
             self._second.seek(self._place(frame))
             return high_depth(self.image, self._second)
@@ -167,7 +158,7 @@ def _decoder_errors(path: Path, frame: int = 0) -> Iterator[None]:
 
 
 def _open(path: Path) -> Image.Image:
-    """An opened file of one of `FORMATS`, of any size: `check_size` limits what is decoded of it."""
+    """An opened file of one of `FORMATS`, of any size: `check_decoded_size` limits what is decoded of it."""
     name = format_of(path)
     if name is None:
         raise UserError(f"not a readable picture (of no known format); name another one: {NAMES}")

@@ -67,7 +67,6 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int:
-        """The number of the process."""
         return self._process.pid
 
     def send(self, seconds: float, *requests: bytes) -> None:

@@ -15,10 +15,10 @@ from data.cache import load_cache
 from data.datamodule import ImageData
 from data.image_files.decode_pool import DecodePool
 from data.image_files.listing import find_pictures
-from data.image_files.reader import read
+from data.image_files.reader import read_picture
 from data.rng import uniform
 from data.sources import PROCEDURAL, SOURCES, normalize_source, source_name
-from data.split import split
+from data.split import digests, split_rows
 from data.synthetic import lines, patterns
 from data.system.errors import UserError
 from data.transforms import to_tensor, to_uint8
@@ -96,7 +96,7 @@ def test_a_line_starts_in_the_centre_and_points_along_its_angle():
 
 
 def pixel(path: Path, x: float, y: float, **options) -> list[int]:
-    picture = read(path, 32, options.pop("channels", 3), **options)
+    picture = read_picture(path, 32, options.pop("channels", 3), **options)
     return picture[int(y * 31), int(x * 31)].tolist()
 
 
@@ -165,7 +165,7 @@ def test_the_middle_is_kept_and_small_detail_averaged(tmp_path):
     stripes = np.zeros((512, 1024, 3), np.uint8)
     stripes[:, 256:768:2] = 255
     Image.fromarray(stripes).save(tmp_path / "wide.png")
-    picture = read(tmp_path / "wide.png", 32, 3)[:, 2:-2]
+    picture = read_picture(tmp_path / "wide.png", 32, 3)[:, 2:-2]
     assert abs(picture.astype(int) - 128).max() < 12
 
 
@@ -269,6 +269,10 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache")).prepare_data()
     assert list((tmp_path / "cache").iterdir()) == []
+
+
+def split(images: torch.Tensor, val_fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    return split_rows(digests(images, seed), val_fraction)
 
 
 def test_the_split_is_deterministic_and_never_leaks_copies():
@@ -400,11 +404,11 @@ def test_no_network_ends_with_one_line(tmp_path, monkeypatch):
 
 def test_a_picture_may_also_come_without_any_file(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        read(tmp_path / "missing.png", 32, 3)
+        read_picture(tmp_path / "missing.png", 32, 3)
     buffer = io.BytesIO()
     scene(1).save(buffer, "PNG")
     (tmp_path / "no-suffix").write_bytes(buffer.getvalue())
-    assert read(tmp_path / "no-suffix", 32, 3).shape == (32, 32, 3)
+    assert read_picture(tmp_path / "no-suffix", 32, 3).shape == (32, 32, 3)
 
 
 FORMATS = {"png": {}, "jpeg": {}, "webp": {}, "gif": {}, "bmp": {}, "tiff": {"compression": "tiff_lzw"}, "avif": {}}
@@ -419,7 +423,7 @@ def test_mutated_pictures_are_read_or_refused_in_one_line(tmp_path):
         for _ in range(150):
             path.write_bytes(mutated(file.getvalue(), chance))
             try:
-                pixels = read(path, 32, 3)
+                pixels = read_picture(path, 32, 3)
             except UserError as error:
                 faults.append(str(error))
             else:
@@ -431,7 +435,9 @@ def test_mutated_pictures_are_read_or_refused_in_one_line(tmp_path):
 def test_thin_pictures_are_read(tmp_path):
     for size in ((1, 100_000), (100_000, 1), (1, 1)):
         Image.new("RGB", size, (200, 10, 30)).save(tmp_path / "a.png")
-        assert np.unique(read(tmp_path / "a.png", 32, 3).reshape(-1, 3), axis=0).tolist() == [[200, 10, 30]], size
+        assert np.unique(read_picture(tmp_path / "a.png", 32, 3).reshape(-1, 3), axis=0).tolist() == [[200, 10, 30]], (
+            size
+        )
 
 
 def png_of_size(side: int) -> bytes:
@@ -448,4 +454,4 @@ def test_a_picture_that_unpacks_to_gigabytes_is_refused(tmp_path):
     (tmp_path / "a.png").write_bytes(png_of_size(30_000))
     assert (tmp_path / "a.png").stat().st_size < 1_000_000
     with pytest.raises(UserError):
-        read(tmp_path / "a.png", 32, 3)
+        read_picture(tmp_path / "a.png", 32, 3)

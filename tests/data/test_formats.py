@@ -15,7 +15,7 @@ import render
 from data.image_files import formats, listing
 from data.image_files.formats import FORMATS, OTHERS
 from data.image_files.listing import find_pictures
-from data.image_files.reader import read
+from data.image_files.reader import read_picture
 from data.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -45,12 +45,12 @@ def errors_of(tmp_path: Path, folder: Path, capsys, **options) -> tuple[int, lis
 def test_every_format_is_taken_by_each_of_its_suffixes(tmp_path, capsys):
     folder = fill(tmp_path / "pictures", 4)
     scene(9).save(tmp_path / "same.png")
-    same = read(tmp_path / "same.png", 32, 3).astype(int)
+    same = read_picture(tmp_path / "same.png", 32, 3).astype(int)
     for suffix, name in FORMATS.items():
         (folder / f"a{suffix}").write_bytes(saved(name, 9))
         (folder / f"B{suffix.upper()}").write_bytes(saved(name, 8))
-        assert abs(read(folder / f"a{suffix}", 32, 3) - same).mean() < 6
-    assert abs(read(folder / "0.png", 32, 3) - same).mean() > 20
+        assert abs(read_picture(folder / f"a{suffix}", 32, 3) - same).mean() < 6
+    assert abs(read_picture(folder / "0.png", 32, 3) - same).mean() > 20
     assert errors_of(tmp_path, folder, capsys) == (4 + 2 * len(FORMATS), [])
 
 
@@ -127,7 +127,7 @@ def test_heic_comes_upright_and_its_arrival_is_noticed(tmp_path, monkeypatch, ca
     half = Image.new("RGB", (64, 64), "red")
     half.paste("blue", (0, 32, 64, 64))
     half.save(folder / "a.heic", exif=exif, quality=95)
-    pixels = read(folder / "a.heic", 32, 3)
+    pixels = read_picture(folder / "a.heic", 32, 3)
     assert pixels[16, 4, 2] > 200 > 50 > pixels[16, 4, 0], "what was below is on the left"
     monkeypatch.setattr(listing, "heif_version", lambda: None)
     assert errors_of(tmp_path, folder, capsys)[0] == 4
@@ -192,7 +192,7 @@ def test_formats_without_a_reason_are_not_opened(tmp_path):
             if called != "a.tga":
                 assert formats.format_of(path) is None, (name, called)
             with pytest.raises(UserError, match=r"not a readable picture.*; name another one") as caught:
-                read(path, 32, 3)
+                read_picture(path, 32, 3)
             assert len(str(caught.value).splitlines()) == 1
 
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 import train
 from data.datamodule import ImageData
-from data.image_files.decode_pool import Decoder, Request
+from data.image_files.decode_pool import DecodeProcess, DecodeRequest
 from data.image_files.probe import probe
-from data.image_files.reader import read
+from data.image_files.reader import read_picture
 from data.split import digests, split_rows
 from data.system.errors import UserError
 
@@ -48,12 +48,12 @@ def test_each_picture_of_a_file_is_what_it_would_be_alone(tmp_path):
     alone = []
     for frame in frames:
         frame.save(tmp_path / "alone.png")
-        alone.append(read(tmp_path / "alone.png", 32, 3).astype(int))
+        alone.append(read_picture(tmp_path / "alone.png", 32, 3).astype(int))
     for suffix in KINDS:
         write(tmp_path / f"a{suffix}", frames)
         assert probe(tmp_path / f"a{suffix}", True, True).pictures == 5, suffix
         for index in (*range(5), 0, 3, 2):
-            far = [abs(read(tmp_path / f"a{suffix}", 32, 3, frame=index) - one).mean() for one in alone]
+            far = [abs(read_picture(tmp_path / f"a{suffix}", 32, 3, frame=index) - one).mean() for one in alone]
             assert np.argmin(far) == index, suffix
             assert far[index] < 8, suffix
 
@@ -80,7 +80,10 @@ def test_all_are_taken_if_asked_for_in_their_order(tmp_path, capsys):
     assert json.loads((place / "index.json").read_text())["runs"] == [1] * 6 + [5] * 5
     images = data.train_set.images
     for row in range(21, 26):
-        far = [abs(images[row].numpy().astype(int) - read(folder / "many.tif", 32, 3, frame=k)).sum() for k in range(5)]
+        far = [
+            abs(images[row].numpy().astype(int) - read_picture(folder / "many.tif", 32, 3, frame=k)).sum()
+            for k in range(5)
+        ]
         assert np.argmin(far) == row - 21
     again = data_of(tmp_path, folder, all_frames=True)
     assert count_of(again) == 31
@@ -238,16 +241,16 @@ def test_every_picture_of_a_heic_is_taken_once(tmp_path):
     heif.register_heif_opener()
     frames = film(3, 4)
     frames[0].save(tmp_path / "a.heic", save_all=True, append_images=frames[1:], primary_index=2, quality=95)
-    found = [read(tmp_path / "a.heic", 32, 3, frame=k).astype(int) for k in range(4)]
+    found = [read_picture(tmp_path / "a.heic", 32, 3, frame=k).astype(int) for k in range(4)]
     for frame, one in zip((2, 0, 1, 3), found, strict=True):
         frames[frame].save(tmp_path / "alone.png")
-        assert abs(one - read(tmp_path / "alone.png", 32, 3)).mean() < 8
+        assert abs(one - read_picture(tmp_path / "alone.png", 32, 3)).mean() < 8
 
 
 def test_a_decoder_that_ends_within_a_file_goes_on_there(tmp_path):
     write(tmp_path / "a.gif", film(1, 6))
-    requests = [Request.of("read", tmp_path / "a.gif", frame, 32, 3, "white", (None, None)) for frame in range(6)]
-    decoder = Decoder()
+    requests = [DecodeRequest.of("read", tmp_path / "a.gif", frame, 32, 3, "white", (None, None)) for frame in range(6)]
+    decoder = DecodeProcess()
     whole = decoder.answers(requests)
     assert len(set(whole)) == 6
     decoder.answers(requests[:3])

@@ -23,9 +23,9 @@ from test_data import png_of_size
 import render
 import train
 from data.image_files import decode_pool, eight_bits
-from data.image_files.decode_pool import DecodePool, Decoder, Part, Request
+from data.image_files.decode_pool import DecodePool, DecodeProcess, DecodeRequest, Part
 from data.image_files.listing import find_pictures
-from data.image_files.reader import read
+from data.image_files.reader import read_picture
 from data.sources import normalize_source
 from data.system.errors import UserError, escape_unprintable
 from data.system.worker_process import WorkerProcess
@@ -45,14 +45,14 @@ def endless_picture(repeats: int = 20_000) -> bytes:
 
 
 @pytest.fixture
-def decoder() -> Iterator[Decoder]:
-    decoder = Decoder()
+def decoder() -> Iterator[DecodeProcess]:
+    decoder = DecodeProcess()
     yield decoder
     decoder.close()
 
 
-def answers(decoder: Decoder, *paths: Path) -> list[bytes | str]:
-    requests = [Request.of("read", path, 0, 32, 3, "white", (None, None)) for path in paths]
+def answers(decoder: DecodeProcess, *paths: Path) -> list[bytes | str]:
+    requests = [DecodeRequest.of("read", path, 0, 32, 3, "white", (None, None)) for path in paths]
     return decoder.answers(requests)
 
 
@@ -66,7 +66,7 @@ def test_processes_read_what_this_one_reads_and_keep_the_order(tmp_path):
     paths = sorted(fill(tmp_path, 40).iterdir())
     with DecodePool() as pool:
         found = list(pool.decode(list(map(Part, paths)), 32, 3, "white"))
-    assert all(np.array_equal(ours, read(path, 32, 3)) for path, ours in zip(paths, found, strict=True))
+    assert all(np.array_equal(ours, read_picture(path, 32, 3)) for path, ours in zip(paths, found, strict=True))
 
 
 def test_a_picture_that_takes_too_long_is_skipped(tmp_path, monkeypatch, capsys):
@@ -300,11 +300,11 @@ def test_large_pictures_are_read_as_small_ones_are(tmp_path, monkeypatch):
             image = in_mode(mode, path)
             if turned:
                 image.save(path, exif=exif)
-            usual = read(path, 32, 3, "blue").astype(int)
+            usual = read_picture(path, 32, 3, "blue").astype(int)
             with monkeypatch.context() as patch:
                 patch.setattr(eight_bits, "_LARGE", 1000)
                 patch.setattr(eight_bits, "_STRIP", 20_000)
-                reduced = read(path, 32, 3, "blue").astype(int)
+                reduced = read_picture(path, 32, 3, "blue").astype(int)
             assert abs(usual - reduced).mean() < (5 if mode == "1" else 3.5), (mode, turned)
             assert usual.std() > 20, (mode, turned)
 
@@ -312,15 +312,15 @@ def test_large_pictures_are_read_as_small_ones_are(tmp_path, monkeypatch):
 def test_a_jpeg_of_200_megapixels_is_read_and_a_progressive_one_refused_by_its_size(tmp_path, monkeypatch):
     Image.new("L", (14_000, 14_000), 99).save(tmp_path / "a.jpg")
     limit = Image.MAX_IMAGE_PIXELS
-    assert np.unique(read(tmp_path / "a.jpg", 32, 1)).tolist() == [99]
+    assert np.unique(read_picture(tmp_path / "a.jpg", 32, 1)).tolist() == [99]
     monkeypatch.setattr(eight_bits, "LARGEST", 100_000)
     for progressive, refused in ((False, False), (True, True)):
         scene(0, 800, 600).save(tmp_path / "b.jpg", progressive=progressive)
         if refused:
             with pytest.raises(UserError, match="800×600 pixels are too many"):
-                read(tmp_path / "b.jpg", 32, 3)
+                read_picture(tmp_path / "b.jpg", 32, 3)
         else:
-            assert read(tmp_path / "b.jpg", 32, 3).shape == (32, 32, 3)
+            assert read_picture(tmp_path / "b.jpg", 32, 3).shape == (32, 32, 3)
     assert limit == Image.MAX_IMAGE_PIXELS
 
 
@@ -329,4 +329,4 @@ def test_a_picture_that_is_a_program_is_not_run(tmp_path):
     scene(0).save(file, "EPS")
     (tmp_path / "a.png").write_bytes(file.getvalue())
     with pytest.raises(UserError, match="no known format"):
-        read(tmp_path / "a.png", 32, 3)
+        read_picture(tmp_path / "a.png", 32, 3)

@@ -10,7 +10,7 @@ from conftest import count_of, data_of, scene, told_lines
 from PIL import Image
 
 import train
-from data.image_files.reader import read
+from data.image_files.reader import read_picture
 from data.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("in_process")
@@ -82,11 +82,11 @@ def smooth(seed: int, channels: int = 3, white: float = 1) -> np.ndarray:
 def eight(levels: np.ndarray, tmp_path: Path) -> np.ndarray:
     """How levels from 0 to 1 are read from a file of 8 bits."""
     Image.fromarray((255 * levels).round().astype(np.uint8).squeeze()).save(tmp_path / "eight.png")
-    return read(tmp_path / "eight.png", 32, 3).astype(int)
+    return read_picture(tmp_path / "eight.png", 32, 3).astype(int)
 
 
 def far(path: Path, expected: np.ndarray, **options) -> float:
-    return abs(read(path, 32, 3, **options) - expected).mean()
+    return abs(read_picture(path, 32, 3, **options) - expected).mean()
 
 
 def opaque(levels: np.ndarray) -> np.ndarray:
@@ -131,7 +131,7 @@ def test_odd_levels_change_nothing(tmp_path):
     levels = 2550 * smooth(3, 1)[..., 0].astype(np.float32)
     levels = levels.repeat(8, 0).repeat(8, 1)
     (tmp_path / "plain.tif").write_bytes(tiff(levels))
-    expected = read(tmp_path / "plain.tif", 32, 3).astype(int)
+    expected = read_picture(tmp_path / "plain.tif", 32, 3).astype(int)
     for odd in (np.nan, np.inf, -np.inf, 3e38, -1e9):
         hot = levels.copy()
         hot[100, 100] = odd
@@ -139,18 +139,18 @@ def test_odd_levels_change_nothing(tmp_path):
         assert far(tmp_path / "hot.tif", expected) < 1
     deep = (4000 * smooth(3, 1)).astype(np.uint16).repeat(8, 0).repeat(8, 1)
     (tmp_path / "plain.png").write_bytes(png(deep))
-    expected = read(tmp_path / "plain.png", 32, 3).astype(int)
+    expected = read_picture(tmp_path / "plain.png", 32, 3).astype(int)
     deep[100, 100] = 65535
     (tmp_path / "hot.png").write_bytes(png(deep))
     assert far(tmp_path / "hot.png", expected) < 1
     for levels in (np.zeros((9, 9), np.float32), np.full((9, 9), np.nan, np.float32), np.full((9, 9), -3, np.float32)):
         (tmp_path / "black.tif").write_bytes(tiff(levels))
-        assert not read(tmp_path / "black.tif", 32, 3).any()
+        assert not read_picture(tmp_path / "black.tif", 32, 3).any()
 
 
 def test_a_mask_of_ones_is_white(tmp_path):
     (tmp_path / "mask.png").write_bytes(png((smooth(3, 1) > 0.5).astype(np.uint16)))
-    assert read(tmp_path / "mask.png", 32, 3).max() == 255
+    assert read_picture(tmp_path / "mask.png", 32, 3).max() == 255
 
 
 def test_where_zero_is_white_dark_and_bright_are_not_swapped(tmp_path):
@@ -165,7 +165,7 @@ def test_a_transparent_level_of_16_bits_shows_the_background(tmp_path):
         levels[:20] = 1234
         levels[20:, :20] = 1235
         (tmp_path / "clear.png").write_bytes(png(levels, [1234] * channels))
-        pixels = read(tmp_path / "clear.png", 32, 3, background="#ff0000")
+        pixels = read_picture(tmp_path / "clear.png", 32, 3, background="#ff0000")
         assert pixels[4, 16].tolist() == [255, 0, 0]
         assert pixels[28, 28].tolist() == [255, 255, 255]
         assert np.ptp(pixels[28, 4]) == 0
@@ -175,7 +175,7 @@ def test_a_transparent_level_of_16_bits_shows_the_background(tmp_path):
 def test_what_the_file_itself_says_is_white_counts(tmp_path):
     header = b"P5 60 48 4095\n"
     (tmp_path / "a.pgm").write_bytes(header + smooth(3, 1, 1000).astype(">u2").tobytes())
-    assert abs(int(read(tmp_path / "a.pgm", 32, 3).max()) - 62) < 3
+    assert abs(int(read_picture(tmp_path / "a.pgm", 32, 3).max()) - 62) < 3
 
 
 def folder_of(tmp_path: Path, pictures: dict[str, bytes]) -> Path:
@@ -222,7 +222,7 @@ def test_deep_colours_that_cannot_be_read_are_refused_with_the_remedy(tmp_path):
     for kind in (np.float32, np.float64):
         (tmp_path / "a.tif").write_bytes(tiff(smooth(3).astype(kind)))
         with pytest.raises(UserError, match=r"rare kind.*save it in 16 bits"):
-            read(tmp_path / "a.tif", 32, 3)
+            read_picture(tmp_path / "a.tif", 32, 3)
     (tmp_path / "a.tif").write_bytes(tiff(smooth(3, 3, 4095).astype(np.uint16), planes=2))
     with pytest.raises(UserError, match="separate planes"):
-        read(tmp_path / "a.tif", 32, 3)
+        read_picture(tmp_path / "a.tif", 32, 3)

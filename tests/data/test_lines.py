@@ -112,7 +112,7 @@ def test_on_a_perfect_circle_slerp_is_the_rotation_and_linear_rushes_through_the
 
 
 def test_the_table_has_a_row_for_every_path_and_control(angles):
-    output = lines_scores.table(lines_scores.score_paths(Turner(), angles[:8])).splitlines()
+    output = lines_scores.scores_table(lines_scores.score_paths(Turner(), angles[:8])).splitlines()
     assert [row[:13].strip() for row in output] == [
         "path", "linear", "slerp", "slerp, even", "rotation", "cross-fade", "hard cut",
     ]  # fmt: skip

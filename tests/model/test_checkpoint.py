@@ -12,7 +12,7 @@ from conftest import mutated
 
 from data.system.errors import UserError
 from vae import checkpoint
-from vae.checkpoint import FORMAT, last_checkpoints, load_vae, read, strip
+from vae.checkpoint import FORMAT, last_checkpoints, load_vae, read, strip_checkpoint
 from vae.model.vae import VAE
 
 HYPERPARAMETERS = {"image_size": 32, "channels": 1, "latent_dim": 4, "width": 8}
@@ -267,10 +267,14 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
     renamed = len(own) + 5  # the flag and four of the components
     assert len(old_weights.keys() & weights.keys()) == len(weights) - renamed
     old_options = {FORMAT_1_OPTIONS[name]: value for name, value in options.items()}
-    torch.save({"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | old_options}, path)
+    old_callbacks = {"FiniteAlarm": {"skipped": 3}}
+    torch.save(
+        {"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "callbacks": old_callbacks}, path
+    )
     found, defaults = read(path), {"likelihood": "gaussian", "sigma": None, "palette": 0}
     assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()
+    assert found["callbacks"] == {"NonFiniteGuard": {"skipped": 3}}
     assert_same_pictures(new, load_vae(path))
 
 
@@ -287,7 +291,7 @@ def test_a_vae_is_loaded_onto_a_device_and_an_unknown_one_is_refused(path):
     loaded = load_vae(path, device="meta")
     assert {value.device.type for value in loaded.state_dict().values()} == {"meta"}
     for device in ("nonsense", "cuda:99"):
-        with pytest.raises(UserError, match=f"device {device}: is not available") as caught:
+        with pytest.raises(UserError, match=f"device {device}: there is none that torch can use; take cpu") as caught:
             load_vae(path, device)
         assert "\n" not in str(caught.value)
 
@@ -381,7 +385,7 @@ def test_last_checkpoints_are_the_files_of_that_name_the_newest_first(tmp_path):
 
 def test_a_stripped_checkpoint_is_smaller_and_loads_the_same(vae, path, tmp_path):
     target = tmp_path / "new folder" / "small.ckpt"
-    strip(path, target)
+    strip_checkpoint(path, target)
     assert target.stat().st_size < 0.7 * path.stat().st_size
     assert_same_pictures(vae, load_vae(target))
     kept = torch.load(target, weights_only=True)
@@ -390,9 +394,9 @@ def test_a_stripped_checkpoint_is_smaller_and_loads_the_same(vae, path, tmp_path
 
 
 def test_a_checkpoint_can_be_stripped_in_place_and_again(vae, path):
-    strip(path, path)
+    strip_checkpoint(path, path)
     once = path.stat().st_size
-    strip(path, path)
+    strip_checkpoint(path, path)
     assert path.stat().st_size == once
     assert_same_pictures(vae, load_vae(path))
     assert list(path.parent.iterdir()) == [path]
@@ -402,7 +406,7 @@ def test_stripping_what_is_no_checkpoint_leaves_its_target_alone(path, tmp_path)
     (tmp_path / "text").write_text("not a checkpoint")
     old = path.read_bytes()
     with pytest.raises(UserError, match="text"):
-        strip(tmp_path / "text", path)
+        strip_checkpoint(tmp_path / "text", path)
     assert path.read_bytes() == old
 
 

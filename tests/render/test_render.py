@@ -336,7 +336,9 @@ def test_no_arguments_render_four_animations_from_the_newest_training(run: Run, 
 
 def test_no_arguments_run_the_four_commands_on_the_newest_training(run: Run, monkeypatch, capsys):
     monkeypatch.chdir(run.root)
-    monkeypatch.setattr(render, "run", lambda command, arguments: print(command) or Path(f"renders/{command}.gif"))
+    monkeypatch.setattr(
+        render, "run_command", lambda command, arguments: print(command) or Path(f"renders/{command}.gif")
+    )
     render.main([])
     assert capsys.readouterr().out.splitlines()[:4] == ["linear", "slerp", "loop", "compare"]
     assert default_checkpoint() == Path("checkpoints/pictures/version_0/last.ckpt")
@@ -436,9 +438,11 @@ def test_the_check_of_imports_can_fail():
     assert {"lightning", "torchvision", "torch._dynamo", "sympy"} <= found
 
 
-def test_a_device_that_is_not_there_is_refused(one_line_error, monkeypatch):
+@pytest.mark.parametrize("command", ["slerp", "compare", "lines"])
+def test_a_device_that_is_not_there_is_refused(command, one_line_error, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    line = one_line_error(render.main, "slerp", f"--checkpoint={LINES}", "--device=cuda")
+    monkeypatch.setattr("vae.render.commands.echo", pytest.fail)  # nothing is announced that will not come
+    line = one_line_error(render.main, command, f"--checkpoint={LINES}", "--device=cuda")
     assert line == "render.py: --device cuda: there is none that torch can use; leave it out, or take --device cpu"
 
 

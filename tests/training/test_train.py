@@ -289,7 +289,7 @@ def test_validate_and_test_measure_a_checkpoint(run: Run, capsys):
 
 def test_a_stripped_checkpoint_can_be_validated_but_not_resumed(run: Run, tmp_path: Path, one_line_error, capsys):
     target = tmp_path / "small.ckpt"
-    checkpoint.strip(run.checkpoints / "last.ckpt", target)
+    checkpoint.strip_checkpoint(run.checkpoints / "last.ckpt", target)
     train.main(["validate", f"--ckpt_path={target}", f"--data.cache_dir={run.cache}", f"--data.source={run.pictures}"])
     capsys.readouterr()
     assert "weights only" in one_line_error(train.main, "fit", f"--ckpt_path={target}")

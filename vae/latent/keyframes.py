@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from data.image_files.reader import read
+from data.image_files.reader import read_picture
 from data.system.errors import UserError
 from data.system.files import user_path
 from data.transforms import to_tensor
@@ -71,7 +71,7 @@ def _from_picture(model: Generator, match: re.Match[str], truncation: float) -> 
     if not has_encoder(model):
         raise UserError(f"{match[0]}: a generator without an encoder finds no picture's latent; name seeds")
     with warnings.catch_warnings(action="ignore"):  # of oddities in a file that can be read
-        pixels = torch.from_numpy(read(user_path(match[0]), model.image_size, model.channels))
+        pixels = torch.from_numpy(read_picture(user_path(match[0]), model.image_size, model.channels))
     picture = to_tensor(pixels[None])
     return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0])
 

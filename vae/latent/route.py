@@ -51,7 +51,6 @@ class Route:
     coefficients: Tensor
 
     def __call__(self, t: Tensor) -> Tensor:
-        """Latents (T, D) at times (T,)."""
         return spline(self.keyframes, t, self.closed) + self.offset(t)
 
     def sample(self, steps: int) -> Tensor:

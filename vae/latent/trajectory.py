@@ -78,6 +78,6 @@ def noise_trajectory(latents: Tensor) -> Trajectory:
 
 
 def visible_change_per_stretch(model: Generator, trajectory: Trajectory) -> Tensor:
-    """How much the picture changes in 64 stretches of equal duration of each segment, (S, 64)."""
+    """The visible change in each of 64 stretches of equal duration of each segment, (S, 64)."""
     t = torch.linspace(0, trajectory.segments, trajectory.segments * _STRETCHES + 1, dtype=torch.float64)
     return visible_change(model, trajectory.at(t)).reshape(trajectory.segments, _STRETCHES)

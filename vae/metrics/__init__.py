@@ -1,1 +1,1 @@
-"""What is measured of a model, a path, an animation."""
+"""Measurements of a model, a path, an animation."""

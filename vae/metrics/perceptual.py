@@ -1,4 +1,4 @@
-"""How much a picture changes to the eye."""
+"""The visible change between pictures."""
 
 import torch
 from torch import Tensor

@@ -1,4 +1,4 @@
-"""Whether latents are used, fill the prior and decode to pictures like the data: numbers about a model."""
+"""Numbers about a model: whether its latents are used, fill the prior and decode to pictures like the data."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ _ACTIVE = 0.01
 
 
 class LatentHealth(NamedTuple):
-    """How the aggregate posterior q(z) = E_x q(z|x) compares with the prior Normal(0, I).
+    """The aggregate posterior q(z) = E_x q(z|x), compared with the prior Normal(0, I).
 
     Attributes:
         active_units: () latents that are used: Var_x(mu_k) > 0.01 (Burda 2016, section 5.2).

@@ -1,4 +1,4 @@
-"""How smooth decoded paths are, in numbers.
+"""The smoothness of decoded paths, in numbers.
 
 A path's frames are x_i = g(z_i), i = 0 … N − 1; g decodes, mu encodes. Everything is a mean over P paths, computed in
 float32: under bfloat16 these small differences drown.

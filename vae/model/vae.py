@@ -72,7 +72,6 @@ class VAE(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device of the weights."""
         return next(self.parameters()).device
 
     @property

@@ -24,7 +24,7 @@ from vae.render.formats import size_limit, writers
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.table import FORMATS
 from vae.render.frames import FrameMeter, render_frames
-from vae.render.options import MotionOptions, PictureOptions, Request
+from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, print_seams, save_report, table
 
 _MOST_FRAMES = 100_000
@@ -79,7 +79,7 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
 
 
 def render_animation(
-    request: Request,
+    request: RenderRequest,
     clips: Sequence[Clip],
     columns: int,
     picture: PictureOptions,

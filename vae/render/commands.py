@@ -19,8 +19,8 @@ from vae.render import stills
 from vae.render.animation import check_animation, render_animation
 from vae.render.clips import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
 from vae.render.formats.writers import check_still
-from vae.render.lines_table import LinesOptions, score_paths, table
-from vae.render.models import choose_device, compared_models, default_checkpoint, load_model, single_model
+from vae.render.lines_table import LinesOptions, score_paths, scores_table
+from vae.render.models import choose_device, compared_models, default_checkpoint, single_model
 from vae.render.morph_pad import render_page
 from vae.render.options import (
     ComparedModelsOptions,
@@ -31,13 +31,13 @@ from vae.render.options import (
     MotionOptions,
     PathsOptions,
     PictureOptions,
-    Request,
+    RenderRequest,
 )
 from vae.render.stills import SamplesOptions, StripOptions, TraverseOptions
 
 
 def _animate(
-    request: Request,
+    request: RenderRequest,
     model: ModelOptions,
     keyframes: KeyframeOptions,
     picture: PictureOptions,
@@ -56,7 +56,7 @@ def _animate(
 
 
 def _compare(
-    request: Request,
+    request: RenderRequest,
     models: ComparedModelsOptions,
     keyframes: KeyframeOptions,
     picture: PictureOptions,
@@ -73,7 +73,7 @@ def _compare(
 def _still(write: Callable[..., str]) -> Callable[..., Path]:
     """The command that writes a still: `write` takes the model, the groups of options and the file."""
 
-    def run(request: Request, model: ModelOptions, *groups: Any) -> Path:
+    def run(request: RenderRequest, model: ModelOptions, *groups: Any) -> Path:
         vae = single_model(request, model)
         (picture,) = (group for group in groups if isinstance(group, PictureOptions))
         out = request.default_out(picture.out, ".png")
@@ -84,13 +84,13 @@ def _still(write: Callable[..., str]) -> Callable[..., Path]:
     return run
 
 
-def _explore(request: Request, model: ModelOptions, options: ExploreOptions) -> Path:
+def _explore(request: RenderRequest, model: ModelOptions, options: ExploreOptions) -> Path:
     vae, out = single_model(request, model), request.default_out(options.out, ".html")
     echo(f"{out}: {render_page(vae, options, out)}")
     return out
 
 
-def _export(request: Request, options: ExportOptions) -> None:
+def _export(request: RenderRequest, options: ExportOptions) -> None:
     source = options.checkpoint or default_checkpoint()
     echo(f"export: {source}")
     out = options.out or Path("renders/decoder.onnx")
@@ -101,10 +101,11 @@ def _export(request: Request, options: ExportOptions) -> None:
         echo(line)
 
 
-def _lines(request: Request, options: LinesOptions) -> None:
+def _lines(request: RenderRequest, options: LinesOptions) -> None:
     angles = lines_benchmark.random_pairs(options.seed, options.pairs)
+    model = load_vae(options.checkpoint, choose_device(options.device))
     echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {options.checkpoint}")
-    print(table(score_paths(load_model(options.checkpoint, choose_device(options.device)), angles)))
+    print(scores_table(score_paths(model, angles)))
     source = shell_quoted(options.checkpoint)
     echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {source}")
 
@@ -203,9 +204,9 @@ def build_parser(description: str | None, chosen: str | None = None) -> Parser:
     return parser
 
 
-def run(command: str, arguments: dict[str, Any]) -> Path | None:
+def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
     """Runs a command with the values that the parser found for its options."""
     groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
     named = arguments.get("checkpoint") or str(default_checkpoint())
-    request = Request(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
+    request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
     return COMMANDS[command].run(request, *groups)

@@ -74,7 +74,7 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
     return {name: lines_benchmark.score(x, angles) for name, x in bar}
 
 
-def table(scores: dict[str, LineScores]) -> str:
+def scores_table(scores: dict[str, LineScores]) -> str:
     """The scores as text, a row each."""
     rows = [("path", "distance ×10³", "smoothness", "end error", "long way", "backtracking")]
     for name, found in scores.items():

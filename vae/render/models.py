@@ -11,7 +11,7 @@ from vae.checkpoint import last_checkpoints, load_vae
 from vae.generator import Generator
 from vae.model.vae import VAE
 from vae.onnx_generator import OnnxGenerator
-from vae.render.options import ComparedModelsOptions, Device, ModelOptions, Request
+from vae.render.options import ComparedModelsOptions, Device, ModelOptions, RenderRequest
 
 SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "patterns.ckpt"
 
@@ -30,25 +30,20 @@ def choose_device(name: Device) -> torch.device:
     return torch.device(name)
 
 
-def load_model(path: Path, device: torch.device) -> VAE:
-    """The VAE of a checkpoint, on a device."""
-    return load_vae(path, device)
-
-
 def default_checkpoint() -> Path:
     """The newest training's checkpoint, or else the shipped one."""
     return next(iter(last_checkpoints(Path("checkpoints"))), SHIPPED)
 
 
-def single_model(request: Request, options: ModelOptions) -> VAE:
+def single_model(request: RenderRequest, options: ModelOptions) -> VAE:
     """The model of a command that renders from one; says which it is."""
     path = options.checkpoint or default_checkpoint()
-    model = load_model(path, choose_device(options.device))
+    model = load_vae(path, choose_device(options.device))
     echo(f"{request.command}: rendering from {path}")
     return model
 
 
-def compared_models(request: Request, options: ComparedModelsOptions) -> dict[str, Generator]:
+def compared_models(request: RenderRequest, options: ComparedModelsOptions) -> dict[str, Generator]:
     """The models of a comparison by their shortest names that differ; says which they are.
 
     Raises:
@@ -60,7 +55,7 @@ def compared_models(request: Request, options: ComparedModelsOptions) -> dict[st
             raise UserError(f"checkpoint {path}: is named twice; name it once")
     generators = () if options.generator is None else (options.generator,)
     paths, device = (*checkpoints, *generators), choose_device(options.device)
-    models: dict[str, Generator] = {_short_name(path, paths): load_model(path, device) for path in checkpoints}
+    models: dict[str, Generator] = {_short_name(path, paths): load_vae(path, device) for path in checkpoints}
     models |= {_short_name(path, paths): OnnxGenerator(path) for path in generators}
     echo(f"{request.command}: rendering from {', '.join(map(str, paths))}")
     return models

@@ -22,7 +22,7 @@ _MOST_TILES = 64
 
 
 @dataclass(frozen=True)
-class Request:
+class RenderRequest:
     """A command as it was typed.
 
     Attributes:
@@ -177,7 +177,6 @@ class PictureOptions:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type that `precision` names."""
         return torch.float32 if self.precision == "float32" else torch.bfloat16
 
     def side(self, image_size: int) -> int:

@@ -1,4 +1,4 @@
-"""What is measured of clips: how well a path stays among pictures, how evenly it moves, how a loop closes."""
+"""Measurements of clips: how well a path stays among pictures, how evenly it moves, how a loop closes."""
 
 import json
 import math
@@ -18,7 +18,7 @@ from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import smoothness_of_frames
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter
-from vae.render.options import Request
+from vae.render.options import RenderRequest
 
 _FRAMES = 16
 _RESULTS = ("out", "report", "save_latents")  # options that change no number
@@ -87,7 +87,7 @@ def _visible_change(x: Tensor) -> Tensor:
 
 
 class Seam(NamedTuple):
-    """How a loop closes.
+    """The place where a loop closes.
 
     Attributes:
         step: the visible step from the last frame to the first, over the median of the steps that are not 0.
@@ -123,7 +123,7 @@ def print_seams(seams: Sequence[Seam]) -> None:
 
 def save_report(
     path: Path,
-    request: Request,
+    request: RenderRequest,
     header: Mapping[str, Any],
     clips: Mapping[str, Clip],
     numbers: Mapping[str, PathNumbers],

@@ -1,1 +1,1 @@
-"""How the model learns: what train.py runs, on Lightning."""
+"""The training of a model, on Lightning: what train.py runs."""

@@ -34,11 +34,9 @@ class NonFiniteGuard(pl.Callback):
         self._before: list[Tensor] = []
 
     def state_dict(self) -> dict[str, Any]:
-        """The number of steps that were skipped."""
         return {"skipped": self.skipped}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on counting."""
         self.skipped = int(state_dict["skipped"])
 
     def on_train_batch_start(
@@ -122,7 +120,7 @@ def _running(module: Any) -> list[Tensor]:
 
 
 def are_finite(module: nn.Module) -> bool:
-    """Whether all weights are; the device is asked once."""
+    """True if all weights are; the device is asked once."""
     return bool(torch.stack([weight.isfinite().all() for weight in module.parameters()]).all())
 
 
@@ -130,7 +128,6 @@ class CollapseWarning(pl.Callback):
     """Warns of posterior collapse: at most a tenth of the latent dimensions is active."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Warns of it."""
         active = trainer.callback_metrics.get("val/active_units")
         latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
         if active is not None and trainer.is_global_zero and not trainer.sanity_checking and 10 * active <= latent_dim:

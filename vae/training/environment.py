@@ -18,7 +18,7 @@ _SQUEUE_TIMEOUT = 10  # seconds
 
 
 def _by_slurm() -> bool:
-    """Whether srun has started this process; within a job, torchrun may have."""
+    """True if srun has started this process; within a job, torchrun may have."""
     return SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
 
 
@@ -68,7 +68,7 @@ def launcher_options(strategy: object, devices: object, num_nodes: object) -> di
 
 
 def is_first_process() -> bool:
-    """Whether this is the first process of the first machine; known before Lightning knows it."""
+    """True if this is the first process of the first machine; known before Lightning knows it."""
     return rank_zero_only.rank == 0 and int(os.environ.get("NODE_RANK", 0)) == 0  # type: ignore[attr-defined]
 
 
@@ -90,7 +90,7 @@ def job_id() -> str:
 
 
 def is_requeued() -> bool:
-    """Whether SLURM has started this job before."""
+    """True if SLURM has started this job before."""
     return bool(job_id()) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
@@ -107,7 +107,7 @@ def launch_name() -> str:
 
 
 def is_queued(job: str) -> bool:
-    """Whether SLURM says that a job runs or waits."""
+    """True if SLURM says that a job runs or waits."""
     command = shutil.which("squeue")
     if not command or not re.fullmatch(r"\d{1,20}(_\d{1,20})?", job):
         return False

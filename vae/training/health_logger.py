@@ -45,7 +45,7 @@ def monitor_and_mode(metric: str) -> tuple[str, str]:
 
 
 def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:
-    """Logs numbers by their names, and for `monitored` how far those are from 1 that should be 1."""
+    """Logs numbers by their names, and, for `monitor_and_mode`, how far those are from 1 that should be 1."""
     off_one = {_OFF_ONE + name: (value - 1).abs() for name, value in numbers.items() if name in _NEAR_ONE}
     module.log_dict(numbers, sync_dist=True)
     module.log_dict(off_one, sync_dist=True, logger=False)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vae.latent.paths import slerp
+from vae.model.autocast import without_autocast
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_mean
 from vae.model.elbo import Elbo
@@ -134,7 +135,7 @@ class MomentMatching(LossTerm):
             mu: (N, D).
             logvar: (N, D).
         """
-        with torch.autocast(mu.device.type, enabled=False):
+        with without_autocast(mu.device):
             mean, second = mu.mean(0), mu.T @ mu / len(mu) + logvar.exp().mean(0).diag()
         with torch.no_grad():
             whole = all_mean(torch.cat([mean[None], second]))
@@ -159,7 +160,6 @@ class CycleConsistency(LossTerm):
         self.weight = weight
 
     def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
-        """Nothing to log."""
         return self.weight * batch.vae.cycle_error(batch.generated_z, batch.generated_x), {}
 
 

@@ -78,7 +78,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
 
     @property
     def decoder_phase(self) -> bool:
-        """Whether the decoder learns alone, with the discriminator."""
+        """True if the decoder learns alone, with the discriminator."""
         return self.schedule.decoder_phase(self.progress)
 
     @property
@@ -145,7 +145,6 @@ class VAETraining(ProgressModule, VAEEvaluation):
         return build_optimizer(self.vae, self.discriminator, self.options, fused)
 
     def configure_optimizers(self) -> torch.optim.AdamW:
-        """AdamW; each step sets its learning rates."""
         return self.build_optimizer()
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:

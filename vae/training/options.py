@@ -23,7 +23,6 @@ def _option(default: Any, *, share: bool = False, column: bool = False) -> Any:
 @dataclass(frozen=True, kw_only=True)
 class _Options:
     def __post_init__(self) -> None:
-        """Raises `UserError` for a number out of its range."""
         for each in fields(self):
             limit, value = each.metadata.get("limit"), getattr(self, each.name)
             if limit is not None and not 0 <= value < limit:
@@ -109,14 +108,13 @@ class OptimizerOptions(_Options):
 
     Args:
         lr: peak learning rate of AdamW.
-        weight_decay: AdamW's.
+        weight_decay: of AdamW: a step multiplies the weights by 1 − lr · weight_decay.
     """
 
     lr: float = _option(2e-3, column=True)
     weight_decay: float = _option(1e-4)
 
     def __post_init__(self) -> None:
-        """Raises `UserError` for a number out of its range."""
         super().__post_init__()
         if not self.lr:
             raise UserError("lr 0: nothing would be learnt; give more than 0")
@@ -131,7 +129,7 @@ class TrainingOptions(OptimizerOptions, ScheduleOptions, LossOptions, VAEOptions
         compile: compile the networks with torch.compile: meant for GPUs; slower on the CPUs that were tried.
         on_nonfinite: what a loss or gradient that is not finite does: `stop` ends the training, `skip` leaves out steps
             with such a gradient, which makes the host wait for the device in every step.
-        skip_at_most: so many steps.
+        skip_at_most: how many steps `skip` may leave out before the training ends.
     """
 
     ema_decay: float = _option(0.995, share=True)

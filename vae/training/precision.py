@@ -8,7 +8,7 @@ _UNSUITABLE = ("bf16-true", "16-true", "64-true", "64")
 
 
 def resolve_precision(precision: str | int | None, accelerator: object) -> str | int:
-    """The trainer's option `precision`; None becomes the best one of the accelerator.
+    """The trainer's option `precision`; None is `bf16-mixed` where the device computes it in hardware, else `32-true`.
 
     Raises:
         UserError: it keeps the weights in another type than float32.
@@ -18,11 +18,8 @@ def resolve_precision(precision: str | int | None, accelerator: object) -> str |
             f"--trainer.precision {precision}: the likelihood and what is measured want float32; "
             "take bf16-mixed, 16-mixed or 32-true"
         )
-    return best_precision(accelerator) if precision is None else precision
-
-
-def best_precision(accelerator: object) -> str:
-    """`bf16-mixed` where the device computes it in hardware, float32 elsewhere."""
+    if precision is not None:
+        return precision
     if torch.cuda.is_available() and accelerator != "cpu":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:

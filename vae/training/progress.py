@@ -82,7 +82,6 @@ class ProgressModule(pl.LightningModule):
 
     @property
     def order(self) -> ShuffledBatches:
-        """The order of the training's pictures."""
         return self.trainer.datamodule.order  # type: ignore[attr-defined]
 
     @property
@@ -111,7 +110,6 @@ class ProgressModule(pl.LightningModule):
 
     @property
     def noise_seed(self) -> int:
-        """The seed of the current batch's noise."""
         return derive_seed(self._seed, self.batch_start)
 
     def on_train_start(self) -> None:

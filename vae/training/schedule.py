@@ -16,7 +16,7 @@ class Schedule:
     options: ScheduleOptions
 
     def decoder_phase(self, progress: float) -> bool:
-        """Whether the decoder learns alone.
+        """True if the decoder learns alone.
 
         >>> [Schedule(ScheduleOptions()).decoder_phase(progress) for progress in (0, 0.59, 0.6, 1)]
         [False, False, True, True]

@@ -124,7 +124,7 @@ def _encode(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt,
 
 
 def _describe(attempt: _Attempt, suffix: str, count: int) -> str:
-    """What an attempt reduces."""
+    """The reductions of an attempt, in words."""
     words = []
     if attempt.quality is not None:
         unit = FORMATS[suffix].quality_unit

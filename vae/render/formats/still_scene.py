@@ -13,7 +13,7 @@ _LONGEST_DURATION = (1 << 24) - 1  # milliseconds of a WebP's frame; an APNG's m
 
 
 def is_animated(content: bytes) -> bool:
-    """Whether the bytes of a picture hold more than one frame."""
+    """True if the bytes of a picture hold more than one frame."""
     with Image.open(io.BytesIO(content)) as image:
         return bool(getattr(image, "is_animated", False))
 

@@ -16,10 +16,8 @@ from vae.render.formats.format import Format, Quality
 from vae.render.formats.frame import Frame
 from vae.render.formats.frame_rate import frame_rate
 
-_BT709, _LIMITED_RANGE = (
-    1,
-    1,
-)  # stated in the file, for players guess the colours of a video that does not (ITU-T H.273)
+# stated in the file, for players guess the colours of a video that does not (ITU-T H.273)
+_BT709, _LIMITED_RANGE = 1, 1
 
 
 @dataclass(frozen=True)

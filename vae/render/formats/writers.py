@@ -104,9 +104,8 @@ def _write_folder(frames: Iterable[Frame], path: Path) -> None:
     with temporary_path(path) as temporary:
         temporary.mkdir()
         for index, frame in enumerate(frames):
-            content = iio.imwrite(
-                "<bytes>", frame, extension=".png"
-            )  # of a path it leaves the file open if a disk is full
+            # of a path it leaves the file open if a disk is full
+            content = iio.imwrite("<bytes>", frame, extension=".png")
             (temporary / f"{index:04d}.png").write_bytes(content)
         replace_folder(temporary, path)
 

@@ -16,7 +16,7 @@ from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.errors import checkpoint_errors, fit_errors, trainer_errors
 from vae.training.cli.extensions import as_list, extension_errors, instantiate
 from vae.training.cli.monitors import check_monitors
-from vae.training.cli.parser import add_options, check_plan, check_seed
+from vae.training.cli.parser import add_training_options, check_plan, check_training_seed
 from vae.training.cli.report import TrainingReport
 from vae.training.health_logger import monitor_and_mode
 from vae.training.module import VAETraining
@@ -67,8 +67,7 @@ class LoomCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the options of `vae.training.cli.parser`."""
-        add_options(parser)
+        add_training_options(parser)
 
     def _override(self, options: Mapping[str, Any]) -> None:
         """Sets options, for Lightning and in the request."""
@@ -82,7 +81,7 @@ class LoomCLI(LightningCLI):
         self._given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
         given = {name for name, value in self._given.items() if name != "config" or value}
         self._request = Request(command, dict(self.config[command].items()), frozenset(given))
-        check_seed(self._request.options["seed_everything"])
+        check_training_seed(self._request.options["seed_everything"])
         self._checkpoint = choose_checkpoint(self._request, self._folder.lock)
         if self._request.options.get("ckpt_path") == "last":
             named = None if self._checkpoint is None else str(self._checkpoint.path)
@@ -176,21 +175,17 @@ class LoomCLI(LightningCLI):
         return TrainingReport(self.trainer, self.model, self.datamodule, self._folder, metric)
 
     def fit(self, **arguments: Any) -> None:
-        """Trains."""
         with fit_errors(self._report), self._errors():
             self._report.print_start()
             self.trainer.fit(**arguments)
 
     def after_fit(self) -> None:
-        """Prints where the result is."""
         self._report.print_summary()
 
     def validate(self, **arguments: Any) -> None:
-        """Measures a checkpoint."""
         with self._errors():
             self.trainer.validate(**arguments)
 
     def test(self, **arguments: Any) -> None:
-        """Measures a checkpoint more closely."""
         with self._errors():
             self.trainer.test(**arguments)

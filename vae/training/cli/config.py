@@ -40,5 +40,4 @@ class ConfigFile(ActionConfigFile):
     """The option `--config`."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Reads the options of a file or recipe."""
         super().__call__(parser, cfg, resolve_config(values), option_string)  # type: ignore[no-untyped-call]

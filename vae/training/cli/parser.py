@@ -41,7 +41,7 @@ class TrainingParser(OneLineParser, LightningArgumentParser):
         return super().dump(namespace, format=format, with_comments=with_comments, **options)
 
 
-def add_options(parser: LightningArgumentParser) -> None:
+def add_training_options(parser: LightningArgumentParser) -> None:
     """Adds the options of the callbacks and of checkpoints; the size of the images is given once, to the data."""
     for name in sorted(LINKED):
         parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
@@ -83,7 +83,7 @@ def check_plan(options: Mapping[str, Any]) -> None:
         )
 
 
-def check_seed(seed: bool | int) -> None:
+def check_training_seed(seed: bool | int) -> None:
     """Raises `UserError` unless numpy can be seeded with it."""
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed_everything {seed}: must be from 0 to {2**32 - 1}")

@@ -30,7 +30,6 @@ class BestCheckpoint(ModelCheckpoint):
         return {"score": float(score)} if score is not None and score.isfinite() else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keeps the score of the training that goes on."""
         self._resumed_score = state_dict["score"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

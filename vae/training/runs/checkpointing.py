@@ -158,7 +158,7 @@ class LastCheckpoint(Checkpoint):
 
 
 def _any_process(trainer: pl.Trainer, condition: bool) -> bool:
-    """Whether the condition holds on any process; several ask one another only now and then."""
+    """True if the condition holds on any process; several ask one another only now and then."""
     if trainer.world_size == 1:
         return condition
     return trainer.global_step % _ASK_EVERY == 0 and trainer.strategy.reduce_boolean_decision(condition, all=False)

@@ -10,8 +10,9 @@ from data.sources import source_folder
 from data.system.errors import UserError, echo
 from data.system.files import user_path
 from data.system.spelling import closest_match
+from vae.checkpoint import last_checkpoints
 from vae.training import environment
-from vae.training.runs.folders import JobRecord, last_checkpoints, run_folder_of
+from vae.training.runs.folders import JobRecord, run_folder_of
 from vae.training.runs.lock import LOCK_NAME, InUseError, RunLock
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import conflicting_options
@@ -146,6 +147,6 @@ def _differences(checkpoint: TrainedCheckpoint, request: Request) -> Iterator[st
 
 
 def _may_be_same(source: str, trained: object) -> bool:
-    """Whether two sources are one, or the second is a folder of that name which is gone and may have been moved."""
+    """True if two sources are one, or the second is a folder of that name which is gone and may have been moved."""
     new, old = source_folder(source), source_folder(trained)
     return source == trained or bool(new and old and new.name == old.name and not old.is_dir())

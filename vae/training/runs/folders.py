@@ -58,15 +58,6 @@ def run_folder_of(checkpoint: Path, root: Path) -> Path | None:
     return checkpoint.parent if checkpoint.name == "last.ckpt" and resolved(root / "checkpoints") in runs else None
 
 
-def last_checkpoints(runs: Path) -> list[Path]:
-    """All `last.ckpt` below a folder, the newest first."""
-    ages: dict[Path, int] = {}
-    for path in runs.rglob("last.ckpt"):
-        with suppress(OSError):  # just removed, or a link that leads nowhere
-            ages[path] = path.stat().st_mtime_ns
-    return sorted(ages, key=lambda path: ages[path], reverse=True)
-
-
 @dataclass(frozen=True)
 class JobRecord:
     """The cluster's job that trains in a run, and which of its launches; empty outside of clusters."""

@@ -78,7 +78,7 @@ def _try_acquire(lease: SoftFileLease) -> bool:
 
 
 def _is_held(lease: SoftFileLease, pause: float) -> bool:
-    """Whether this process has the lock, asked after some seconds: a disk may not answer at once."""
+    """True if this process has the lock, asked after some seconds: a disk may not answer at once."""
     time.sleep(pause)
     owner = lease.owner
     return lease.compromise is None and owner is not None and owner.token == lease.token

@@ -27,7 +27,6 @@ class Request:
 
     @property
     def fitting(self) -> bool:
-        """Whether the command trains."""
         return self.command == "fit"
 
     @property
@@ -45,7 +44,6 @@ class Request:
         return self.source if name == "data.source" else self.options[name]
 
     def override(self, options: Mapping[str, Any]) -> "Request":
-        """The request with other values of some options."""
         return replace(self, options={**self.options, **options})
 
 

@@ -85,7 +85,7 @@ def conflicting_options(request: Request, checkpoint: TrainedCheckpoint) -> Iter
 
 
 def _may_have_moved(source: str, checkpoint: TrainedCheckpoint) -> bool:
-    """Whether a source and the training's are folders whose pictures are compared later, or the latter is gone."""
+    """True if a source and the training's are folders whose pictures are compared later, or the latter is gone."""
     before = source_folder(checkpoint.data_options.get("source"))
     if before is None or source_folder(source) is None:
         return False

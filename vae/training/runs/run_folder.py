@@ -36,7 +36,6 @@ class RunFolder:
 
     @property
     def logs(self) -> Path:
-        """The folder of its logs."""
         return self._root / "logs" / self.path.parent.name / self.path.name
 
     @property

@@ -1,1 +1,1 @@
-"""What TensorBoard shows of a training."""
+"""The logs and pictures of a training for TensorBoard."""

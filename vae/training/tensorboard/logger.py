@@ -76,7 +76,6 @@ class EventFile:
                 raise
 
     def get_logdir(self) -> str:
-        """The file's folder."""
         return str(self.path.parent)
 
     def flush(self) -> None:
