@@ -14,9 +14,12 @@ Words are parsed once, by `parse_options`; a function that parses raises `UserEr
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, make_dataclass
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 from data.system.errors import UserError, check_at_least
+
+if TYPE_CHECKING:  # paths and frames are used without a command line too
+    from jsonargparse import ArgumentParser
 
 Group = TypeVar("Group")
 
@@ -46,7 +49,7 @@ def _extra(hint: Any) -> Any:
     return getattr(hint, "__metadata__", (None,))[0]
 
 
-def add_options(parser: Any, group: type) -> None:
+def add_options(parser: "ArgumentParser", group: type) -> None:
     """Adds a group of options, as the words and numbers that are typed, with the help of its docstring."""
     hints, typed = get_type_hints(group, include_extras=True), []
     for field in fields(group):

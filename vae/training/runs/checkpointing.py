@@ -21,6 +21,7 @@ from data.system.files import save_bytes
 from vae.checkpoint import read
 from vae.training.callbacks import are_finite
 from vae.training.environment import stopping_signals
+from vae.training.module import VAETraining
 from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
 
@@ -32,7 +33,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes checkpoints beside their place and moves them there, synced; reads them without pickles, checked.
 
     Args:
-        module: the `VAETraining` that they are of.
+        module: which they are of.
 
     Attributes:
         error: of the first file that could not be written; no later one is tried.
@@ -44,7 +45,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     error: StorageError | None = None
     check: Callable[[], None] = staticmethod(lambda: None)
 
-    def __init__(self, module: pl.LightningModule) -> None:
+    def __init__(self, module: VAETraining) -> None:
         super().__init__()
         self.module = module
 

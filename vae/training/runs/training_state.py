@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 from data.system.checks import array, count, keys, number
 from data.system.errors import UserError
 from vae.checkpoint import check_weights
+from vae.training.module import VAETraining
 from vae.training.progress import TrainingPlan
 
 _DEEPEST = 8  # of nested counts
@@ -27,12 +28,12 @@ _LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
 _EARLY_STOPPING = ("wait_count", "stopped_epoch", "best_score", "patience")
 
 
-def checked_state(content: dict[str, Any], module: Any, path: Path) -> dict[str, Any]:
+def checked_state(content: dict[str, Any], module: VAETraining, path: Path) -> dict[str, Any]:
     """The contents of a checkpoint that Lightning may load.
 
     Args:
         content: from `vae.checkpoint.read`.
-        module: the `VAETraining` that it is for.
+        module: which it is for.
         path: of the file, for the message.
 
     Raises:
@@ -57,7 +58,7 @@ def checked_state(content: dict[str, Any], module: Any, path: Path) -> dict[str,
     return state
 
 
-def _resumable_state(content: dict[str, Any], module: Any, steps: int) -> dict[str, Any]:
+def _resumable_state(content: dict[str, Any], module: VAETraining, steps: int) -> dict[str, Any]:
     """The state that a training needs to go on."""
     check_weights(content["state_dict"], module)  # all of them
     (optimizer,) = content["optimizer_states"]
