@@ -28,10 +28,10 @@ _NAMED = 10  # broken pictures
 
 
 class ImageData(pl.LightningDataModule):
-    """Square images from a procedural family, a folder or torchvision, (N, C, H, W) in [-1, 1].
+    """Square images from a procedural family, a folder or a published data set, (N, C, H, W) in [-1, 1].
 
     Args:
-        source: `patterns`, `lines`, a folder of pictures, or a torchvision name: MNIST, FashionMNIST, KMNIST, EMNIST,
+        source: `patterns`, `lines`, a folder of pictures, or a data set by name: MNIST, FashionMNIST, KMNIST, EMNIST,
             CIFAR10, CIFAR100, SVHN, STL10, Flowers102, CelebA (downloaded on first use).
         image_size: side in pixels, a multiple of 16 from 32 to 256; `lines` is 32 always.
         channels: 3 (RGB) or 1 (grey); `lines` is 1 always.

@@ -52,7 +52,7 @@ def open_source(source: str, spec: PictureSpec, downloads: Path) -> PictureSourc
         raise UserError(f"{path}: is no folder; --data.source takes the one that it is in")
     if not path.exists():
         near = closest_match(path.name, SOURCES)
-        usual = "--data.source takes a folder, patterns, lines or a data set's name"
+        usual = f"--data.source takes a folder, {', '.join(PROCEDURAL)} or a data set's name"
         remedy = f"did you mean {near}?" if near else suggest_file(path, usual)
         raise UserError(f"{path}: no such folder or data set; {remedy}")
     return open_folder(path, spec)

@@ -1,5 +1,6 @@
 import io
 import random
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -356,6 +357,11 @@ def test_options_out_of_range_are_refused():
     ):
         with pytest.raises(UserError):
             ImageData(**options)
+
+
+def test_every_source_is_in_the_help_and_in_the_readme():
+    for text in (ImageData.__doc__, Path(__file__).parents[2].joinpath("data/README.md").read_text()):
+        assert {name for name in SOURCES if not re.search(rf"\b{name}\b", text)} == set()
 
 
 def test_sources_have_one_spelling(tmp_path, monkeypatch):

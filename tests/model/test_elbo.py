@@ -141,7 +141,7 @@ def test_the_wavelets_overall_scale_is_the_root_mean_squared_error(logits, x):
 
 
 def test_an_unknown_likelihood_is_refused():
-    assert set(LIKELIHOODS) == set(get_args(LikelihoodName))
+    assert set(LIKELIHOODS) == set(get_args(LikelihoodName)) == {*FIXED, "bernoulli"}
     with pytest.raises(UserError, match="poisson"):
         build_likelihood("poisson")
 

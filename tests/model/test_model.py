@@ -19,6 +19,7 @@ from vae import checkpoint
 from vae.latent import paths
 from vae.model.config import VAEConfig
 from vae.model.elbo import kl_divergence
+from vae.model.likelihoods import LIKELIHOODS
 from vae.model.networks import BoxFilter, Norm
 from vae.model.vae import VAE
 from vae.render import notebook
@@ -115,7 +116,7 @@ def test_every_weight_learns_something(size, channels):
     assert not idle
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 def test_the_lessons_lines_give_a_picture(likelihood):
     vae = build(64, likelihood=likelihood)
     z = torch.randn(vae.latent_dim).unsqueeze(0)
@@ -213,7 +214,7 @@ def test_public_names_are_the_modules_own_and_are_imported_when_they_are_used():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("likelihood", ["gaussian", "laplace", "bernoulli"])
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @every_channel_count
 def test_forward_gives_the_terms_of_one_posterior_sample(likelihood, channels):
     vae = build(32, channels, likelihood=likelihood)

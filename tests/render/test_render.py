@@ -31,6 +31,7 @@ from vae.model.likelihoods import LikelihoodName
 from vae.model.vae import VAE
 from vae.render import models
 from vae.render.models import SHIPPED, default_checkpoint
+from vae.render.report import PathNumbers
 
 LINES = SHIPPED.with_name("lines.ckpt")
 SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
@@ -228,7 +229,7 @@ def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp
     assert len(frames) == 9
     assert re.search(r"bent \d of 1 stretches", capsys.readouterr().out)
     content = json.loads((tmp_path / "numbers.json").read_text())
-    assert content["walks"]["route"].keys() == {"cycle", "off_manifold", "sharp_mid", "jump", "step", "detour"}
+    assert tuple(content["walks"]["route"]) == PathNumbers._fields
     assert len(content["bent"]["route"]) == 1
     assert content["frames"] == 9
     assert content["seams"] == []

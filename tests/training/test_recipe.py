@@ -70,20 +70,20 @@ def test_flat_pictures_have_no_details():
     assert_close(means, torch.ones(1, 48))
 
 
-# Anchors
+# PCA latents
 
 
 @pytest.fixture(params=[LINES, PATTERNS], ids=["lines", "patterns"])
 def fitted(request):
-    anchors = PCALatents(request.param.shape[1], 6)
-    anchors.fit(request.param.split(64), 0.05)
-    return anchors, request.param
+    pca_latents = PCALatents(request.param.shape[1], 6)
+    pca_latents.fit(request.param.split(64), 0.05)
+    return pca_latents, request.param
 
 
-def test_anchored_codes_have_the_priors_moments(fitted):
-    anchors, pictures = fitted
-    code = anchors(pictures)
-    used = anchors.mask > 0
+def test_pca_latents_have_the_priors_moments(fitted):
+    pca_latents, pictures = fitted
+    code = pca_latents(pictures)
+    used = pca_latents.mask > 0
     assert 0 < used.sum() < 6
     assert code[:, ~used].abs().max() == 0
     assert code[:, used].mean(0).abs().max() < 0.05
@@ -91,11 +91,11 @@ def test_anchored_codes_have_the_priors_moments(fitted):
 
 
 def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
-    anchors = PCALatents(1, 6)
-    anchors.fit([LINES], 0.05)
-    assert anchors.mask.tolist() == [1, 1, 0, 0, 0, 0]
+    pca_latents = PCALatents(1, 6)
+    pca_latents.fit([LINES], 0.05)
+    assert pca_latents.mask.tolist() == [1, 1, 0, 0, 0, 0]
     angles = torch.linspace(0, 2 * math.pi, 65, dtype=torch.float64)
-    code = anchors(lines_benchmark.line_images(angles))
+    code = pca_latents(lines_benchmark.line_images(angles))
     assert_close(code.norm(dim=1), torch.full((65,), math.sqrt(2)))
     turned = torch.atan2(code[:, 1], code[:, 0]).diff()
     turned = (turned + math.pi) % (2 * math.pi) - math.pi
@@ -104,24 +104,24 @@ def test_turning_lines_have_codes_on_a_circle_which_they_pass_evenly():
 
 
 def test_colourful_patterns_keep_the_lengths_of_their_codes():
-    anchors = PCALatents(3, 6)
-    anchors.fit([PATTERNS], 0.05)
-    assert anchors.radius == 0
+    pca_latents = PCALatents(3, 6)
+    pca_latents.fit([PATTERNS], 0.05)
+    assert pca_latents.radius == 0
     z = normal(5, 6)
-    assert_close(anchors.onto_sphere(z), z)
+    assert_close(pca_latents.onto_sphere(z), z)
 
 
-def test_onto_sphere_moves_anchored_dimensions_alone_and_only_once():
-    anchors = PCALatents(1, 6)
-    anchors.fit([LINES], 0.05)
+def test_onto_sphere_moves_pca_latents_alone_and_only_once():
+    pca_latents = PCALatents(1, 6)
+    pca_latents.fit([LINES], 0.05)
     z = normal(5, 6)
-    moved = anchors.onto_sphere(z)
+    moved = pca_latents.onto_sphere(z)
     assert_close(moved[:, 2:], z[:, 2:])
     assert_close(moved[:, :2].norm(dim=1), torch.full((5,), math.sqrt(2)))
-    assert_close(anchors.onto_sphere(moved), moved)
+    assert_close(pca_latents.onto_sphere(moved), moved)
 
 
-def test_the_encoder_gives_anchored_codes_and_the_decoder_sees_them_on_their_sphere():
+def test_the_encoder_gives_pca_latents_and_the_decoder_sees_them_on_their_sphere():
     vae = VAE(32, 1, latent_dim=6, width=8, pca_share=0.05).eval()
     vae.pca_latents.fit([LINES], 0.05)
     mu, logvar = vae.encode(LINES[:8])
@@ -132,93 +132,93 @@ def test_the_encoder_gives_anchored_codes_and_the_decoder_sees_them_on_their_sph
     assert_close(vae.decoder(away), vae.decode(mu))
 
 
-def test_pictures_that_are_all_the_same_give_no_anchors():
-    anchors = PCALatents(1, 6)
-    anchors.fit([LINES[:1].expand(9, -1, -1, -1)], 0.05)
-    assert anchors.mask.sum() == 0
-    assert anchors(LINES[:2]).abs().max() == 0
+def test_pictures_that_are_all_the_same_give_no_pca_latents():
+    pca_latents = PCALatents(1, 6)
+    pca_latents.fit([LINES[:1].expand(9, -1, -1, -1)], 0.05)
+    assert pca_latents.mask.sum() == 0
+    assert pca_latents(LINES[:2]).abs().max() == 0
 
 
 @pytest.mark.parametrize("count", [3, 5])
 def test_a_handful_of_pictures_does_not_pass_for_a_sphere(count):
-    anchors = PCALatents(1, 6)
-    anchors.fit([normal(count, 1, 32, 32)], 0.01)
-    assert anchors.mask.sum() > 1
-    assert anchors.radius == 0
+    pca_latents = PCALatents(1, 6)
+    pca_latents.fit([normal(count, 1, 32, 32)], 0.01)
+    assert pca_latents.mask.sum() > 1
+    assert pca_latents.radius == 0
 
 
-# Sleep
+# Inactive latents
 
 
-def test_a_latent_that_sleeps_says_nothing_is_not_heard_and_does_not_bend_a_path():
+def test_an_inactive_latent_says_nothing_is_not_heard_and_does_not_bend_a_path():
     vae = VAE(32, 1, latent_dim=6, width=8, inactive_below=1.0).eval()
-    awake, _ = vae.encode(LINES[:8])
+    active, _ = vae.encode(LINES[:8])
     vae.inactive[3:] = 1
     mu, logvar = vae.encode(LINES[:8])
-    assert_close(mu[:, :3], awake[:, :3])
+    assert_close(mu[:, :3], active[:, :3])
     assert mu[:, 3:].abs().max() == logvar[:, 3:].abs().max() == 0
     assert slerp(mu, torch.linspace(0, 7, 20))[:, 3:].abs().max() == 0
-    assert_close(vae.decode(awake), vae.decode(mu))
-    assert_close(vae.decoder(awake), vae.decode(mu))
-    assert_close(copy.deepcopy(vae).decode(awake), vae.decode(mu))
+    assert_close(vae.decode(active), vae.decode(mu))
+    assert_close(vae.decoder(active), vae.decode(mu))
+    assert_close(copy.deepcopy(vae).decode(active), vae.decode(mu))
     assert_close(parse_keyframe(vae, "5").z[3:], torch.zeros(3))
 
 
-# Critic
+# Discriminator
 
 
 @pytest.mark.parametrize("size", [32, 64, 176])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_critic_has_one_verdict_for_each_picture(size, channels):
+def test_a_discriminator_has_one_verdict_for_each_picture(size, channels):
     x = normal(3, channels, size, size)
     verdict = Discriminator(size, channels, 8)(x)
     assert verdict.shape == (3,)
     assert verdict.isfinite().all()
 
 
-def test_doubts_teach_the_decoder_and_the_verdict_the_critic():
-    critic = Discriminator(32, 1, 8)
+def test_doubts_teach_the_decoder_and_the_verdict_the_discriminator():
+    discriminator = Discriminator(32, 1, 8)
     real, fake = normal(4, 1, 32, 32), normal(4, 1, 32, 32, seed=1).requires_grad_()
-    critic.generator_loss(fake).backward()
+    discriminator.generator_loss(fake).backward()
     assert fake.grad.abs().sum() > 0
-    assert all(weight.grad is None for weight in critic.parameters())
+    assert all(weight.grad is None for weight in discriminator.parameters())
     fake.grad = None
-    critic.discriminator_loss(real, fake).backward()
+    discriminator.discriminator_loss(real, fake).backward()
     assert fake.grad is None
-    assert all(weight.grad is not None for weight in critic.parameters())
+    assert all(weight.grad is not None for weight in discriminator.parameters())
 
 
-def test_a_critic_learns_to_tell_blurry_pictures():
+def test_a_discriminator_learns_to_tell_blurry_pictures():
     torch.manual_seed(0)
-    critic = Discriminator(32, 3, 8)
-    optimizer = torch.optim.Adam(critic.parameters(), 1e-3)
+    discriminator = Discriminator(32, 3, 8)
+    optimizer = torch.optim.Adam(discriminator.parameters(), 1e-3)
     blurry = blur(PATTERNS, 1.5)
     for step in range(60):
         rows = torch.arange(16) + 16 * (step % 20)
         optimizer.zero_grad()
-        critic.discriminator_loss(PATTERNS[rows], blurry[rows]).backward()
+        discriminator.discriminator_loss(PATTERNS[rows], blurry[rows]).backward()
         optimizer.step()
-    assert critic(PATTERNS[320:]).mean() > critic(blurry[320:]).mean() + 1
+    assert discriminator(PATTERNS[320:]).mean() > discriminator(blurry[320:]).mean() + 1
 
 
-def test_the_gradient_penalty_of_a_linear_critic_is_its_squared_slope():
-    critic = Discriminator(32, 1, 8)
-    critic.layers = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
-    assert_close(critic.gradient_penalty(normal(3, 1, 32, 32)), critic.layers[1].weight.square().sum())
+def test_the_gradient_penalty_of_a_linear_discriminator_is_its_squared_slope():
+    discriminator = Discriminator(32, 1, 8)
+    discriminator.layers = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
+    assert_close(discriminator.gradient_penalty(normal(3, 1, 32, 32)), discriminator.layers[1].weight.square().sum())
 
 
 # Cycle
 
 
-@pytest.mark.parametrize("prune", [0.0, 1.0])
-def test_the_cycle_error_is_that_of_the_codes_of_decoded_pictures_and_teaches_the_decoder_alone(prune):
-    vae = VAE(32, 1, latent_dim=6, width=8, pca_share=0.05, inactive_below=prune)
+@pytest.mark.parametrize("inactive_below", [0.0, 1.0])
+def test_the_cycle_error_is_that_of_the_codes_of_decoded_pictures_and_teaches_the_decoder_alone(inactive_below):
+    vae = VAE(32, 1, latent_dim=6, width=8, pca_share=0.05, inactive_below=inactive_below)
     vae.pca_latents.fit([LINES], 0.05)
-    if prune:
+    if inactive_below:
         vae.inactive[4:] = 1
     z = normal(5, 6)
     error = vae.cycle_error(z, vae.decode(z))
-    heard = vae.pca_latents.onto_sphere(z) * torch.tensor([1, 1, 1, 1, 1 - prune, 1 - prune])
+    heard = vae.pca_latents.onto_sphere(z) * torch.tensor([1, 1, 1, 1, 1 - inactive_below, 1 - inactive_below])
     assert_close(error, (vae.encode(vae.decode(z))[0] - heard).square().mean())
     error.backward()
     assert all(weight.grad is None for weight in vae.encoder.parameters())

@@ -19,6 +19,7 @@ from data.synthetic.lines import lines as draw_lines
 from data.transforms import to_tensor
 from vae import checkpoint
 from vae.model.elbo import kl_divergence
+from vae.model.likelihoods import LIKELIHOODS
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.module import VAETraining
 from vae.training.runs.folders import claim_version_folder, next_version
@@ -343,7 +344,7 @@ def test_help_texts_are_the_docstrings(capsys):
 
 
 _OFTEN_FIXED = ["--model.beta_start=0", "--model.free_bits=0.1", "--model.sigma=0.2"]
-_LIKELIHOODS = [(name, options) for name in ("gaussian", "laplace", "bernoulli") for options in ([], _OFTEN_FIXED)]
+_LIKELIHOODS = [(name, options) for name in LIKELIHOODS for options in ([], _OFTEN_FIXED)]
 
 
 @pytest.mark.parametrize(
@@ -395,7 +396,7 @@ def parts(weights: dict[str, torch.Tensor], prefix: str) -> torch.Tensor:
     return torch.cat([weight.flatten() for name, weight in weights.items() if name.startswith(prefix)])
 
 
-def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp_path: Path, monkeypatch):
+def test_in_the_last_share_the_encoder_rests_and_the_discriminator_learns(run: Run, tmp_path: Path, monkeypatch):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     each = {}
 
@@ -404,29 +405,29 @@ def test_in_the_last_share_the_encoder_rests_and_the_critic_learns(run: Run, tmp
 
     monkeypatch.setattr("vae.training.module.VAETraining.on_save_checkpoint", keep)
     train.main(small.arguments(*QUICK, "--model.decoder_share=0.5", "--model.ema_decay=0"))
-    middle, end, critic = each[0], each[1], "losses.adversarial."
+    middle, end, discriminator = each[0], each[1], "losses.adversarial."
     assert torch.equal(parts(middle, "vae.encoder."), parts(end, "vae.encoder."))
     assert not torch.equal(parts(middle, "vae.decoder."), parts(end, "vae.decoder."))
-    assert not torch.equal(parts(middle, critic), parts(end, critic))
+    assert not torch.equal(parts(middle, discriminator), parts(end, discriminator))
     assert {"train/discriminator_loss", "train/adversarial_loss"} <= set(events(small.logs).Tags()["scalars"])
 
 
 @pytest.mark.parametrize(
-    ("prune", "inactive"),
+    ("inactive_below", "inactive"),
     [
         ("0.5", [0, 0, 1, 1]),
         pytest.param("1e9", [1, 1, 1, 1], marks=pytest.mark.slow),
         pytest.param("0", None, marks=pytest.mark.slow),
     ],
 )
-def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
-    run: Run, tmp_path: Path, monkeypatch, prune: str, inactive: list[int] | None
+def test_latents_that_say_next_to_nothing_are_inactive_once_the_encoder_rests(
+    run: Run, tmp_path: Path, monkeypatch, inactive_below: str, inactive: list[int] | None
 ):
     monkeypatch.setattr("vae.training.module._INITIAL_KL", 0.0)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     lines = ["--data.source=lines", "--data.limit=160", "--trainer.max_epochs=2", *QUICK]
     loud = ["--model.beta=1000", "--model.beta_start=1000", "--model.ema_decay=0", "--model.decoder_share=0.5"]
-    train.main([*small.arguments(*loud, f"--model.inactive_below={prune}"), *lines])
+    train.main([*small.arguments(*loud, f"--model.inactive_below={inactive_below}"), *lines])
     vae = checkpoint.load_vae(tmp_path / "checkpoints/lines/version_0/last.ckpt")
     assert (vae.inactive if inactive is None else vae.inactive.tolist()) == inactive
     x = to_tensor(draw_lines(7, torch.arange(8), 32))
@@ -437,7 +438,7 @@ def test_latents_that_say_next_to_nothing_sleep_once_the_encoder_rests(
 def trained_weights(run: Run, root: Path, *options: str) -> dict[str, torch.Tensor]:
     small = Run(root, run.pictures, run.cache, "", "")
     unwatched = [*QUICK, "--trainer.logger=false"]
-    train.main(small.arguments("--model.latent_dim=8", *unwatched, *options))  # more latents than anchors
+    train.main(small.arguments("--model.latent_dim=8", *unwatched, *options))  # more latents than PCA gives
     return checkpoint.load_vae(checkpoint.last_checkpoints(small.checkpoints.parent)[0]).state_dict()
 
 

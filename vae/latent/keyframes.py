@@ -48,7 +48,7 @@ def parse_keyframe(model: Generator, word: str, truncation: float = 1.0) -> Keyf
     for kind in KEYFRAME_KINDS:
         if match := re.fullmatch(kind.pattern, word, re.DOTALL):
             return kind.read(model, match, truncation)
-    raise UserError("keyframes: one is empty; name a seed, a picture or walk.npz:3")
+    raise UserError(f"keyframes: one is empty; {', '.join(kind.meaning for kind in KEYFRAME_KINDS)}")
 
 
 def _from_seed(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:

@@ -37,6 +37,9 @@ class Smoothness(NamedTuple):
     jump: Tensor
 
 
+LARGER_IS_BETTER = ("sharp_mid",)  # of the numbers in `Smoothness`; of the others the smaller
+
+
 def gradient_energy(x: Tensor) -> Tensor:
     """The mean squared difference of neighbouring pixels, down and across: (…, C, H, W) → (…)."""
     down = (x[..., 1:, :] - x[..., :-1, :]).square().mean((-3, -2, -1))

@@ -27,10 +27,10 @@ _RESULTS = ("out", "report", "save_latents")  # options that change no number
 class PathNumbers(NamedTuple):
     """Numbers of one path, means over its segments of 16 frames each; segments between like keyframes do not count.
 
-    A number is nan where there is nothing to measure; the first two are for a model without an encoder.
+    A number is nan where there is nothing to measure, as `cycle` and `off_manifold` of a model without an encoder.
 
     Attributes:
-        cycle: see `vae.metrics.smoothness.Smoothness`; like the next three.
+        cycle: like `off_manifold`, `sharp_mid` and `jump` a number of `vae.metrics.smoothness.Smoothness`.
         off_manifold: over the reconstruction error of the keyframes' pictures.
         sharp_mid: over the sharpness of the keyframes' pictures.
         jump: largest over mean step, in pixels.
@@ -76,7 +76,8 @@ def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
     steps = steps.reshape(segments, -1)[apart]
     unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
-    return PathNumbers(*(float(number) for number in (*smoothness, unevenness, detour)))
+    measured = {**smoothness._asdict(), "step": unevenness, "detour": detour}
+    return PathNumbers(**{name: float(measured[name]) for name in PathNumbers._fields})
 
 
 def _visible_change(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from vae.inference import encode_means
 from vae.latent.paths import BETWEEN_TWO
 from vae.latent.timing import times
 from vae.metrics.posterior import picture_health
-from vae.metrics.smoothness import Smoothness, smoothness
+from vae.metrics.smoothness import LARGER_IS_BETTER, Smoothness, smoothness
 from vae.model.vae import VAE
 
 _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
@@ -21,7 +21,7 @@ _OFF_ONE = "off_one/"
 _MODES = dict.fromkeys(("val/elbo", "val/reconstruction", "val/active_units"), "max")
 _MODES |= dict.fromkeys(("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean"), "min")
 _MODES |= {
-    f"smoothness/{number}/{path}": "max" if number == "sharp_mid" else "min"
+    f"smoothness/{number}/{path}": "max" if number in LARGER_IS_BETTER else "min"
     for number in Smoothness._fields
     for path in BETWEEN_TWO
 }

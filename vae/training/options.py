@@ -39,7 +39,7 @@ class VAEOptions(_Options):
         channels: 1 or 3; the data says it.
         latent_dim: D, how many numbers describe a picture.
         width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
-        likelihood: p(x|z): `wavelet`, `gaussian`, `laplace` or `bernoulli`.
+        likelihood: p(x|z), the distribution of pictures around what the decoder draws.
         sigma: fixed scale of a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it (σ-VAE).
         palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
         pca_share: principal components of the blurred pictures with more than this share of their variance become

@@ -21,7 +21,7 @@ from vae.training.module import VAETraining
 from vae.training.progress import TrainingPlan
 
 _DEEPEST = 8  # of nested counts
-_FIXED = ("betas", "eps", "weight_decay", "amsgrad", "maximize")  # of the optimizer, the same in every training
+_FIXED = ("betas", "eps", "weight_decay", "amsgrad", "maximize")  # of the optimizer, which its options decide
 _CHECKED_ELSEWHERE = ("hyper_parameters", "datamodule_hyper_parameters", "ImageData")
 _BEST = "BestCheckpoint"
 _LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
