@@ -140,7 +140,7 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
 def test_the_model_learns(run: Run, tmp_path: Path, monkeypatch):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     plain = ["--model.beta=1", "--model.beta_start=1", "--model.warmup_steps=1", "--model.ema_decay=0.5"]
-    train.main(small.arguments(*QUICK, "--trainer.max_epochs=8", *plain))
+    train.main(small.arguments(*QUICK, "--trainer.max_epochs=4", *plain))
     elbo = [event.value for event in events(small.logs).Scalars("val/elbo")]
     assert elbo[-1] > elbo[0] + 100
 
@@ -162,6 +162,7 @@ def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, cap
             "--ckpt_path=last",
             f"--data.cache_dir={run.cache}",
             f"--trainer.max_epochs={EPOCHS + 1}",
+            "--trainer.limit_train_batches=2",
             "--trainer.enable_progress_bar=false",
             *QUICK,
         ]
