@@ -21,6 +21,7 @@ import train
 from data.datamodule import ImageData
 
 REMARK = re.compile("Skipped |Left out: |White is |[0-9,]+ files? holds? more than one picture")
+BAR = re.compile(r"Looking into|Preparing|.*: +[0-9]+%\|")
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
 QUICK = ["--watch.every_n_epochs=0", "--health.pairs=1", "--health.pictures=2", "--health.frames=3"]  # little measured
@@ -103,7 +104,7 @@ def told_lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def without_bars(told: str) -> list[str]:
     """Lines, but for progress bars, which slow machines show."""
     lines = told.replace("\r", "\n").splitlines()
-    return [line for line in lines if line.strip() and not line.startswith(("Looking into", "Preparing"))]
+    return [line for line in lines if line.strip() and not BAR.match(line)]
 
 
 def mutated(whole: bytes, chance: random.Random) -> bytes:

@@ -4,16 +4,20 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from conftest import faults_in
 
 from vae.training.cli.cli import LoomCLI
+from vae.training.cli.parser import TrainingParser
+
+_BUILT: dict[str, dict[str, Any]] = {}
 
 
-def build_parsers_once(patch: pytest.MonkeyPatch) -> None:
+def build_parsers_once(patch: pytest.MonkeyPatch, built: dict[str, dict[str, Any]] | None = None) -> None:
     """A command's parser is the same each time, and building it is most of what a mistake costs."""
-    build, built = LoomCLI.setup_parser, {}
+    build, built = LoomCLI.setup_parser, {} if built is None else built
 
     def setup_parser(self: LoomCLI, *args) -> None:
         command = sys.argv[1]
@@ -31,6 +35,16 @@ def one_parser() -> Iterator[None]:
     """For each file that imports it."""
     with pytest.MonkeyPatch.context() as patch:
         build_parsers_once(patch)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def short_start() -> Iterator[None]:
+    """For each file that imports it: parsers are built once, and configs are kept without comments, which take long."""
+    dump = TrainingParser.dump
+    with pytest.MonkeyPatch.context() as patch:
+        build_parsers_once(patch, _BUILT)
+        patch.setattr(TrainingParser, "dump", lambda *words, **named: dump(*words, **named | {"with_comments": False}))
         yield
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import count_of, data_of, fill, scene, told_lines
+from parsers import short_start  # noqa: F401
 from PIL import Image
 
 import train

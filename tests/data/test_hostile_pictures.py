@@ -17,6 +17,7 @@ import pytest
 from conftest import count_of, data_of, fill, heed, scene
 from hypothesis import given
 from hypothesis import strategies as st
+from parsers import short_start  # noqa: F401
 from PIL import Image
 from test_data import png_of_size
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 import yaml
 from conftest import EPOCHS, QUICK, SIDE, Run, fill, scene
+from parsers import short_start  # noqa: F401
 from test_runs import QUIET, contents, files
 
 import train
@@ -19,6 +20,7 @@ from vae import checkpoint
 from vae.training.module import VAETraining
 
 COUNT = 30
+BRIEF = "--trainer.limit_train_batches=1"
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +61,7 @@ def test_a_run_goes_on_where_its_pictures_are_now(how, run: Run, capsys, one_lin
     if how == "linked":
         place.symlink_to(run.root / "elsewhere")
     named = "last" if how == "moved" else last  # with last, a folder of another name is another one
-    train.main(words(run, f"--ckpt_path={named}", f"--data.source={place}"))
+    train.main(words(run, f"--ckpt_path={named}", f"--data.source={place}", BRIEF))
     after = checkpoint.read(last)
     assert after["epoch"] == EPOCHS
     assert after["datamodule_hyper_parameters"]["source"] == os.path.realpath(place)
@@ -87,7 +89,7 @@ def test_pictures_that_were_added_and_removed_are_told(command, run: Run, capsys
         scene(seed).save(run.pictures / f"{seed}.png")
     (run.pictures / "copy.png").write_bytes((run.pictures / "4.png").read_bytes())  # of which there is one already
     (run.pictures / "5.png").rename(run.pictures / "renamed.png")
-    train.main(words(run, "--ckpt_path=last", command=command))
+    train.main(words(run, "--ckpt_path=last", *[BRIEF] * (command == "fit"), command=command))
     told = [line for line in capsys.readouterr().out.splitlines() if "since" in line]
     assert told == [f"{run.pictures}: of the pictures 3 were added and 1 was removed since the checkpoint was kept"]
     if command == "fit":

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import EPOCHS, QUICK, Run, copy
+from parsers import short_start  # noqa: F401
 
 import train
 from vae import checkpoint

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import QUICK, Run
+from parsers import short_start  # noqa: F401
 from test_config import LITTLE
 
 import train

@@ -14,6 +14,7 @@ from pathlib import Path
 import jsonargparse
 import pytest
 from conftest import EPOCHS, TOGETHER, Run, events, faults_in, heed
+from parsers import short_start  # noqa: F401
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from test_resume import learnt, same
@@ -475,7 +476,7 @@ def test_an_interrupt_while_options_are_read_is_one_line(script, monkeypatch, ca
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(jsonargparse.ArgumentParser, "add_class_arguments", interrupt)
+    monkeypatch.setattr(jsonargparse.ArgumentParser, "parse_args", interrupt)
     with pytest.raises(SystemExit, match="130"):
         script.main([])
     assert capsys.readouterr().err == f"\n{script.__name__}.py: interrupted; nothing is half-written\n"

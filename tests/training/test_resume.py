@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import EPOCHS, QUICK, TOGETHER, Run, copy, events, faults_in, fill, heed
+from parsers import short_start  # noqa: F401
 
 import train
 from vae import checkpoint
@@ -95,12 +96,13 @@ def check_end(whole: Run, stops: Iterable[int]) -> None:
         check_curves(again, whole)
 
 
-def test_from_the_checkpoint_of_every_step_the_end_is_the_same(recorded, tmp_path):
+@pytest.mark.parametrize("stops", [[1, 5], pytest.param([2, 3, 4], marks=pytest.mark.slow)])
+def test_from_the_checkpoint_of_every_step_the_end_is_the_same(stops, recorded, tmp_path):
     shutil.copytree(recorded.root.parent, tmp_path, dirs_exist_ok=True)
     whole = Run(tmp_path / "whole", recorded.pictures, recorded.cache, "", "")
     steps = sorted(int(folder.name) for folder in tmp_path.iterdir() if folder.name.isdecimal())
     assert steps == list(range(1, 7))
-    check_end(whole, steps[:-1])
+    check_end(whole, stops)
 
 
 EPOCHS_2, EPOCHS_3 = "--trainer.max_epochs=2", "--trainer.max_epochs=3"
@@ -169,7 +171,13 @@ def test_a_signal_within_a_step_ends_the_training_after_it_and_nothing_is_lost(
     check_curves(run, recorded)
 
 
-def test_another_seed_or_a_lost_step_would_be_noticed(recorded, tmp_path):
+def test_a_lost_step_would_be_noticed(recorded):
+    assert same(learnt(stopped_at(6, recorded)), learnt(recorded))
+    assert not same(learnt(stopped_at(5, recorded)), learnt(recorded))
+
+
+@pytest.mark.slow
+def test_another_seed_or_plan_would_be_noticed(recorded, tmp_path):
     for option in ("--seed_everything=1", "--trainer.max_steps=5"):
         run = Run(tmp_path / option, recorded.pictures, recorded.cache, "", "")
         train.main(run.arguments(OFTEN, *PLAN, "--trainer.precision=32-true", option))

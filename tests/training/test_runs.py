@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,9 +16,10 @@ import lightning.pytorch as pl
 import pytest
 import torch
 import yaml
-from conftest import EPOCHS, Run, copy
+from conftest import EPOCHS, QUICK, Run, copy
 from forked import Forked
-from parsers import build_parsers_once
+from parsers import short_start  # noqa: F401
+from readme import ROOT
 
 import train
 from vae import checkpoint
@@ -24,7 +27,7 @@ from vae.training import environment
 from vae.training.runs import lock as run_lock
 from vae.training.runs.lock import LOCK_NAME, InUseError, RunLock
 
-QUIET = ["--trainer.enable_progress_bar=false", "--watch.every_n_epochs=0", "--health.pairs=2", "--health.pictures=4"]
+QUIET = ["--trainer.enable_progress_bar=false", *QUICK]
 LONG = ["--trainer.max_epochs=500", "--checkpoint_every_n_steps=1", *QUIET]
 
 
@@ -50,6 +53,22 @@ def started():
         process.wait()
 
 
+@pytest.fixture
+def holder():
+    """Starts processes that hold the lock of a run, which end with the test."""
+    with contextlib.ExitStack() as stack:
+
+        def hold(run: Path) -> subprocess.Popen:
+            command = [sys.executable, "-c", HOLD, str(run)]
+            process = stack.enter_context(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stdout
+            assert process.stdout.readline() == "held\n"
+            return process
+
+        yield hold
+
+
 def wait_for(found, process: Forked, log: Path, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not found():
@@ -70,14 +89,30 @@ def test_nothing_of_a_lock_is_left_by_a_training_that_has_ended(run: Run):
     assert files(run.checkpoints) == ["best.ckpt", "config.yaml", "last.ckpt"]
 
 
+HOLD = """
+import sys, time
+from pathlib import Path
+from vae.training.runs.lock import RunLock
+
+lock = RunLock()
+lock.acquire(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("trains", [False, pytest.param(True, marks=pytest.mark.slow)])  # or holds the lock alone
 def test_a_run_in_which_a_process_trains_is_left_alone_until_that_is_killed(
-    run: Run, tmp_path, started, one_line_error
+    trains, run: Run, tmp_path, started, holder, one_line_error
 ):
     again = copy(run, tmp_path)
     last, log = again.checkpoints / "last.ckpt", again.root / "log.txt"
     before = last.stat().st_mtime_ns
-    process = started(again.root, "fit", f"--ckpt_path={last}", *LONG)
-    wait_for(lambda: last.stat().st_mtime_ns != before, process, log)
+    if trains:
+        process = started(again.root, "fit", f"--ckpt_path={last}", *LONG)
+        wait_for(lambda: last.stat().st_mtime_ns != before, process, log)
+    else:
+        process = holder(again.checkpoints)
     for word in (str(last), "last"):
         line = one_line_error(
             train.main, "fit", f"--trainer.default_root_dir={again.root}", f"--ckpt_path={word}", *QUIET
@@ -98,6 +133,7 @@ def test_a_run_in_which_a_process_trains_is_left_alone_until_that_is_killed(
             f"--trainer.default_root_dir={again.root}",
             "--ckpt_path=last",
             f"--trainer.max_epochs={epoch + 2}",
+            *([] if trains else ["--trainer.limit_train_batches=1"]),
             *QUIET,
         ]
     )
@@ -155,7 +191,8 @@ def test_a_run_continues_with_the_config_that_an_earlier_version_wrote(run: Run,
 def test_a_resumed_checkpoint_is_read_once(run: Run, tmp_path, monkeypatch):
     again, read, load = copy(run, tmp_path), [], torch.load
     monkeypatch.setattr(torch, "load", lambda path, **how: read.append(path) or load(path, **how))
-    train.main(again.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", *QUIET))
+    more = [f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1"]
+    train.main(again.arguments("--ckpt_path=last", *more, *QUIET))
     assert read == [again.checkpoints / "last.ckpt"]
 
 
@@ -203,10 +240,8 @@ def kept(run: Run, tmp_path):
 
 
 @pytest.fixture
-def chosen(tmp_path, capsys, monkeypatch):
+def chosen(tmp_path, capsys):
     """Which checkpoint a training would go on from; all are done, so that none does. None where one starts afresh."""
-
-    build_parsers_once(monkeypatch)
 
     def choose(*words: str) -> str | None:
         where = [f"--trainer.default_root_dir={tmp_path}", f"--trainer.max_epochs={EPOCHS}", *QUIET]

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from conftest import fill, heed
-from forked import start
+from forked import send_at, start
+from parsers import short_start  # noqa: F401
 from readme import ROOT, SHIPPED
 from test_config import LITTLE
 
 import train
 from data.system import signals
+from vae.training.tensorboard.logger import RunLogger
 
 WORDS = ["fit", *LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0", "--data.cache_dir=cache"]
 CODES = {signal.SIGTERM: 143, signal.SIGHUP: 129}
@@ -74,18 +76,36 @@ MOMENTS = [
     ("vae.training.module:VAETraining.configure_optimizers", "after"),
     ("vae.training.progress:ProgressModule.on_train_start", "before"),
 ]
-USUAL = (
-    ("data.cache:_write", signal.SIGTERM),
-    ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", signal.SIGHUP),
-)
+LATE = "vae.training.tensorboard.logger:RunLogger.log_hyperparams"
 CASES = [(*moment, list(CODES)[index % 2]) for index, moment in enumerate(MOMENTS)]  # the signals in turn
-STARTED = [(*MOMENTS[0], signal.SIGHUP), *((moment, "after", number) for moment, number in USUAL)]
+STARTED = [(*MOMENTS[0], signal.SIGHUP), ("data.cache:_write", "after", signal.SIGTERM), (LATE, "after", signal.SIGHUP)]
 
 
-@pytest.mark.parametrize(
-    ("moment", "when", "number"),
-    [pytest.param(*case, marks=[] if case[::2] in USUAL else pytest.mark.slow) for case in CASES[1:]],
-)
+@pytest.fixture
+def usual_signals():
+    """As a program has them that starts; afterwards they are what they were."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (*CODES, signal.SIGINT)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("usual_signals")
+def test_before_the_first_step_nothing_is_left_in_one_process_either(tmp_path: Path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    holder, name = RunLogger, LATE.rpartition(".")[2]
+    monkeypatch.setattr(holder, name, getattr(holder, name))  # as it is again afterwards
+    send_at(LATE, "after", signal.SIGHUP)
+    with pytest.raises(SystemExit, match="129"):
+        signals.run(lambda: train.main(WORDS))
+    told = capfd.readouterr()
+    assert told.out.startswith("Training on")
+    assert told.err.strip() == "train.py: interrupted; fit again: nothing was kept yet"
+    assert half_made(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("moment", "when", "number"), CASES[1:])
 def test_before_the_first_step_nothing_is_left(moment: str, when: str, number: int, tmp_path: Path):
     (tmp_path / "place").mkdir()
     output = tmp_path / "output.txt"
@@ -153,15 +173,11 @@ def test_what_is_wrong_stays_wrong_when_it_comes_at_the_end(tmp_path: Path):
     assert done.stderr.startswith("train.py: fti")
 
 
-def test_nohup_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        signals.run(lambda: signal.raise_signal(signal.SIGHUP))
-        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-        signal.signal(signal.SIGHUP, before)
+@pytest.mark.usefixtures("usual_signals")
+def test_nohup_is_obeyed():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signals.run(lambda: signal.raise_signal(signal.SIGHUP))
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_a_second_one_does_not_stop_the_tidying_up(tmp_path: Path):

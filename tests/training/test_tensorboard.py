@@ -17,7 +17,8 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
-from conftest import EPOCHS, Run, chromium, copy, events, fill
+from conftest import EPOCHS, QUICK, Run, chromium, copy, events, fill
+from parsers import short_start  # noqa: F401
 from PIL import Image
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import metadata
@@ -116,7 +117,8 @@ def test_a_resumed_run_has_its_arrangement_once_and_ends_twice(run: Run, tmp_pat
     resumed = copy(run, tmp_path)
     before = times_written(resumed.logs)
     assert before == dict.fromkeys(before, 1)
-    train.main(resumed.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--watch.every_n_epochs=0"))
+    more = [f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1"]
+    train.main(resumed.arguments("--ckpt_path=last", *more, *QUICK))
     assert len(events(resumed.logs).Scalars("val/elbo")) == EPOCHS + 1
     assert times_written(resumed.logs) == before | {metadata.SESSION_END_INFO_TAG: 2}
 

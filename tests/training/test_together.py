@@ -13,6 +13,7 @@ from shutil import copytree
 import pytest
 import torch
 from conftest import EPOCHS, QUICK, TOGETHER, Run, events, heed
+from parsers import short_start  # noqa: F401
 from torch.multiprocessing import spawn
 
 import train

@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from conftest import EPOCHS, FRAMES, QUICK, Run, copy, events, fill_with_odd_pictures, scene, without_bars
+from parsers import short_start  # noqa: F401
 from PIL import Image, ImageChops
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -24,6 +25,7 @@ from vae.training.averaging import ExponentialMovingAverage
 from vae.training.module import VAETraining
 from vae.training.runs.folders import claim_version_folder, next_version
 
+BRIEF = [*QUICK, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
 
 
@@ -139,7 +141,7 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
 def test_the_model_learns(run: Run, tmp_path: Path, monkeypatch):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     plain = ["--model.beta=1", "--model.beta_start=1", "--model.warmup_steps=1", "--model.ema_decay=0.5"]
-    train.main(small.arguments(*QUICK, "--trainer.max_epochs=8", *plain))
+    train.main(small.arguments(*QUICK, "--trainer.max_epochs=4", *plain))
     elbo = [event.value for event in events(small.logs).Scalars("val/elbo")]
     assert elbo[-1] > elbo[0] + 100
 
@@ -161,6 +163,7 @@ def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, cap
             "--ckpt_path=last",
             f"--data.cache_dir={run.cache}",
             f"--trainer.max_epochs={EPOCHS + 1}",
+            "--trainer.limit_train_batches=2",
             "--trainer.enable_progress_bar=false",
             *QUICK,
         ]
@@ -312,7 +315,7 @@ def test_runs_that_start_in_the_same_moment_get_folders_of_their_own(tmp_path: P
 
 def test_last_starts_afresh_where_there_is_none(run: Run, tmp_path: Path, capsys):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments(*QUICK, "--ckpt_path=last", "--trainer.max_epochs=1"))
+    train.main(small.arguments(*BRIEF, "--ckpt_path=last"))
     assert "afresh" in capsys.readouterr().out
     assert (small.checkpoints / "last.ckpt").is_file()
 
@@ -353,11 +356,7 @@ _LIKELIHOODS = [(name, options) for name in LIKELIHOODS for options in ([], _OFT
 )
 def test_every_likelihood_trains_without_a_logger(run: Run, tmp_path: Path, likelihood, options):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(
-        small.arguments(
-            *QUICK, "--trainer.logger=false", "--trainer.max_epochs=1", f"--model.likelihood={likelihood}", *options
-        )
-    )
+    train.main(small.arguments(*BRIEF, "--trainer.logger=false", f"--model.likelihood={likelihood}", *options))
     assert checkpoint.load_vae(small.checkpoints / "last.ckpt").latent_dim == 4
     assert not (tmp_path / "logs").exists()
 
@@ -380,7 +379,7 @@ def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
 def test_a_callback_joins_ours(run: Run, tmp_path: Path, written: str):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     callback = f"{written}lightning.pytorch.callbacks.LearningRateMonitor"
-    train.main(small.arguments(*QUICK, callback, "--trainer.max_epochs=1"))
+    train.main(small.arguments(*BRIEF, callback))
     assert (small.checkpoints / "last.ckpt").is_file()
     assert any(tag.startswith("lr-") for tag in events(small.logs).Tags()["scalars"])
 

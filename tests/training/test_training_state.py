@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from conftest import EPOCHS, QUICK, Run, copy
+from parsers import short_start  # noqa: F401
 
 import train
 from data.system.errors import UserError
@@ -79,7 +80,7 @@ def test_no_name_in_a_checkpoint_is_removed(place, kind, run: Run, tmp_path, vic
         }  # fmt: skip
 
     rewrite(again, change)
-    train.main(resume(again))
+    train.main(resume(again, "--trainer.limit_train_batches=1"))
     assert (victim / "letter.txt").read_text() == "to be kept"
     assert checkpoint.read(again.checkpoints / "last.ckpt")["epoch"] == EPOCHS
     assert (again.checkpoints / "config.yaml").is_file()
