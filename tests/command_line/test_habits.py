@@ -1,4 +1,4 @@
-"""What stands in two places is the same in both: the version, what continuous integration runs, the hooks' limits."""
+"""What stands in two places is the same in both: the version, checks and their limits, names of what can be chosen."""
 
 import re
 import tomllib
@@ -10,6 +10,10 @@ from readme import ROOT
 import render
 import train
 import vae
+from vae.latent.timing import EASINGS
+from vae.latent.trajectory import PATH_NAMES
+from vae.render.formats.table import FORMATS
+from vae.render.options import MotionOptions, PictureOptions
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
@@ -37,3 +41,11 @@ def test_the_hooks_check_what_continuous_integration_does_and_let_through_what_i
     limit = int(large["args"][0].removeprefix("--maxkb="))
     shipped = [*(ROOT / "checkpoints").glob("*.ckpt"), *(ROOT / ".github").glob("*.*")]
     assert max(file.stat().st_size for file in shipped) <= 1024 * limit
+
+
+def test_help_and_readme_name_every_path_easing_and_format():
+    guide = (ROOT / "vae/render/README.md").read_text()
+    for told, names in ((MotionOptions.__doc__, EASINGS), (PictureOptions.__doc__, FORMATS)):
+        assert told is not None
+        assert set(names) <= set(re.findall(r"\.?[a-z][a-z0-9-]*", told))
+    assert {*EASINGS, *FORMATS, *PATH_NAMES} <= set(re.findall(r"`([^`\n]+)`", guide))

@@ -85,7 +85,7 @@ def test_a_bad_easing_is_refused_in_one_line():
     for name in (
         "",
         "Ease",
-        "bounce",
+        "no such curve",
         "cubic-bezier",
         "cubic-bezier()",
         "cubic-bezier(0,0,1)",

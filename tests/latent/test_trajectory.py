@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from data.system.errors import UserError
 from vae.latent.pace import apportion, arc_length_per_segment, synchronized_times
+from vae.latent.paths import PATHS
 from vae.latent.timing import EASINGS, times_for_steps
 from vae.latent.trajectory import (
     PATH_NAMES,
@@ -70,7 +71,7 @@ walks = st.builds(
         path_trajectory(path, Linear(), keyframes_of(seed, count), closed),
         keyframes_of(seed, count),
     ),
-    st.sampled_from(["linear", "slerp", "spline"]),
+    st.sampled_from(list(PATHS)),
     st.integers(0, 10**6),
     st.integers(3, 5),
     st.booleans(),

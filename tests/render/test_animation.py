@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from conftest import film
+from conftest import VIDEO, film
 from PIL import Image
 
 from data.system.errors import UserError
@@ -22,7 +22,6 @@ from vae.render.formats.size_limit import encode_within
 from vae.render.formats.table import FORMATS
 from vae.render.formats.writers import STILL_SUFFIXES, encode_animation, write, write_still
 
-VIDEO = (".mp4", ".webm")
 LOSSLESS = (".png", "")
 TICK = {".gif": 0.01}  # seconds; all others are held to a millisecond
 SIZES = {"even": (32, 32), "odd": (31, 17)}

@@ -16,7 +16,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
-from conftest import Run, heed, scene
+from conftest import VIDEO, Run, heed, scene
 from PIL import Image
 
 import render
@@ -30,11 +30,12 @@ from vae.latent.keyframes import parse_keyframe
 from vae.model.likelihoods import LikelihoodName
 from vae.model.vae import VAE
 from vae.render import models
+from vae.render.formats.table import FORMATS
 from vae.render.models import SHIPPED, default_checkpoint
 from vae.render.report import PathNumbers
 
 LINES = SHIPPED.with_name("lines.ckpt")
-SUFFIXES = [".gif", ".webp", ".png", ".avif", ".mp4", ".webm", ""]
+SUFFIXES = [*FORMATS, ""]
 
 
 load_once = cache(checkpoint.load_vae)
@@ -59,7 +60,7 @@ def frames_of(path: Path) -> tuple[list[np.ndarray], float]:
     if path.is_dir():
         files = sorted(path.iterdir())
         return [iio.imread(file) for file in files], float("nan")
-    if path.suffix in (".mp4", ".webm"):
+    if path.suffix in VIDEO:
         with av.open(str(path)) as container:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
             return frames, len(frames) / float(container.streams.video[0].average_rate)

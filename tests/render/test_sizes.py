@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import av
 import pytest
-from conftest import film
+from conftest import VIDEO, film
 from PIL import Image
 
 from data.system.errors import UserError
@@ -24,7 +24,7 @@ every_suffix = pytest.mark.parametrize(
 
 
 def duration_of(content, suffix):
-    if suffix in (".mp4", ".webm"):
+    if suffix in VIDEO:
         with av.open(io.BytesIO(content)) as container:
             frames = list(container.decode(video=0))
             return len(frames) / float(container.streams.video[0].average_rate)

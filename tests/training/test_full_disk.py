@@ -23,12 +23,13 @@ from test_resume import learnt, same
 import render
 import train
 from vae import checkpoint
+from vae.render.formats.table import FORMATS
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import LastCheckpoint
 from vae.training.runs.lock import LOCK_NAME
 from vae.training.tensorboard.logger import EventFile
 
-SUFFIXES = [".gif", ".mp4", ".webm", ".webp", ".png", ".avif", ""]
+SUFFIXES = [*FORMATS, ""]
 PAGE = 4096
 QUIET = "--watch.every_n_epochs=0"
 

@@ -1,6 +1,6 @@
 """What TensorBoard makes of the logs; what it shows is looked at in a real browser with `pytest -m browser`.
 
-python tests/test_tensorboard.py logs .github/tensorboard.png    # a picture of the Images tab
+python tests/training/test_tensorboard.py logs .github/tensorboard.png    # a picture of the Images tab
 """
 
 import contextlib

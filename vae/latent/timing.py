@@ -1,7 +1,7 @@
 """The times of the frames, and easing curves. They know nothing of latents.
 
 A timeline gives each frame its time t on a path that reaches keyframe k at t = k. An easing maps [0, 1] to [0, 1]
-inside each segment, so that keyframes keep their times.
+inside each segment and never falls, so that keyframes keep their times and no frame is shown twice.
 """
 
 import re

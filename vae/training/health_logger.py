@@ -18,6 +18,7 @@ from vae.model.vae import VAE
 
 _NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
 _OFF_ONE = "off_one/"
+# every number of a validation by which `best` can be chosen, those logged elsewhere too, and which way is better
 _MODES = dict.fromkeys(("val/elbo", "val/reconstruction", "val/active_units"), "max")
 _MODES |= dict.fromkeys(("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean"), "min")
 _MODES |= {
