@@ -5,9 +5,11 @@ import io
 import sys
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
 from conftest import faults_in
+from jsonargparse import ArgumentParser, Namespace
 
 from vae.training.cli.cli import LoomCLI
 from vae.training.cli.parser import TrainingParser
@@ -28,6 +30,21 @@ def build_parsers_once(patch: pytest.MonkeyPatch, built: dict[str, dict[str, Any
         vars(self).update(built[command])
 
     patch.setattr(LoomCLI, "setup_parser", setup_parser)
+    keep_defaults(patch)
+
+
+def keep_defaults(patch: pytest.MonkeyPatch) -> None:
+    """Nor do a parser's defaults change once it is built, and each parse collects them several times."""
+    collect, kept = ArgumentParser.get_defaults, WeakKeyDictionary()
+
+    def get_defaults(self: ArgumentParser, *args, **kwargs) -> Namespace:
+        if args or kwargs != {"skip_validation": True}:
+            return collect(self, *args, **kwargs)
+        if self not in kept:
+            kept[self] = collect(self, **kwargs)
+        return kept[self].clone()
+
+    patch.setattr(ArgumentParser, "get_defaults", get_defaults)
 
 
 @pytest.fixture(scope="module", autouse=True)

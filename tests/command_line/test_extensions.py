@@ -133,8 +133,9 @@ WORDS = [*LITTLE, "--data.image_size=32", "--watch.every_n_epochs=0", "--data.ca
 
 
 @pytest.mark.filterwarnings("ignore:.*was not registered.*")
-def test_a_fault_before_the_training_is_one_line_and_leaves_no_run(place: Path) -> None:
-    for typed, named, suggested in AT_ONCE:
+@pytest.mark.parametrize("rows", [AT_ONCE[::3], pytest.param(AT_ONCE, marks=pytest.mark.slow)], ids=["some", "all"])
+def test_a_fault_before_the_training_is_one_line_and_leaves_no_run(rows, place: Path) -> None:
+    for typed, named, suggested in rows:
         line = error_of(train.main, "fit", *WORDS, *shlex.split(typed))
         fault, remedy = parts_of(line)
         assert named in fault, typed

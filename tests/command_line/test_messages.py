@@ -14,7 +14,7 @@ from readme import ROOT, SHIPPED
 
 import render
 import train
-from vae import checkpoint
+from vae.render import models
 
 # what is typed; what the answer must name; what its remedy must name
 RENDER = [
@@ -359,11 +359,19 @@ def place(things: Path) -> Iterator[Path]:
         patch.setenv("HOME", str(things / "home"))  # where a cache would appear
         build_parsers_once(patch)
         patch.setattr(render, "build_parser", functools.cache(render.build_parser))
-        patch.setattr(checkpoint, "load_vae", functools.cache(checkpoint.load_vae))
+        patch.setattr(models, "load_vae", functools.cache(models.load_vae))
         yield things
 
 
-@pytest.mark.parametrize(("main", "rows"), [(render.main, RENDER), (train.main, TRAIN)], ids=["render.py", "train.py"])
+EVERY = 3  # of so many mistakes one is made by default
+TOLD = [
+    pytest.param(main, rows[part::EVERY], id=f"{main.__module__}.py {part}", marks=[pytest.mark.slow] * (part > 0))
+    for main, rows in ((render.main, RENDER), (train.main, TRAIN))
+    for part in range(EVERY)
+]
+
+
+@pytest.mark.parametrize(("main", "rows"), TOLD)
 def test_a_mistake_is_told_in_one_line_with_its_remedy(main, rows, place: Path) -> None:
     before = set(place.rglob("*"))
     for typed, named, suggested in rows:

@@ -1,6 +1,7 @@
 """The rooms of the house: what may import what, as README's map says."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -38,10 +39,16 @@ def modules(root: Path) -> dict[str, str]:
     return found
 
 
+@functools.cache
+def nodes(source: str) -> list[ast.AST]:
+    """All parts of a source."""
+    return list(ast.walk(ast.parse(source)))
+
+
 def external(source: str) -> set[str]:
     """The packages that a source imports, the project's own among them."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -51,7 +58,7 @@ def external(source: str) -> set[str]:
 
 def imports(source: str, known: set[str]) -> Iterator[str]:
     """The project's modules that a source imports, wherever in it."""
-    for node in ast.walk(ast.parse(source)):
+    for node in nodes(source):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]

@@ -125,5 +125,6 @@ def times_for_steps(
     [0.0, 0.0, 1.0, 1.0, 1.5, 2.0, 2.0]
     """
     rest = torch.zeros(hold, dtype=torch.float64)
-    parts = [torch.cat([rest, easing(torch.arange(n, dtype=torch.float64) / n)]) + k for k, n in enumerate(steps)]
+    eased = {n: torch.cat([rest, easing(torch.arange(n, dtype=torch.float64) / n)]) for n in set(steps)}
+    parts = [eased[n] + k for k, n in enumerate(steps)]
     return torch.cat([*parts, *([] if closed else [torch.zeros(1 + hold, dtype=torch.float64) + len(steps)])])
