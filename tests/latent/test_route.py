@@ -53,7 +53,7 @@ def test_a_route_goes_round_a_hole_and_keeps_its_keyframes():
     assert vae.torn(route(t)).mean() < 0.6 * vae.torn(spline(KEYFRAMES, t)).mean()
 
 
-@pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
+@pytest.mark.parametrize("closed", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["open", "closed"])
 def test_where_nothing_is_torn_the_spline_is_taken(closed):
     route = find_route(Torn(0.0), KEYFRAMES, closed)
     t = torch.linspace(0, 1 + closed, 21, dtype=torch.float64)

@@ -132,14 +132,10 @@ STOPS = {  # the signal, the exit code, what is said
     "SIGKILL": (signal.SIGKILL, -signal.SIGKILL, b""),
 }
 PLACES = {"at once": 0, "where it draws a film": 16}  # the number of latents from which on a file does not end
-USUAL = {("SIGTERM", "at once")}
-CASES = [
-    pytest.param(*stop, PLACES[when], id=f"{name} {when}", marks=[] if (name, when) in USUAL else [pytest.mark.slow])
-    for name, stop in STOPS.items()
-    for when in PLACES
-]
+CASES = [pytest.param(*stop, PLACES[when], id=f"{name} {when}") for name, stop in STOPS.items() for when in PLACES]
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(("number", "code", "told", "more_than"), CASES)
 def test_who_is_stopped_while_a_file_does_not_end_ends_at_once(number, code, told, more_than, place):

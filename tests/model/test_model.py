@@ -25,7 +25,9 @@ from vae.model.vae import VAE
 from vae.render import notebook
 from vae.training.options import TrainingOptions
 
-every_size = pytest.mark.parametrize("size", [32, 48, 96, 176, 256])
+every_size = pytest.mark.parametrize(
+    "size", [32, 48, 96, *(pytest.param(size, marks=pytest.mark.slow) for size in (176, 256))]
+)
 every_channel_count = pytest.mark.parametrize("channels", [1, 3])
 
 
@@ -82,7 +84,9 @@ def log_evidence(vae):
     return joint.logsumexp(0) + math.log(24 / 20000)
 
 
-every_toy = pytest.mark.parametrize("slope", [0.0, 0.5, 2.0])
+every_toy = pytest.mark.parametrize(
+    "slope", [0.5, *(pytest.param(slope, marks=pytest.mark.slow) for slope in (0.0, 2.0))]
+)
 
 
 @every_size

@@ -81,7 +81,9 @@ def test_an_animation_comes_back_frame_by_frame(suffix, size, tmp_path):
     assert distance(one[: size[0], : size[1]], frames[0]) <= (0 if suffix in LOSSLESS else 5)
 
 
-@every_file
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(each, marks=pytest.mark.slow) if each in (".avif", ".webm") else each for each in FORMATS]
+)
 def test_an_animation_lasts_its_frames_over_its_rate(suffix, tmp_path):
     for fps in (30, 24, 7, 50, 29.97, 23.976, 0.5, 12.5):
         write(movie(), tmp_path / f"a{suffix}", fps)
