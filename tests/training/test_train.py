@@ -524,7 +524,8 @@ def test_the_kl_of_every_dimension_is_a_histogram(run: Run):
 def test_compiled_networks_train_to_the_end_and_leave_a_plain_checkpoint(backend, run: Run, tmp_path: Path):
     if backend == "inductor" and shutil.which("g++") is None:
         pytest.skip("torch.compile needs a compiler")
-    compile_ = f"import functools, torch; nn = torch.nn.Module; nn.compile = functools.partialmethod(nn.compile, backend={backend!r})"
+    partial = f"functools.partialmethod(torch.nn.Module.compile, backend={backend!r})"
+    compile_ = f"import functools, torch; torch.nn.Module.compile = {partial}"
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     # machine code for each phase and batch size takes minutes; that all of them are traced is tried without it
     few = ["--model.decoder_share=0", *QUICK] if backend == "inductor" else []
