@@ -30,13 +30,13 @@ EXACT = ["--trainer.precision=32-true", "--trainer.accelerator=cpu", "--watch.ev
 SPY = """
 import os, signal, time
 import lightning.pytorch as pl, torch
-from vae.training.tensorboard import morph_logger as gallery
+from vae.training.tensorboard import morph_logger
 
 class Keep(pl.Callback):
     def __init__(self, stop_after: int = 0, slow: bool = False):
         self.seen, self.stop_after = [], stop_after
         if slow:
-            gallery.encode = self.fail
+            morph_logger.encode_animation = self.fail
 
     def fail(self, *words):
         time.sleep(3)
