@@ -17,17 +17,17 @@ from vae.training.cli.parser import TrainingParser
 _BUILT: dict[str, dict[str, Any]] = {}
 
 
-def build_parsers_once(patch: pytest.MonkeyPatch, built: dict[str, dict[str, Any]] | None = None) -> None:
+def build_parsers_once(patch: pytest.MonkeyPatch) -> None:
     """A command's parser is the same each time, and building it is most of what a mistake costs."""
-    build, built = LoomCLI.setup_parser, {} if built is None else built
+    build = LoomCLI.setup_parser
 
     def setup_parser(self: LoomCLI, *args) -> None:
         command = sys.argv[1]
-        if command not in built:
+        if command not in _BUILT:
             before = set(vars(self))
             build(self, *args)
-            built[command] = {name: value for name, value in vars(self).items() if name not in before}
-        vars(self).update(built[command])
+            _BUILT[command] = {name: value for name, value in vars(self).items() if name not in before}
+        vars(self).update(_BUILT[command])
 
     patch.setattr(LoomCLI, "setup_parser", setup_parser)
     keep_defaults(patch)
@@ -60,7 +60,7 @@ def short_start() -> Iterator[None]:
     """For each file that imports it: parsers are built once, and configs are kept without comments, which take long."""
     dump = TrainingParser.dump
     with pytest.MonkeyPatch.context() as patch:
-        build_parsers_once(patch, _BUILT)
+        build_parsers_once(patch)
         patch.setattr(TrainingParser, "dump", lambda *words, **named: dump(*words, **named | {"with_comments": False}))
         yield
 

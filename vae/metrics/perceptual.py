@@ -1,5 +1,7 @@
 """The visible change between pictures."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,10 +50,15 @@ class VisibleChangeMeter:
         return torch.cat([*self._changes, *closing])
 
 
+def visible_change_of_pictures(batches: Iterable[Tensor]) -> Tensor:
+    """Visible change from each of N pictures to the next, in batches (M, C, H, W): (N − 1,), on the CPU."""
+    change = VisibleChangeMeter()
+    for x in batches:
+        change.update(x)
+    return change.compute()
+
+
 @torch.no_grad()
 def visible_change(model: Generator, z: Tensor) -> Tensor:
     """Visible change between the pictures of neighbouring latents (N, D): (N − 1,), on the CPU."""
-    change = VisibleChangeMeter()
-    for x in decode_batches(model, z):
-        change.update(x)
-    return change.compute()
+    return visible_change_of_pictures(decode_batches(model, z))

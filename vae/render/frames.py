@@ -33,10 +33,10 @@ class FrameMeter:
         self._digests: set[bytes] = set()
 
     def update(self, x: Tensor, pixels: Tensor) -> None:
-        """Adds frames: pictures (N, C, H, W) in [-1, 1], and the same as bytes (N, H, W, C)."""
+        """Adds frames: pictures (N, C, H, W) in [-1, 1], and the same as bytes (N, H, W, C) on the CPU."""
         self.change.update(x)
         self._energy.append(gradient_energy(x).cpu())
-        self._digests |= {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in pixels.cpu().numpy()}
+        self._digests |= {hashlib.blake2b(frame.tobytes(), digest_size=16).digest() for frame in pixels.numpy()}
 
     @property
     def distinct(self) -> int:
@@ -66,10 +66,10 @@ def render_frames(
 
 def _batches(model: Generator, z: Tensor, dtype: torch.dtype, meter: FrameMeter | None) -> Iterator[Frame]:
     for x in decode_batches(model, z, dtype):
-        pixels = to_uint8(x)
+        pixels = to_uint8(x).cpu()
         if meter is not None:
             meter.update(x, pixels)
-        yield pixels.expand(-1, -1, -1, 3).cpu().numpy()
+        yield pixels.expand(-1, -1, -1, 3).numpy()
 
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:

@@ -14,7 +14,7 @@ from vae.inference import BATCH, decode_all
 from vae.latent.pace import arc_length_per_segment
 from vae.latent.route import MIN_DISTANCE
 from vae.latent.timing import times_for_steps
-from vae.metrics.perceptual import VisibleChangeMeter
+from vae.metrics.perceptual import visible_change_of_pictures
 from vae.metrics.smoothness import smoothness_of_frames
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter
@@ -65,26 +65,19 @@ def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
     if not apart.any():
         return PathNumbers(*[math.nan] * len(PathNumbers._fields))
     x = decode_all(clip.model, z)
-    steps, direct = _visible_change(x), _visible_change(x[:: _FRAMES - 1])[apart]
     pictures = x[:: _FRAMES - 1]
+    steps, direct = (visible_change_of_pictures(torch.split(frames, BATCH)) for frames in (x, pictures))
     if clip.keyframes:
         pairs = zip(pictures, clip.keyframes, strict=True)
         pictures = torch.stack([own if key.picture is None else key.picture.to(x.device) for own, key in pairs])
     rows = (torch.arange(segments)[:, None] * (_FRAMES - 1) + torch.arange(_FRAMES))[apart]
     ends = torch.stack([pictures[:-1], pictures[1:]], 1)[apart.to(x.device)]
     smoothness = smoothness_of_frames(clip.model, z[rows], x[rows.to(x.device)], ends)
-    steps = steps.reshape(segments, -1)[apart]
+    steps, direct = steps.reshape(segments, -1)[apart], direct[apart]
     unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
     measured = {**smoothness._asdict(), "step": unevenness, "detour": detour}
     return PathNumbers(**{name: float(measured[name]) for name in PathNumbers._fields})
-
-
-def _visible_change(x: Tensor) -> Tensor:
-    change = VisibleChangeMeter()
-    for batch in torch.split(x, BATCH):
-        change.update(batch)
-    return change.compute()
 
 
 class Seam(NamedTuple):
