@@ -49,9 +49,6 @@ def morph(
         frames: from one keyframe to the next.
         closed: return to keyframe 0.
 
-    Yields:
-        (H, W, 3) uint8.
-
     Raises:
         UserError: too few keyframes or frames, keyframes of another model, or a path that is not known.
     """
@@ -64,14 +61,9 @@ def morph(
 
 
 def inline(frames: Iterable[Frame], fps: float = MotionOptions.fps) -> Any:
-    """An animation that a notebook shows, when it is the last thing in a cell.
+    """An animation that a notebook shows, when it is the last thing in a cell, of at most 50 frames a second.
 
-    Args:
-        frames: (H, W, 3) uint8, all of one size, at least one.
-        fps: frames a second, at most 50.
-
-    Returns:
-        `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
+    It is an `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
 
     Raises:
         UserError: another frame rate, no frames, or no IPython.
