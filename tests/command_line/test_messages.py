@@ -164,8 +164,8 @@ RENDER = [
     ("slerp --save-latents walk.txt", "walk.txt", "walk.npz"),
     ("slerp --report r.txt", "r.txt", "report.json"),
     ("strip --out strip.mp4", "strip.mp4", ".png"),
+    ("strip --path slerp", "loop", "strip --help"),
     ("strip --paths slerp slerp", "slerp", "once"),
-    ("strip --paths slerp linear --path slerp", "--path", "one"),
     ("explore --out page.gif", "page.gif", "explore.html"),
 ]
 TRAIN = [

@@ -22,22 +22,11 @@ _LONGEST_DIRECTORY = 2**16  # bytes
 
 
 def write_latents(path: Path, latents: NDArray[np.float32]) -> None:
-    """Writes latents (N, D), whole or not at all.
-
-    Raises:
-        UserError: not an .npz file, more than one may hold, or a place that cannot be written to.
-    """
-    check_latent_file_name(path)
+    """Writes latents (N, D), whole or not at all. Raises `UserError` for too many, or a place it cannot write to."""
     _check_size(path, latents.size)
     file = io.BytesIO()
     np.savez(file, latents=latents)
     save_bytes(file.getvalue(), path)
-
-
-def check_latent_file_name(path: Path) -> None:
-    """Raises `UserError` unless a file of latents may have that name."""
-    if path.suffix != ".npz":
-        raise UserError(f"{path}: latents are kept in an .npz file; name it like walk.npz")
 
 
 def _check_size(path: Path, numbers: int) -> None:

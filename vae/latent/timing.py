@@ -100,15 +100,10 @@ def times_for_steps(
 
 
 def arc_length_times(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
-    """The times at which given shares of all visible change have passed: the arc length in decoded space, inverted.
+    """The times (T,) at which shares (T,) of all visible change have passed: arc length in decoded space, inverted.
 
-    Args:
-        t: (M,) ascending times at which a path was decoded.
-        change: (M − 1,) how much the picture changed from one to the next, 0 or more.
-        share: (T,) in [0, 1].
-
-    Returns:
-        (T,) times, float64; equal shares make equal steps of change. Where nothing changes, time passes evenly.
+    The path was decoded at ascending times t (M,) and changed by (M − 1,) from one to the next, 0 or more. Equal shares
+    make equal steps of change. Where nothing changes, time passes evenly.
 
     >>> t, change, share = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])
     >>> arc_length_times(t, change, share).tolist()
@@ -141,17 +136,10 @@ def arc_length_per_segment(t: Tensor, change: Tensor) -> Tensor:
 def synchronized_times(
     changes: Sequence[Tensor], frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
 ) -> list[Tensor]:
-    """The frames' times on paths that are shown side by side, in equal steps of visible change.
+    """`times` on paths that are shown side by side, in equal steps of their visible changes (S, M).
 
     Each segment gets frames in proportion to its visible change, averaged over the paths; the easing maps the share of
     its frames that have passed to a share of that change. All paths reach keyframe k in the same frame.
-
-    Args:
-        changes: of each path, (S, M), see `arc_length_per_segment`.
-        frames: per segment as for `times`, on average.
-        easing: inside each segment.
-        closed: whether the paths return to their beginnings.
-        hold: how many more frames rest on each keyframe.
     """
     total = len(times(len(changes[0]), frames, closed=closed)) - (not closed)
     shares = torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)

@@ -36,12 +36,6 @@ class Trajectory:
         self.at(torch.zeros(1))
 
 
-def check_path(path: str, model: Generator) -> None:
-    """Raises `UserError` if a route is asked of a generator without an encoder."""
-    if path == "route" and not has_encoder(model):
-        raise UserError("path route: needs an encoder, which a generator lacks; name other --paths")
-
-
 def path_trajectory(
     path: str, model: Generator, keyframes: Tensor, closed: bool, progress: Callable[[range], Iterable[int]] = iter
 ) -> Trajectory:
@@ -54,8 +48,9 @@ def path_trajectory(
         UserError: fewer than two keyframes, or a route of a generator that has no encoder.
     """
     segments = len(keyframes) - (not closed)
-    check_path(path, model)
-    if path == "route" and has_encoder(model):
+    if path == "route":
+        if not has_encoder(model):
+            raise UserError("path route: needs an encoder, which a generator lacks; name other --paths")
         route = find_route(model, zero_inactive(model, keyframes), closed, progress)
         return Trajectory(route, segments, closed, route.coefficients.flatten(1).any(1))
     return Trajectory(lambda t: PATHS[path](keyframes, t, closed), segments, closed)

@@ -24,10 +24,7 @@ from vae.render.frames import FrameMeter, render_frames
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
-
-def default_easing(closed: bool) -> str:
-    """The name of the easing where none is given."""
-    return "linear" if closed else "ease-in-out"
+_DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open trajectories
 
 
 def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tensor], list[Tensor | None]]:
@@ -37,7 +34,7 @@ def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tens
         the times of each clip; its `visible_change_per_stretch`, which `--pace image` measures, or None.
     """
     segments, closed = clips[0].trajectory.segments, clips[0].trajectory.closed
-    easing = motion.easing or EASINGS[default_easing(closed)]
+    easing = motion.easing or EASINGS[_DEFAULT_EASINGS[closed]]
     if motion.pace == "latent":
         return [times(segments, motion.frames, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
     changes = [visible_change_per_stretch(clip.model, clip.trajectory) for clip in clips]
@@ -110,7 +107,7 @@ def render_animation(
         first = f"{motion.save_latents}:0 is the first, to be used as a keyframe"
         echo(f"{motion.save_latents}: {len(kept) * len(clips)} latents{order}; {first}")
     if motion.report:
-        header = {"frames": len(kept), "fps": fps, "easing": request.arguments["easing"] or default_easing(closed)}
+        header = {"frames": len(kept), "fps": fps, "easing": request.arguments["easing"] or _DEFAULT_EASINGS[closed]}
         save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams)
     return out
 

@@ -11,8 +11,8 @@ from data.system.errors import UserError
 from vae.generator import Generator, prior_latents
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import QUARTERS, great_circle, noise_loop
-from vae.latent.trajectory import PATH_NAMES, Trajectory, check_path, path_trajectory
-from vae.render.options import Grid, KeyframeOptions, PathName, parse_grid
+from vae.latent.trajectory import PATH_NAMES, Trajectory, path_trajectory
+from vae.render.options import KeyframeOptions, PathName, parse_grid
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class GridOptions:
         grid: 4x3, for example: four by three animations in step, each through random keyframes of its own.
     """
 
-    grid: Annotated[Grid | None, parse_grid] = None
+    grid: Annotated[tuple[int, int] | None, parse_grid] = None
 
     @property
     def columns(self) -> int:
-        return 1 if self.grid is None else self.grid.columns
+        return self.grid[0] if self.grid else 1
 
 
 @dataclass(frozen=True)
@@ -46,36 +46,21 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class Clip:
-    """One trajectory of one model.
-
-    Attributes:
-        label: its name in a comparison.
-        model: decodes it.
-        trajectory: the latents at each time.
-        keyframes: those that it visits, the first again at the end of a loop; () if it visits none.
-    """
+    """One trajectory of one model, and its name in a comparison."""
 
     label: str
     model: Generator
     trajectory: Trajectory
-    keyframes: tuple[Keyframe, ...] = ()
+    keyframes: tuple[Keyframe, ...] = ()  # that it visits, the first again at the end of a loop
 
 
 def choose_keyframes(
     model: Generator, options: KeyframeOptions, default: int, least: int, reason: str, tile: int = 0
 ) -> list[Keyframe]:
-    """The keyframes that the options list or draw.
-
-    Args:
-        model: whose latents they are.
-        options: of the command.
-        default: how many are drawn unless `--count` says.
-        least: fewer are refused.
-        reason: why they are.
-        tile: the number of a tile in a grid, each of which draws others.
+    """The keyframes that the options list, or else draw: so many by default, and others for each tile of a grid.
 
     Raises:
-        UserError: too few, or one that cannot be read.
+        UserError: fewer than the least, for that reason, or one that cannot be read.
     """
     words = options.keyframes
     for name, value in (("count", options.count), ("seed", options.seed)):
@@ -128,10 +113,10 @@ def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, ti
 
 
 def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
-    tiles = 1 if grid.grid is None else grid.grid.columns * grid.grid.rows
-    if tiles > 1 and options.keyframes:
+    if grid.grid and options.keyframes:
         raise UserError("--grid: each tile draws keyframes of its own; leave --keyframes out")
-    return range(tiles)
+    columns, rows = grid.grid or (1, 1)
+    return range(columns * rows)
 
 
 def comparison_clips(
@@ -142,9 +127,6 @@ def comparison_clips(
     No paths are all of them of one model, and slerp of several.
     """
     paths = paths or (["slerp"] if len(models) > 1 else PATH_NAMES)
-    for path in paths:
-        for model in models.values():
-            check_path(path, model)
     clips = []
     for name, model in models.items():
         keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")

@@ -22,7 +22,7 @@ from vae.render import captions
 from vae.render.formats.frame import Frame
 from vae.render.frames import render_frames
 from vae.render.models import single_model
-from vae.render.options import File, Keyframes, ModelOptions, RenderRequest, Truncation
+from vae.render.options import Keyframes, ModelOptions, RenderRequest, Truncation, file_like
 
 CELLS = 17  # in a row of a square; between them the page mixes neighbours
 _MOST_BYTES = 5_000_000
@@ -44,15 +44,13 @@ class ExploreOptions:
     sets: Annotated[int, Range(1, 16)] = 4
     seed: int = 0
     truncation: Truncation = 1.0
-    out: File = None
+    out: Annotated[Path | None, file_like("explore.html")] = None
     keyframes: Keyframes = ()
 
 
 def explore(request: RenderRequest, model: ModelOptions, options: ExploreOptions) -> Path:
     """Writes a page to morph by hand between keyframes; those that the options list are the first square's corners."""
     vae, out = single_model(request, model), request.default_out(options.out, ".html")
-    if out.suffix != ".html":
-        raise UserError(f"{out}: a page is kept in an .html file; name it like explore.html")
     check_writable(out)
     squares = tqdm(_corners(vae, options), escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
     html = html_page([list(render_frames(vae, square_latents(four))) for four in squares])

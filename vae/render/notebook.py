@@ -8,16 +8,7 @@
 >>> inline(frames, fps=20)
 <IPython.core.display.Image object>
 
-Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of
-`vae.latent.timing`.
-
->>> from data.transforms import to_uint8
->>> from vae.latent.paths import slerp
->>> from vae.latent.timing import times
->>> gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 32), torch.nn.Tanh())
->>> z = slerp(torch.randn(2, 100), times(1, frames=5))
->>> inline(to_uint8(gan(z[:, :, None, None])).numpy(), fps=20)
-<IPython.core.display.Image object>
+Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of `vae.latent.timing`.
 """
 
 from collections.abc import Iterable, Iterator

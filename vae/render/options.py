@@ -1,9 +1,9 @@
 """The options of the renderer that commands share, see `vae.option_groups`; others stand beside what they are of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -11,7 +11,6 @@ from data.system.errors import UserError
 from data.system.files import user_path
 from data.system.spelling import suggest
 from vae.latent.keyframes import KEYFRAME_KINDS
-from vae.latent.latent_file import check_latent_file_name
 from vae.latent.timing import Easing, parse_easing
 from vae.latent.trajectory import PATH_NAMES
 from vae.option_groups import Range, Words
@@ -39,27 +38,13 @@ class RenderRequest:
         return Path(f"renders/{self.command}{suffix}") if out is None else out
 
 
-class Grid(NamedTuple):
-    """Columns and rows."""
-
-    columns: int
-    rows: int
-
-    def __str__(self) -> str:
-        return f"{self.columns}x{self.rows}"
-
-
-def parse_grid(word: str) -> Grid:
-    """A grid of at most 64 tiles. Raises `UserError` if the word is none.
-
-    >>> parse_grid("4x3")
-    Grid(columns=4, rows=3)
-    """
+def parse_grid(word: str) -> tuple[int, int]:
+    """The columns and rows of a grid like 4x3, of at most 64 tiles. Raises `UserError` if the word is none."""
     columns, _, rows = word.strip().lower().replace("×", "x").partition("x")
     sides = [int(side) if side.isdecimal() and len(side) < 5 else 0 for side in (columns, rows)]
     if not 1 <= sides[0] * sides[1] <= _MOST_TILES:
         raise UserError(f"grid {word!r}: not a grid; write columns and rows as 4x3, {_MOST_TILES} tiles at most")
-    return Grid(*sides)
+    return sides[0], sides[1]
 
 
 def parse_paths(names: Sequence[str]) -> tuple[str, ...]:
@@ -76,20 +61,20 @@ def _parse_files(names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(user_path(name) for name in names)
 
 
-def _parse_latent_file(name: str) -> Path:
-    check_latent_file_name(Path(name))
-    return user_path(name)
+def file_like(example: str) -> Callable[[str], Path]:
+    """The function that makes a path of a name, which raises `UserError` unless it has the example's suffix."""
 
+    def parse(name: str) -> Path:
+        path, suffix = user_path(name), Path(example).suffix
+        if path.suffix != suffix:
+            raise UserError(f"{name}: must be a {suffix} file; name it like {example}")
+        return path
 
-def _parse_report_file(name: str) -> Path:
-    if not name.endswith(".json"):
-        raise UserError(f"{name}: a report is kept in a .json file; name it like report.json")
-    return user_path(name)
+    return parse
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 PathName = Annotated[str, Literal.__getitem__(PATH_NAMES)]
-OptionalPathName = Annotated[str | None, Literal.__getitem__(PATH_NAMES)]
 Truncation = Annotated[float, Range(0, 10)]
 File = Annotated[Path | None, user_path]
 Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), tuple)]
@@ -210,5 +195,5 @@ class MotionOptions:
     hold: Annotated[int, Range(0, 100_000)] = 0
     max_size: Annotated[int | None, parse_size] = None
     quality: Literal["usual", "draft"] = "usual"
-    save_latents: Annotated[Path | None, _parse_latent_file] = None
-    report: Annotated[Path | None, _parse_report_file] = None
+    save_latents: Annotated[Path | None, file_like("walk.npz")] = None
+    report: Annotated[Path | None, file_like("report.json")] = None

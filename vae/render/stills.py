@@ -21,10 +21,8 @@ from vae.render.formats.writers import check_still, write_still
 from vae.render.frames import render_frames
 from vae.render.models import single_model
 from vae.render.options import (
-    Grid,
     KeyframeOptions,
     ModelOptions,
-    OptionalPathName,
     PathsOptions,
     PictureOptions,
     RenderRequest,
@@ -34,7 +32,6 @@ from vae.render.options import (
 
 _REACH = 3.0
 _KL_SAMPLES = 256
-_SAMPLES_GRID = Grid(8, 6)
 _Steps = Annotated[int, Range(2, 64)]
 
 
@@ -44,11 +41,9 @@ class StripOptions:
 
     Args:
         steps: pictures, evenly spaced in t.
-        path: through the keyframes; null is slerp.
     """
 
     steps: _Steps = 8
-    path: OptionalPathName = None
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,12 @@ class SamplesOptions:
     """A still of the prior.
 
     Args:
-        grid: columns and rows.
+        grid: columns and rows; null is 8x6.
         seed: names the latents.
         truncation: what the latents are multiplied by: less than 1 is closer to the mean picture.
     """
 
-    grid: Annotated[Grid, parse_grid] = _SAMPLES_GRID
+    grid: Annotated[tuple[int, int] | None, parse_grid] = None
     seed: int = 0
     truncation: Truncation = 1.0
 
@@ -91,9 +86,7 @@ def strip(
     vae, out = _start(request, model, picture)
     chosen = choose_keyframes(vae, keyframes, 2, 2, "a path needs two ends")
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
-    if paths.paths and still.path:
-        raise UserError("--path: is for one path, --paths for several; give one of them")
-    names, rows = paths.paths or [still.path or "slerp"], []
+    names, rows = paths.paths or ["slerp"], []
     for name in names:
         prefix = f"{name} " if paths.paths else "t = "
         z = path_clip(name, name, vae, chosen).trajectory.at(t)
@@ -135,9 +128,10 @@ def traverse(
 def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, picture: PictureOptions) -> Path:
     """Pictures drawn from the prior."""
     vae, out = _start(request, model, picture)
-    z = prior_latents(vae, still.seed, still.grid.columns * still.grid.rows, still.truncation)
+    columns, rows = still.grid or (8, 6)
+    z = prior_latents(vae, still.seed, columns * rows, still.truncation)
     frames = [picture.resized(frame) for frame in render_frames(vae, z, picture.dtype)]
-    return _finish([captions.in_grid(frames, still.grid.columns)], out, f"{len(frames)} pictures")
+    return _finish([captions.in_grid(frames, columns)], out, f"{len(frames)} pictures")
 
 
 def _start(request: RenderRequest, model: ModelOptions, picture: PictureOptions) -> tuple[VAE, Path]:

@@ -59,14 +59,12 @@ def write(frames: Iterable[Frame], path: Path | str, fps: float, quality: Qualit
 
     Args:
         frames: (H, W, 3) uint8, all of one size, at least one.
-        path: the suffix picks the format; without one, a folder of numbered PNG pictures.
+        path: the suffix picks the format; without one, a folder of numbered PNG pictures, always without loss.
         fps: frames a second.
-        quality: None is the best, "draft" is encoded faster and less well, a number is one of `Format.qualities`;
-            the pictures of a folder have one quality only, without loss.
+        quality: None is the best, "draft" is encoded faster and less well, a number is one of `Format.qualities`.
 
     Raises:
-        UserError: unknown suffix, a frame rate that the format cannot play, no frames or too large ones, or a place
-            that cannot be written to.
+        UserError: unknown suffix, a rate that the format cannot play, no frames or too large ones, or a full disk.
     """
     path = Path(path)
     check(path, fps)
@@ -115,11 +113,7 @@ def check_still(path: Path) -> None:
 
 
 def write_still(frame: Frame, path: Path) -> None:
-    """Writes one picture; a crash leaves the old file or the new one.
-
-    Raises:
-        UserError: unknown suffix, a picture that is too large, or a place that cannot be written to.
-    """
+    """Writes one picture, whole or not at all. Raises `UserError` if it is too large or the place will not do."""
     check_still(path)
     try:
         content = iio.imwrite("<bytes>", frame, extension=path.suffix.lower())
