@@ -78,7 +78,7 @@ RENDER = [
     ("slerp --easing 'cubic-bezier(0,2,0,1)'", "cubic-bezier(0,2,0,1)", "[0, 1]"),
     ("compare --paths linaer slerp", "linaer", "linear"),
     ("strip --paths zigzag", "zigzag", "spline"),
-    ("strip --paths slerp,linear", "slerp,linear", "route"),
+    ("strip --paths slerp,linear", "slerp,linear", "spline"),
     ("slerp --max-size 2cats", "2cats", "2MB"),
     ("slerp --grid 4by3", "4by3", "4x3"),
     ("slerp --grid=", "grid", "4x3"),
