@@ -19,14 +19,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train
 from data.datamodule import ImageData
-from vae.render.formats.table import FORMATS
-from vae.render.formats.video import VideoEncoder
+from vae.render.formats.format import FORMATS
+from vae.render.formats.video import encode_video
 
 REMARK = re.compile("Skipped |Left out: |White is |[0-9,]+ files? holds? more than one picture")
 BAR = re.compile(r"Looking into|Preparing|.*: +[0-9]+%\|")
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
-VIDEO = tuple(suffix for suffix, form in FORMATS.items() if isinstance(form.encode, VideoEncoder))
+VIDEO = tuple(suffix for suffix, form in FORMATS.items() if form.encoder is encode_video)
 QUICK = ["--watch.every_n_epochs=0", "--health.pairs=1", "--health.pictures=2", "--health.frames=3"]  # little measured
 TOGETHER = ["--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"]  # two processes
 

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.films import FILMS, film
+from vae.render.formats.format import FORMATS
 from vae.render.formats.quantize import Quantizer
-from vae.render.formats.table import FORMATS
 from vae.render.formats.writers import encode_animation
 
 pytestmark = pytest.mark.benchmark

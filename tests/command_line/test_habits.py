@@ -12,7 +12,7 @@ import train
 import vae
 from vae.latent.timing import EASINGS
 from vae.latent.trajectory import PATH_NAMES
-from vae.render.formats.table import FORMATS
+from vae.render.formats.format import FORMATS
 from vae.render.options import MotionOptions, PictureOptions
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -7,9 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from vae import checkpoint
-from vae.metrics import lines_benchmark as lines
 from vae.model.vae import VAE
-from vae.render import lines_table as lines_scores
+from vae.render import lines_benchmark as lines
 from vae.render.models import SHIPPED
 
 
@@ -103,7 +102,7 @@ class Turner(VAE):
 
 
 def test_on_a_perfect_circle_slerp_is_the_rotation_and_linear_rushes_through_the_middle(angles):
-    found = lines_scores.score_paths(Turner(), angles)
+    found = lines.score_paths(Turner(), angles)
     assert found["slerp"].distance < 1e-5
     assert found["slerp"].smoothness < 0.01
     assert found["slerp"].end_error < 0.05
@@ -112,7 +111,7 @@ def test_on_a_perfect_circle_slerp_is_the_rotation_and_linear_rushes_through_the
 
 
 def test_the_table_has_a_row_for_every_path_and_control(angles):
-    output = lines_scores.scores_table(lines_scores.score_paths(Turner(), angles[:8])).splitlines()
+    output = lines.scores_table(lines.score_paths(Turner(), angles[:8])).splitlines()
     assert [row[:13].strip() for row in output] == [
         "path", "linear", "slerp", "slerp, even", "rotation", "cross-fade", "hard cut",
     ]  # fmt: skip
@@ -122,7 +121,7 @@ def test_the_table_has_a_row_for_every_path_and_control(angles):
 def test_the_shipped_model_turns_its_lines(angles):
     path = SHIPPED.with_name("lines.ckpt")
     assert path.stat().st_size < 3_000_000
-    found = lines_scores.score_paths(checkpoint.load_vae(path), angles[:8])["slerp"]
+    found = lines.score_paths(checkpoint.load_vae(path), angles[:8])["slerp"]
     assert found.distance < 0.12e-3
     assert found.smoothness < 0.025
     assert found.end_error < 0.3

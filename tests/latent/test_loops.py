@@ -6,7 +6,7 @@ from test_paths import angle_between, normal, times
 from torch.testing import assert_close
 
 from data.system.errors import UserError
-from vae.latent.loops import great_circle, noise_loop
+from vae.latent.paths import great_circle, noise_loop
 
 
 def round_trip(count, steps=400):

@@ -8,8 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from data.system.errors import UserError
-from vae.latent.pace import arc_length_times
-from vae.latent.timing import EASINGS, cubic_bezier, parse_easing, times
+from vae.latent.timing import EASINGS, arc_length_times, cubic_bezier, parse_easing, times
 
 CURVES = [  # every corner of what is allowed, and some that people use
     (0.1, 0.9, 0.2, 1),

@@ -1,20 +1,18 @@
 """Laws of trajectories: every path, at every pace, with every easing."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from data.system.errors import UserError
-from vae.latent.pace import apportion, arc_length_per_segment, synchronized_times
-from vae.latent.paths import PATHS
-from vae.latent.timing import EASINGS, times_for_steps
+from vae.latent.paths import PATHS, QUARTERS, great_circle, noise_loop
+from vae.latent.timing import EASINGS, apportion, arc_length_per_segment, synchronized_times, times_for_steps
 from vae.latent.trajectory import (
     PATH_NAMES,
     Trajectory,
-    great_circle_trajectory,
-    noise_trajectory,
     path_trajectory,
     visible_change_per_stretch,
 )
@@ -134,11 +132,6 @@ def test_steps_are_shared_out_whole_and_fairly(change, more):
                 assert c / d <= a / (b - 1) * (1 + 1e-6)
 
 
-def test_fewer_steps_than_segments_are_refused():
-    with pytest.raises(UserError, match="1 steps for 2 segments"):
-        apportion(torch.ones(2), 1)
-
-
 @given(st.integers(1, 4), st.integers(0, 10**6))
 @settings(deadline=None, max_examples=20)
 def test_even_change_keeps_whole_times_and_order(segments, seed):
@@ -182,8 +175,8 @@ def test_segments_between_like_keyframes_do_not_count():
     "walk",
     [
         *(path_trajectory(path, Linear(), keyframes_of(2, 4), True) for path in PATH_NAMES),
-        great_circle_trajectory(keyframes_of(3, 2)),
-        noise_trajectory(keyframes_of(4, 6)),
+        Trajectory(partial(great_circle, keyframes_of(3, 2)), QUARTERS, True),
+        Trajectory(partial(noise_loop, keyframes_of(4, 6)), 6, True),
     ],
     ids=[*PATH_NAMES, "circle", "noise"],
 )

@@ -137,7 +137,7 @@ def test_our_own_decoder_has_the_numbers_of_its_checkpoint(tmp_path, monkeypatch
         "--save-latents=walk.npz",
     ]
     render.main(["compare", *words, "--out=both.png"])
-    walks = json.loads(Path("r.json").read_text())["walks"]
+    walks = json.loads(Path("r.json").read_text())["trajectories"]
     assert len(walks) == 4
     for path in ("linear", "slerp"):
         ours, own = walks[f"patterns.ckpt, {path}"], walks[f"own.onnx, {path}"]

@@ -201,7 +201,7 @@ def test_the_chart_of_a_comparison_shows_the_frames_that_are_shown(tmp_path, mon
     render.main([*words, "--keyframes", "same.npz:0", "same.npz:1", "--out=a.gif", "--report=r.json", "--size=32"])
     content = json.loads((tmp_path / "r.json").read_text())
     assert content["frames"] == 3 + 2 * 2
-    assert all(number is None for numbers in content["walks"].values() for number in numbers.values())
+    assert all(number is None for numbers in content["trajectories"].values() for number in numbers.values())
 
 
 def test_auto_takes_a_gpu_if_there_is_one(monkeypatch):

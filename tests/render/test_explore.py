@@ -32,9 +32,9 @@ def page(tmp_path_factory) -> Path:
 
 def test_a_square_has_its_keyframes_in_its_corners_and_great_circles_for_sides():
     corners = torch.randn(4, 6, generator=torch.Generator().manual_seed(0))
-    z = square_latents(corners, 9).reshape(9, 9, 6)
+    z = square_latents(corners).reshape(CELLS, CELLS, 6)
     assert_close(torch.stack([z[0, 0], z[0, -1], z[-1, 0], z[-1, -1]]), corners)
-    u = torch.linspace(0, 1, 9, dtype=torch.float64)
+    u = torch.linspace(0, 1, CELLS, dtype=torch.float64)
     assert_close(z[0], slerp(corners[:2], u))
     assert_close(z[:, -1], slerp(corners[[1, 3]], u))
 

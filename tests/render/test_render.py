@@ -30,7 +30,7 @@ from vae.latent.keyframes import parse_keyframe
 from vae.model.likelihoods import LikelihoodName
 from vae.model.vae import VAE
 from vae.render import models
-from vae.render.formats.table import FORMATS
+from vae.render.formats.format import FORMATS
 from vae.render.models import SHIPPED, default_checkpoint
 from vae.render.report import PathNumbers
 
@@ -181,7 +181,7 @@ def test_flat_pictures_have_no_sharpness_to_lose(shot, tmp_path, path):
         Image.new("RGB", (40, 40), colour).save(tmp_path / f"{name}.png")
     words = ["--keyframes", "red.png", "blue.png", "--frames=5", "--report=r.json"]
     shot(path, "flat.gif", *words)
-    (found,) = json.loads((tmp_path / "r.json").read_text())["walks"].values()
+    (found,) = json.loads((tmp_path / "r.json").read_text())["trajectories"].values()
     assert found["sharp_mid"] is None
     assert found["cycle"] < 1000
 
@@ -230,7 +230,7 @@ def test_a_route_tells_which_stretches_it_bent_and_reports_its_numbers(shot, tmp
     assert len(frames) == 9
     assert re.search(r"bent \d of 1 stretches", capsys.readouterr().out)
     content = json.loads((tmp_path / "numbers.json").read_text())
-    assert tuple(content["walks"]["route"]) == PathNumbers._fields
+    assert tuple(content["trajectories"]["route"]) == PathNumbers._fields
     assert len(content["bent"]["route"]) == 1
     assert content["frames"] == 9
     assert content["seams"] == []

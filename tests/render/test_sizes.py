@@ -10,9 +10,9 @@ from conftest import VIDEO, film
 from PIL import Image
 
 from data.system.errors import UserError
+from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import resize
 from vae.render.formats.size_limit import encode_within, parse_size
-from vae.render.formats.table import FORMATS
 from vae.render.formats.writers import encode_animation
 
 FPS, SIDE, COUNT = 12, 64, 12

@@ -23,7 +23,7 @@ from test_resume import learnt, same
 import render
 import train
 from vae import checkpoint
-from vae.render.formats.table import FORMATS
+from vae.render.formats.format import FORMATS
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import LastCheckpoint
 from vae.training.runs.lock import LOCK_NAME

@@ -12,13 +12,13 @@ from data.synthetic.patterns import patterns
 from data.transforms import to_tensor
 from vae.latent.keyframes import parse_keyframe
 from vae.latent.paths import slerp
-from vae.metrics import lines_benchmark
 from vae.model.blur import blur
 from vae.model.discriminator import Discriminator
 from vae.model.likelihoods import haar
 from vae.model.networks import PaletteMixer
 from vae.model.pca_latents import PCALatents
 from vae.model.vae import VAE
+from vae.render import lines_benchmark
 from vae.training.optimizer import clip_gradients
 
 LINES = lines_benchmark.line_images(lines_benchmark.random_pairs(3, 400).flatten())

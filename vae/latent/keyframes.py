@@ -18,12 +18,7 @@ from vae.latent.latent_file import read_latents
 
 
 class Keyframe(NamedTuple):
-    """A latent and, where it was encoded, the picture that it stands for; both on the CPU.
-
-    Attributes:
-        z: (D,).
-        picture: (C, H, W) in [-1, 1], or None.
-    """
+    """A latent (D,) and, where it was encoded, the picture (C, H, W) in [-1, 1] that it stands for; on the CPU."""
 
     z: Tensor
     picture: Tensor | None = None
@@ -37,10 +32,7 @@ def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
 def parse_keyframe(model: Generator, word: str, truncation: float = 1.0) -> Keyframe:
     """The keyframe that a word names: the first of `KEYFRAME_KINDS` whose pattern matches.
 
-    Args:
-        model: whose latents they are.
-        word: names the keyframe.
-        truncation: what a seed's latent is multiplied by (Karras 2019, appendix B): towards the mean picture.
+    A seed's latent is multiplied by the truncation (Karras 2019, appendix B): towards the mean picture.
 
     Raises:
         UserError: the file is missing, broken or of another model.
@@ -77,17 +69,11 @@ def _from_picture(model: Generator, match: re.Match[str], truncation: float) -> 
 
 
 class KeyframeKind(NamedTuple):
-    """One way to name a keyframe.
+    """One way to name a keyframe."""
 
-    Attributes:
-        pattern: a regular expression that the whole word matches.
-        meaning: for the help.
-        read: model, match and truncation → the keyframe.
-    """
-
-    pattern: str
-    meaning: str
-    read: Callable[[Generator, re.Match[str], float], Keyframe]
+    pattern: str  # that the whole word matches
+    meaning: str  # for the help
+    read: Callable[[Generator, re.Match[str], float], Keyframe]  # model, match and truncation → the keyframe
 
 
 KEYFRAME_KINDS = (

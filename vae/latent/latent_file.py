@@ -15,34 +15,27 @@ from data.system.errors import UserError
 from data.system.files import check_regular_file, save_bytes
 from data.system.spelling import suggest_file
 
-_MOST_NUMBERS = 2**26  # numbers: 256 MiB
+_MOST_NUMBERS = 2**26  # 256 MiB
 _LARGEST = 1000
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy writes
-_LONGEST_DIRECTORY = 2**16  # bytes of a directory
+_LONGEST_DIRECTORY = 2**16  # bytes
 
 
 def write_latents(path: Path, latents: NDArray[np.float32]) -> None:
-    """Writes latents (N, D), whole or not at all.
-
-    Raises:
-        UserError: not an .npz file, more than one may hold, or a place that cannot be written to.
-    """
-    check_latent_file_name(path)
-    if latents.size > _MOST_NUMBERS:
-        raise _too_many(path)
+    """Writes latents (N, D), whole or not at all. Raises `UserError` for too many, or a place it cannot write to."""
+    _check_size(path, latents.size)
     file = io.BytesIO()
     np.savez(file, latents=latents)
     save_bytes(file.getvalue(), path)
 
 
-def check_latent_file_name(path: Path) -> None:
-    """Raises `UserError` unless a file of latents may have that name."""
-    if path.suffix != ".npz":
-        raise UserError(f"{path}: latents are kept in an .npz file; name it like walk.npz")
+def _check_size(path: Path, numbers: int) -> None:
+    if numbers > _MOST_NUMBERS:
+        raise UserError(f"{path}: holds more than {_MOST_NUMBERS:,} numbers; save fewer latents")
 
 
 def read_latents(path: Path) -> NDArray[np.float32]:
-    """The latents (N, D) of a file, N and D at least 1, each number finite and from -1000 to 1000.
+    """The latents (N, D) of a file, N and D at least 1, each number from -1000 to 1000.
 
     Raises:
         UserError: it is missing, or holds anything else.
@@ -58,37 +51,25 @@ def read_latents(path: Path) -> NDArray[np.float32]:
         raise
     except Exception:  # zipfile and numpy raise nearly anything on hostile bytes
         raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote") from None
-    if not math.isfinite(low + high):
-        raise UserError(f"{path}: holds latents that are not finite; save others")
-    if max(-low, high) > _LARGEST:
-        raise UserError(f"{path}: holds latents far beyond the prior, up to {max(-low, high):g}; save others")
+    if not -_LARGEST <= low <= high <= _LARGEST:
+        raise UserError(f"{path}: holds latents that are not finite or far beyond the prior; save others")
     return latents
 
 
 def _read(file: IO[bytes], path: Path) -> NDArray[np.float32]:
     """The array of an open file, for which memory is taken when its size is known to be right."""
-    _check_directory(file)
-    with zipfile.ZipFile(file) as parts:
-        part = parts.getinfo("latents.npy")
-        with parts.open(part) as member:
-            if part.compress_type not in _COMPRESSIONS or format.read_magic(member) != (1, 0):
-                raise ValueError
-            shape, columns_first, dtype = format.read_array_header_1_0(member)
-            if math.prod(shape) > _MOST_NUMBERS:
-                raise _too_many(path)
-            if len(shape) != 2 or dtype != np.float32 or part.file_size != member.tell() + 4 * math.prod(shape):
-                raise ValueError
-            numbers = np.frombuffer(member.read(part.file_size), np.float32)
-    return numbers.reshape(shape, order="F" if columns_first else "C")
-
-
-def _check_directory(file: IO[bytes]) -> None:
-    """Raises `ValueError` unless the list of members is short and stands where numpy puts it: all of it is read."""
+    # zipfile reads the whole list of members: it must be short and stand where numpy puts it
     file.seek(-42, io.SEEK_END)
     far, end = file.read(20), file.read(22)
     if far[:4] == b"PK\6\7" or end[:4] != b"PK\5\6" or int.from_bytes(end[12:16], "little") > _LONGEST_DIRECTORY:
         raise ValueError
-
-
-def _too_many(path: Path) -> UserError:
-    return UserError(f"{path}: holds more than {_MOST_NUMBERS:,} numbers; save fewer latents")
+    with zipfile.ZipFile(file) as parts, parts.open("latents.npy") as member:
+        part = parts.getinfo("latents.npy")
+        if part.compress_type not in _COMPRESSIONS or format.read_magic(member) != (1, 0):
+            raise ValueError
+        shape, columns_first, dtype = format.read_array_header_1_0(member)
+        _check_size(path, math.prod(shape))
+        if len(shape) != 2 or dtype != np.float32 or part.file_size != member.tell() + 4 * math.prod(shape):
+            raise ValueError
+        numbers = np.frombuffer(member.read(part.file_size), np.float32)
+    return numbers.reshape(shape, order="F" if columns_first else "C")

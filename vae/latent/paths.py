@@ -2,8 +2,10 @@
 
 A path visits keyframe k at t = k. An open path over K keyframes lasts from 0 to K − 1, and outside goes on along its
 first or last segment. A closed one lasts from 0 to K, where it is back at keyframe 0.
+Fewer than two keyframes raise `UserError`. Latents are of the keyframes' dtype.
 """
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -13,6 +15,7 @@ from data.system.errors import UserError
 
 Path = Callable[[Tensor, Tensor, bool], Tensor]  # keyframes (K, D), times (T,), closed → latents (T, D)
 _PARALLEL = 1e-7  # below this sine, a rounding error in float32 keyframes decides the plane of rotation
+QUARTERS = 4  # segments of a great circle
 
 
 def locate(t: Tensor, segments: int) -> tuple[Tensor, Tensor]:
@@ -24,16 +27,7 @@ def locate(t: Tensor, segments: int) -> tuple[Tensor, Tensor]:
 def linear(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     """Straight lines: z(t) = (1 − f) a + f b between neighbours a and b, f the fractional part of t.
 
-    Args:
-        keyframes: (K, D), two or more.
-        t: (T,), in [0, K − 1], or [0, K] where closed.
-        closed: return to keyframe 0.
-
-    Returns:
-        (T, D) of the keyframes' dtype.
-
-    Raises:
-        UserError: fewer than two keyframes.
+    Keyframes (K, D) and times (T,) → latents (T, D).
 
     >>> linear(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), torch.tensor([0.0, 0.5, 1.0])).tolist()
     [[0.0, 0.0], [1.0, 2.0], [2.0, 4.0]]
@@ -51,23 +45,13 @@ def slerp(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
 
     which for unit vectors is sin((1−f)Ω)/sin Ω · a + sin(fΩ)/sin Ω · b (Shoemake, *Animating Rotation with Quaternion
     Curves*, SIGGRAPH 1985, section 3.3), for latents of a Gaussian prior proposed by White, *Sampling Generative
-    Networks*, 2016. Special cases:
+    Networks*, 2016. Keyframes (K, D) and times (T,) → latents (T, D). Special cases:
 
     - equal directions: the straight line between them;
     - opposite directions: half a turn in the plane of a and the coordinate axis that a leans on least (the first of
       such axes), the same whenever a is the same;
-    - a zero vector has no direction and takes its neighbour's: the straight line; two zeros stay zero.
-
-    Args:
-        keyframes: (K, D), two or more.
-        t: (T,), in [0, K − 1], or [0, K] where closed. Outside, the rotation goes on; a length never falls below 0.
-        closed: return to keyframe 0.
-
-    Returns:
-        (T, D) of the keyframes' dtype.
-
-    Raises:
-        UserError: fewer than two keyframes.
+    - a zero vector has no direction and takes its neighbour's: the straight line; two zeros stay zero;
+    - outside of the path's times the rotation goes on; a length never falls below 0.
     """
     a, b, f = _segments(keyframes, t, closed)
     length_a, length_b = a.norm(dim=1, keepdim=True), b.norm(dim=1, keepdim=True)
@@ -95,17 +79,7 @@ def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
     Both are natural splines (no acceleration at the ends) where open and periodic ones where closed (de Boor, *A
     Practical Guide to Splines*, 1978, chapter IV). The polynomial continues 1/ρ with its slope and curvature: between
     keyframes that lie nearly opposite z passes by the origin, or through it, instead of jumping round it.
-
-    Args:
-        keyframes: (K, D), two or more.
-        t: (T,), in [0, K − 1], or [0, K] where closed.
-        closed: return to keyframe 0.
-
-    Returns:
-        (T, D) of the keyframes' dtype.
-
-    Raises:
-        UserError: fewer than two keyframes.
+    Keyframes (K, D) and times (T,) → latents (T, D).
     """
     s = _cubic(keyframes, t, closed)
     length = _cubic(keyframes.norm(dim=1, keepdim=True), t, closed).clamp_min(0)
@@ -116,6 +90,43 @@ def spline(keyframes: Tensor, t: Tensor, closed: bool = False) -> Tensor:
 
 BETWEEN_TWO: dict[str, Path] = {"linear": linear, "slerp": slerp}  # where a spline is the great circle again
 PATHS = {**BETWEEN_TWO, "spline": spline}
+
+
+def great_circle(keyframes: Tensor, t: Tensor) -> Tensor:
+    """The great circle through two keyframes, at equal speed and equal length, a quarter turn for each unit of t.
+
+    z(t) = ℓ · (cos(πt/2) u + sin(πt/2) w), where u is the first keyframe's direction, w that at right angles to it on
+    the way to the second, and ℓ the mean of their lengths, which the keyframes are brought to. Many circles go through
+    two keyframes that lie in one line with the origin: they are refused.
+    """
+    if len(keyframes) != 2:
+        raise UserError(f"{len(keyframes)} keyframes: a great circle goes through two; name two")
+    exact = keyframes.double()
+    lengths = exact.norm(dim=1, keepdim=True)
+    u, v = exact / lengths.clamp_min(1e-300)
+    w = v - (u @ v) * u
+    if not w.norm() > 1e-6:
+        raise UserError("these two keyframes are alike or opposite: many great circles go through them; take others")
+    return slerp(lengths.mean() * torch.stack([u, w / w.norm()]), t).to(keyframes.dtype)
+
+
+def noise_loop(latents: Tensor, t: Tensor) -> Tensor:
+    """A smooth random walk of constant length through [0, K] that ends where it began; it visits none of its latents.
+
+    z(t) = ℓ · y/‖y‖, y(t) = Σ_h a_h cos(2πht/K) + b_h sin(2πht/K), h = 1 … K/2, where a and b are the K latents in turn
+    and ℓ is the mean of their lengths: on a circle the Gaussian process whose spectrum is flat up to K/2. An odd number
+    of latents, fewer than four, or of fewer than three dimensions are refused.
+    """
+    count = len(latents)
+    if count < 4 or count % 2:
+        raise UserError(f"{count} latents: a random walk is made of 4, 6, 8 or more; draw so many with --count")
+    if latents.shape[1] < 3:
+        raise UserError(f"{latents.shape[1]} latent dimensions: are too few for a random walk; take three or more")
+    harmonics = torch.arange(1, count // 2 + 1)
+    phase = 2 * math.pi / count * t.double()[:, None] * harmonics
+    y = phase.cos() @ latents[::2].double() + phase.sin() @ latents[1::2].double()
+    length = latents.double().norm(dim=1).mean()
+    return (length * y / y.norm(dim=1, keepdim=True).clamp_min(1e-300)).to(latents.dtype)
 
 
 def _cubic(points: Tensor, t: Tensor, closed: bool) -> Tensor:

@@ -38,31 +38,22 @@ _DETOUR_WEIGHT = 0.05
 
 @dataclass(frozen=True)
 class Route:
-    """A path as a function of time alone.
-
-    Attributes:
-        keyframes: (K, D).
-        closed: whether it returns to the first.
-        coefficients: (S, J, D), the c_j of each segment; 0 where the route is the spline.
-    """
+    """A path through keyframes (K, D) as a function of time alone."""
 
     keyframes: Tensor
     closed: bool
-    coefficients: Tensor
+    coefficients: Tensor  # (S, J, D), the c_j of each segment; 0 where the route is the spline
 
     def __call__(self, t: Tensor) -> Tensor:
-        return spline(self.keyframes, t, self.closed) + self.offset(t)
+        segment, passed = locate(t, len(self.coefficients))
+        offset = torch.einsum("tj,tjd->td", _basis(passed).to(self.coefficients), self.coefficients[segment])
+        return spline(self.keyframes, t, self.closed) + offset
 
     def sample(self, steps: int) -> Tensor:
         """Latents at evenly spaced times in each segment, its two ends included: (S, steps + 1, D)."""
         segments = len(self.coefficients)
         t = torch.arange(segments)[:, None] + torch.linspace(0, 1, steps + 1, dtype=torch.float64)
         return self(t.flatten()).reshape(segments, steps + 1, -1)
-
-    def offset(self, t: Tensor) -> Tensor:
-        """The difference from the spline at times (T,): Σ_j c_j sin²(πf) sin(jπf), (T, D)."""
-        segment, passed = locate(t, len(self.coefficients))
-        return torch.einsum("tj,tjd->td", _basis(passed).to(self.coefficients), self.coefficients[segment])
 
 
 def _basis(f: Tensor) -> Tensor:
@@ -101,19 +92,11 @@ def _costs(vae: VAE, z: Tensor) -> _Costs:
 def find_route(
     vae: VAE, keyframes: Tensor, closed: bool = False, progress: Callable[[range], Iterable[int]] = iter
 ) -> Route:
-    """The route through keyframes, on the CPU, searched on the model's device.
+    """The route through keyframes (K, D), two or more, on the CPU, searched on the device of a model in eval mode.
 
     A segment leaves the spline only if both its `cycle` becomes smaller and its blurriest frame no blurrier, measured
-    between the places that the optimisation saw.
-
-    Args:
-        vae: in eval mode.
-        keyframes: (K, D), two or more, on the CPU.
-        closed: return to keyframe 0.
-        progress: wraps the steps of the search, in a progress bar for example.
-
-    Raises:
-        UserError: fewer than two keyframes.
+    between the places that the optimisation saw. `progress` wraps the steps of the search, in a progress bar for
+    example.
     """
     segments = len(keyframes) - (not closed)
     splines = Route(keyframes, closed, torch.zeros(segments, _TERMS, keyframes.shape[1]))

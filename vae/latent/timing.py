@@ -1,4 +1,4 @@
-"""The times of the frames, and easing curves. They know nothing of latents.
+"""The times of the frames: easing curves, and the pace of visible change. They know nothing of latents.
 
 A timeline gives each frame its time t on a path that reaches keyframe k at t = k. An easing maps [0, 1] to [0, 1]
 inside each segment and never falls, so that keyframes keep their times and no frame is shown twice.
@@ -6,12 +6,14 @@ inside each segment and never falls, so that keyframes keep their times and no f
 
 import re
 from collections.abc import Callable, Sequence
+from heapq import heapify, heapreplace
 
 import torch
 from torch import Tensor
 
 from data.system.errors import UserError, check_at_least
 from data.system.spelling import suggest
+from vae.latent.paths import locate
 
 Easing = Callable[[Tensor], Tensor]
 
@@ -43,57 +45,34 @@ def cubic_bezier(x1: float, y1: float, x2: float, y2: float) -> Easing:
     return ease
 
 
-def _cubic_in_out(t: Tensor) -> Tensor:
-    return torch.where(t < 0.5, 4 * t**3, 1 - (2 - 2 * t) ** 3 / 2)
-
-
 EASINGS: dict[str, Easing] = {
     "linear": lambda t: t,
     "ease": cubic_bezier(0.25, 0.1, 0.25, 1.0),
     "ease-in": cubic_bezier(0.42, 0.0, 1.0, 1.0),
     "ease-out": cubic_bezier(0.0, 0.0, 0.58, 1.0),
     "ease-in-out": cubic_bezier(0.42, 0.0, 0.58, 1.0),
-    "cubic-in-out": _cubic_in_out,
+    "cubic-in-out": lambda t: torch.where(t < 0.5, 4 * t**3, 1 - (2 - 2 * t) ** 3 / 2),
 }
 
 
 def parse_easing(name: str) -> Easing:
-    """The easing of that name: linear, ease, ease-in, ease-out, ease-in-out (CSS), cubic-in-out, cubic-bezier(a,b,c,d).
-
-    Raises:
-        UserError: no such easing.
-    """
+    """The easing of a name in `EASINGS`, or cubic-bezier(a,b,c,d). Raises `UserError` if there is none."""
     if name in EASINGS:
         return EASINGS[name]
-    match = re.fullmatch(r"cubic-bezier\(([^,]+),([^,]+),([^,]+),([^,]+)\)", name.strip())
-    try:
-        if match:
-            return cubic_bezier(*(float(number) for number in match.groups()))
-    except UserError:
-        raise
-    except ValueError:
-        pass
+    number = r"\s*(-?\d*\.?\d+)\s*"
+    if match := re.fullmatch(rf"\s*cubic-bezier\({','.join([number] * 4)}\)\s*", name):
+        return cubic_bezier(*map(float, match.groups()))
     raise UserError(f"easing {name!r}: no such curve; {suggest(name, (*EASINGS, 'cubic-bezier(a,b,c,d)'))}")
 
 
 def times(
     segments: int, frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
 ) -> Tensor:
-    """The frames' times.
+    """The frames' times (T,) on `segments` stretches between keyframes, float64, ascending from 0.
 
-    Open: each segment has `frames` frames, counting both its keyframes, and neighbours share one, which makes
-    segments · (frames − 1) + 1. Closed: each keyframe begins a segment of `frames` frames, which makes
-    segments · frames; the path's end is its beginning and has no frame of its own.
-
-    Args:
-        segments: stretches between keyframes, K − 1 for an open path and K for a closed one.
-        frames: per segment; two or more where open, one or more where closed.
-        easing: applied inside each segment.
-        closed: whether the path returns to its beginning.
-        hold: how many more frames rest on each keyframe.
-
-    Returns:
-        (T,) float64, ascending from 0 to `segments`, which a closed timeline does not reach.
+    Open: each segment has `frames` frames, two or more, counting both its keyframes, and neighbours share one, which
+    makes segments · (frames − 1) + 1. Closed: each keyframe begins a segment of `frames` frames, which makes
+    segments · frames; the path's end is its beginning and has no frame of its own. `hold` more rest on each keyframe.
 
     Raises:
         UserError: too few frames or segments.
@@ -101,25 +80,15 @@ def times(
     >>> times(1, 3).tolist(), times(2, 2, closed=True).tolist()
     ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.5])
     """
-    least = 1 if closed else 2
     check_at_least(1, "segments", segments)
-    check_at_least(least, "frames", frames)
+    check_at_least(1 if closed else 2, "frames", frames)
     return times_for_steps([frames if closed else frames - 1] * segments, easing, closed, hold)
 
 
 def times_for_steps(
     steps: Sequence[int], easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
 ) -> Tensor:
-    """The times of frames that reach each keyframe after a given number of steps.
-
-    Args:
-        steps: of each segment, one or more.
-        easing: applied inside each segment.
-        closed: leave out the last time, where the path is back at its beginning.
-        hold: how many more frames rest on each keyframe.
-
-    Returns:
-        (T,) float64, ascending from 0 to `len(steps)`.
+    """The times of frames that reach each keyframe after a given number of steps, one or more.
 
     >>> times_for_steps([1, 2], hold=1).tolist()
     [0.0, 0.0, 1.0, 1.0, 1.5, 2.0, 2.0]
@@ -128,3 +97,70 @@ def times_for_steps(
     eased = {n: torch.cat([rest, easing(torch.arange(n, dtype=torch.float64) / n)]) for n in set(steps)}
     parts = [eased[n] + k for k, n in enumerate(steps)]
     return torch.cat([*parts, *([] if closed else [torch.zeros(1 + hold, dtype=torch.float64) + len(steps)])])
+
+
+def arc_length_times(t: Tensor, change: Tensor, share: Tensor) -> Tensor:
+    """The times (T,) at which shares (T,) of all visible change have passed: arc length in decoded space, inverted.
+
+    The path was decoded at ascending times t (M,) and changed by (M − 1,) from one to the next, 0 or more. Equal shares
+    make equal steps of change. Where nothing changes, time passes evenly.
+
+    >>> t, change, share = torch.tensor([0.0, 1.0, 2.0]), torch.tensor([3.0, 1.0]), torch.tensor([0.0, 0.5, 1.0])
+    >>> arc_length_times(t, change, share).tolist()
+    [0.0, 0.6666666666666666, 2.0]
+    """
+    t, change = t.to(torch.float64), change.to(torch.float64)
+    change = change.clamp_min(max(1e-9 * float(change.sum()), 1e-300))  # so that every share has one time
+    passed = torch.cat([change.new_zeros(1), change.cumsum(0)])
+    target = share.to(torch.float64) * passed[-1]
+    after = torch.searchsorted(passed, target).clamp(1, len(change))
+    within = ((target - passed[after - 1]) / change[after - 1]).clamp(0, 1)
+    return torch.lerp(t[after - 1], t[after], within)
+
+
+def arc_length_per_segment(t: Tensor, change: Tensor) -> Tensor:
+    """Times (T,) moved within their segments: the same share of its visible change has passed as before of its time.
+
+    The change is (S, M), of M equal stretches of each segment. Whole times stay as they are.
+    """
+    segments, stretches = change.shape
+    places = torch.linspace(0, 1, stretches + 1, dtype=torch.float64)
+    segment, passed = locate(t, segments)
+    paced = t.to(torch.float64).clone()
+    for k in range(segments):
+        mine = segment == k
+        paced[mine] = k + arc_length_times(places, change[k], passed[mine])
+    return paced
+
+
+def synchronized_times(
+    changes: Sequence[Tensor], frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
+) -> list[Tensor]:
+    """`times` on paths that are shown side by side, in equal steps of their visible changes (S, M).
+
+    Each segment gets frames in proportion to its visible change, averaged over the paths; the easing maps the share of
+    its frames that have passed to a share of that change. All paths reach keyframe k in the same frame.
+    """
+    total = len(times(len(changes[0]), frames, closed=closed)) - (not closed)
+    shares = torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
+    t = times_for_steps(apportion(shares, total), easing, closed, hold)
+    return [arc_length_per_segment(t, change) for change in changes]
+
+
+def apportion(change: Tensor, total: int) -> list[int]:
+    """Numbers of steps for segments in proportion to their visible change (S,): the largest step is as small as can be.
+
+    Each segment gets one, and the others go one by one to the segment with the largest steps: Jefferson's method of
+    apportionment (Balinski and Young, *Fair Representation*, 1982).
+
+    >>> apportion(torch.tensor([1.0, 3.0, 0.0]), 9)
+    [2, 6, 1]
+    """
+    amounts, steps = change.tolist(), [1] * len(change)
+    by_step = [(-amount, k) for k, amount in enumerate(amounts)]
+    heapify(by_step)
+    for _ in range(total - len(steps)):
+        _, k = by_step[0]
+        steps[k] += 1
+        heapreplace(by_step, (-amounts[k] / steps[k], k))
+    return steps

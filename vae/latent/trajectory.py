@@ -8,7 +8,6 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from vae.generator import Generator, has_encoder, zero_inactive
-from vae.latent.loops import QUARTERS, great_circle, noise_loop
 from vae.latent.paths import PATHS
 from vae.latent.route import find_route
 from vae.metrics.perceptual import visible_change
@@ -19,7 +18,7 @@ _STRETCHES = 64  # of a segment, whose visible change is measured
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A path as a function of time.
+    """A path as a function of time. Raises `UserError` for keyframes that the path cannot have.
 
     Attributes:
         at: times (T,) in [0, segments] → latents (T, D), on the CPU.
@@ -33,48 +32,28 @@ class Trajectory:
     closed: bool
     bent: Tensor | None = None
 
-
-def check_path(path: str, model: Generator) -> None:
-    """Raises `UserError` if a route is asked of a generator without an encoder."""
-    if path == "route" and not has_encoder(model):
-        raise UserError("path route: needs an encoder, which a generator lacks; name other --paths")
+    def __post_init__(self) -> None:
+        self.at(torch.zeros(1))
 
 
 def path_trajectory(
     path: str, model: Generator, keyframes: Tensor, closed: bool, progress: Callable[[range], Iterable[int]] = iter
 ) -> Trajectory:
-    """The trajectory of a path of `PATH_NAMES` through keyframes.
+    """The trajectory of a path of `PATH_NAMES` through keyframes (K, D) on the CPU.
 
-    Args:
-        path: its name.
-        model: in eval mode; used by a route alone.
-        keyframes: (K, D), two or more, on the CPU.
-        closed: return to keyframe 0.
-        progress: wraps the steps of the search for a route, in a progress bar for example.
+    The model, in eval mode, is used by a route alone; `progress` wraps the steps of the search for one, in a progress
+    bar for example.
 
     Raises:
         UserError: fewer than two keyframes, or a route of a generator that has no encoder.
     """
     segments = len(keyframes) - (not closed)
-    check_path(path, model)
-    if path == "route" and has_encoder(model):
+    if path == "route":
+        if not has_encoder(model):
+            raise UserError("path route: needs an encoder, which a generator lacks; name other --paths")
         route = find_route(model, zero_inactive(model, keyframes), closed, progress)
         return Trajectory(route, segments, closed, route.coefficients.flatten(1).any(1))
-    function = PATHS[path]
-    function(keyframes, torch.zeros(1), closed)  # raises what it has to
-    return Trajectory(lambda t: function(keyframes, t, closed), segments, closed)
-
-
-def great_circle_trajectory(keyframes: Tensor) -> Trajectory:
-    """The great circle through two keyframes (2, D), see `vae.latent.loops.great_circle`."""
-    great_circle(keyframes, torch.zeros(1))
-    return Trajectory(lambda t: great_circle(keyframes, t), QUARTERS, True)
-
-
-def noise_trajectory(latents: Tensor) -> Trajectory:
-    """The closed random walk made of latents (K, D), see `vae.latent.loops.noise_loop`."""
-    noise_loop(latents, torch.zeros(1))
-    return Trajectory(lambda t: noise_loop(latents, t), len(latents), True)
+    return Trajectory(lambda t: PATHS[path](keyframes, t, closed), segments, closed)
 
 
 def visible_change_per_stretch(model: Generator, trajectory: Trajectory) -> Tensor:

@@ -1,7 +1,5 @@
 """The visible change between pictures."""
 
-from collections.abc import Iterable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -30,35 +28,25 @@ class VisibleChangeMeter:
     """Visible change from each picture to the next, of pictures that come in batches."""
 
     def __init__(self) -> None:
-        self._first: Tensor | None = None
-        self._last: Tensor | None = None
+        self._ends: list[Tensor] = []  # the points of the first picture and of the last
         self._changes: list[Tensor] = []
 
     def update(self, x: Tensor) -> None:
         """Adds the next pictures, (N, C, H, W)."""
-        points = pyramid(x)
-        chain = points if self._last is None else torch.cat([self._last, points])
-        self._changes.append(chain.diff(dim=0).norm(dim=1).cpu())
-        self._first = points[:1] if self._first is None else self._first
-        self._last = points[-1:]
+        points = torch.cat([*self._ends[1:], pyramid(x)])
+        self._changes.append(points.diff(dim=0).norm(dim=1).cpu())
+        self._ends = [self._ends[0] if self._ends else points[:1], points[-1:]]
 
     def compute(self, closed: bool = False) -> Tensor:
         """(N − 1,), 0 or more, on the CPU; where closed (N,), with the change from the last picture to the first."""
-        closing = []
-        if closed and self._first is not None and self._last is not None:
-            closing = [(self._last - self._first).norm(dim=1).cpu()]
+        closing = [torch.cat(self._ends[::-1]).diff(dim=0).norm(dim=1).cpu()] if closed else []
         return torch.cat([*self._changes, *closing])
-
-
-def visible_change_of_pictures(batches: Iterable[Tensor]) -> Tensor:
-    """Visible change from each of N pictures to the next, in batches (M, C, H, W): (N − 1,), on the CPU."""
-    change = VisibleChangeMeter()
-    for x in batches:
-        change.update(x)
-    return change.compute()
 
 
 @torch.no_grad()
 def visible_change(model: Generator, z: Tensor) -> Tensor:
     """Visible change between the pictures of neighbouring latents (N, D): (N − 1,), on the CPU."""
-    return visible_change_of_pictures(decode_batches(model, z))
+    meter = VisibleChangeMeter()
+    for x in decode_batches(model, z):
+        meter.update(x)
+    return meter.compute()

@@ -87,13 +87,7 @@ def saturation(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def picture_health(vae: VAE, pictures: Tensor, latents: Tensor) -> PictureHealth:
-    """Compares reconstructions and samples with pictures.
-
-    Args:
-        vae: in eval mode.
-        pictures: (N, C, H, W) in [-1, 1].
-        latents: (M, D) drawn from the prior.
-    """
+    """Compares reconstructions, and decoded latents (M, D) from the prior, with pictures (N, C, H, W) in [-1, 1]."""
     samples, energy = decode_all(vae, latents), gradient_energy(pictures).mean()
     sharpness = gradient_energy(decode_all(vae, encode_means(vae, pictures))).mean() / energy
     return PictureHealth(

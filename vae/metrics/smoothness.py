@@ -49,12 +49,9 @@ def gradient_energy(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def smoothness(model: Generator, paths: Tensor, pictures: Tensor) -> Smoothness:
-    """Measures paths between the encodings of pairs of real pictures.
+    """Measures paths (P, N, D), N ≥ 3, between the encodings of pairs of real pictures (P, 2, C, H, W) in [-1, 1].
 
-    Args:
-        model: in eval mode; without an encoder the first two numbers are nan.
-        paths: (P, N, D) latents, N ≥ 3; path p leads from picture (p, 0) to picture (p, 1).
-        pictures: (P, 2, C, H, W) in [-1, 1].
+    The first two numbers of a model without an encoder are nan.
     """
     x = decode_all(model, paths.flatten(0, 1))
     return smoothness_of_frames(model, paths, x.reshape(*paths.shape[:2], *x.shape[1:]), pictures)

@@ -12,10 +12,7 @@ _LEAST_FONT_SIZE = 5
 def caption(frame: Frame, text: str, ink: tuple[int, int, int] = _INK) -> Frame:
     """The frame with a line of text, centred, on white below it: (H, W, 3) → (H + bar, W, 3).
 
-    Args:
-        frame: (H, W, 3) uint8.
-        text: written smaller where it would be wider than the frame, down to a size of 5 pixels.
-        ink: its colour.
+    The text is written smaller where it would be wider than the frame, down to a size of 5 pixels.
     """
     size = max(10, frame.shape[0] // 12)
     bar = Image.new("RGB", (frame.shape[1], 2 * size), _PAPER)

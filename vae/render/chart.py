@@ -9,7 +9,10 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vae.latent.paths import locate
+from vae.metrics.smoothness import gradient_energy
+from vae.render.clips import Clip
 from vae.render.formats.frame import Frame
+from vae.render.frames import FrameMeter
 
 # safe for the colour-blind (Okabe and Ito 2008)
 COLOURS = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233), (90, 90, 90))
@@ -17,23 +20,34 @@ _PAPER, _GREY, _LIGHT_GREY = (255, 255, 255), (150, 150, 150), (220, 220, 220)
 
 
 class Curves(NamedTuple):
-    """The curves of one clip.
-
-    Attributes:
-        speed: (T,) visible change to the next frame, 0 or more.
-        sharpness: (T,) relative to that of the keyframes; 1 is as sharp.
-    """
+    """The curves of one clip, (T,) each: the visible change to the next frame, and sharpness over the keyframes'."""
 
     speed: Tensor
     sharpness: Tensor
 
 
-def live_chart(curves: Sequence[Curves], width: int) -> Callable[[int], Frame]:
-    """The function that draws the chart for a frame's index: index → (H, width, 3).
+def measure_curves(clip: Clip, t: Tensor, meter: FrameMeter) -> Curves:
+    """The curves of a clip's frames at times (T,); a meter saw each of them once, however long it rests.
 
-    Args:
-        curves: of each clip, with the same number of frames; they have the colours of `curve_colours`.
-        width: in pixels.
+    The sharpness of the keyframes is linearly interpolated between them.
+    """
+    _, index = torch.unique_consecutive(t, return_inverse=True)
+    change, energy = meter.change.compute(), meter.energy[index]
+    speed = change[index[:-1].clamp_max(len(change) - 1)] * index.diff()
+    at_keyframes = [
+        energy[(t - k).abs().argmin()] if keyframe.picture is None else gradient_energy(keyframe.picture)
+        for k, keyframe in enumerate(clip.keyframes)
+    ]
+    segment, passed = locate(t, clip.trajectory.segments)
+    start, end = torch.stack(at_keyframes).double()[torch.stack([segment, segment + 1])]
+    expected = torch.lerp(start, end, passed)
+    return Curves(torch.cat([speed, speed[-1:]]), energy / expected.clamp_min(1e-12))
+
+
+def live_chart(curves: Sequence[Curves], width: int) -> Callable[[int], Frame]:
+    """The function that draws the chart of clips for a frame's index: index → (H, width, 3).
+
+    The clips have the same number of frames, and the colours of `clip_colour`.
     """
     count, height = len(curves[0].speed), max(48, width // 8)
     font = ImageFont.load_default(max(10, height // 6))
@@ -46,16 +60,16 @@ def live_chart(curves: Sequence[Curves], width: int) -> Callable[[int], Frame]:
     chart = Image.new("RGB", (width, 2 * height), _PAPER)
     draw = ImageDraw.Draw(chart)
     columns = np.linspace(1, width - 2, count) if count > 1 else np.array([width / 2])
-    for index, (title, top, values) in enumerate(panels):
-        floor = (index + 1) * height - 2
+    for panel, (title, top, values) in enumerate(panels):
+        floor = (panel + 1) * height - 2
         draw.line([(0, floor), (width, floor)], _GREY)
         if title == "sharpness":
             at_one = floor - (height - 4) / top
             draw.line([(0, at_one), (width, at_one)], _LIGHT_GREY)
-        for colour, value in zip(curve_colours(len(values)), values, strict=True):
+        for clip, value in enumerate(values):
             heights = floor - (height - 4) * value.clamp(0, top).double().numpy() / top
-            draw.line(list(zip(columns.tolist(), heights.tolist(), strict=True)), colour, 2, joint="curve")
-        draw.text((3, index * height + 1), title, _GREY, font)
+            draw.line(list(zip(columns.tolist(), heights.tolist(), strict=True)), clip_colour(clip), 2, joint="curve")
+        draw.text((3, panel * height + 1), title, _GREY, font)
     unmarked = np.asarray(chart)
 
     def draw_frame(index: int) -> Frame:
@@ -66,22 +80,6 @@ def live_chart(curves: Sequence[Curves], width: int) -> Callable[[int], Frame]:
     return draw_frame
 
 
-def curve_colours(count: int) -> list[tuple[int, int, int]]:
-    """So many colours; after seven they repeat."""
-    return [COLOURS[index % len(COLOURS)] for index in range(count)]
-
-
-def relative_sharpness(sharpness: Tensor, t: Tensor, at_keyframes: Tensor) -> Tensor:
-    """The sharpness of frames relative to that of the keyframes, linearly interpolated.
-
-    Args:
-        sharpness: (T,) of the frames.
-        t: (T,) their times in [0, S].
-        at_keyframes: (S + 1,) that of the keyframes.
-
-    Returns:
-        (T,), 1 where a frame is as sharp.
-    """
-    segment, passed = locate(t, len(at_keyframes) - 1)
-    expected = torch.lerp(at_keyframes[segment].double(), at_keyframes[segment + 1].double(), passed)
-    return sharpness / expected.clamp_min(1e-12)
+def clip_colour(index: int) -> tuple[int, int, int]:
+    """The colour of a clip; after seven they repeat."""
+    return COLOURS[index % len(COLOURS)]

@@ -2,26 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Literal
 
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError
 from vae.generator import Generator, prior_latents
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
-from vae.latent.trajectory import (
-    PATH_NAMES,
-    Trajectory,
-    check_path,
-    great_circle_trajectory,
-    noise_trajectory,
-    path_trajectory,
-)
-from vae.render.options import ExploreOptions, Grid, KeyframeOptions, PathName, parse_grid
-
-_MOST_KEYFRAMES = 1000
+from vae.latent.paths import QUARTERS, great_circle, noise_loop
+from vae.latent.trajectory import PATH_NAMES, Trajectory, path_trajectory
+from vae.render.options import KeyframeOptions, PathName, parse_grid
 
 
 @dataclass(frozen=True)
@@ -32,11 +23,11 @@ class GridOptions:
         grid: 4x3, for example: four by three animations in step, each through random keyframes of its own.
     """
 
-    grid: Annotated[Grid | None, parse_grid] = None
+    grid: Annotated[tuple[int, int] | None, parse_grid] = None
 
     @property
     def columns(self) -> int:
-        return 1 if self.grid is None else self.grid.columns
+        return self.grid[0] if self.grid else 1
 
 
 @dataclass(frozen=True)
@@ -55,46 +46,29 @@ class LoopOptions:
 
 @dataclass(frozen=True)
 class Clip:
-    """One trajectory of one model.
-
-    Attributes:
-        label: its name in a comparison.
-        model: decodes it.
-        trajectory: the latents at each time.
-        keyframes: those that it visits, the first again at the end of a loop; () if it visits none.
-    """
+    """One trajectory of one model, and its name in a comparison."""
 
     label: str
     model: Generator
     trajectory: Trajectory
-    keyframes: tuple[Keyframe, ...] = ()
+    keyframes: tuple[Keyframe, ...] = ()  # that it visits, the first again at the end of a loop
 
 
 def choose_keyframes(
     model: Generator, options: KeyframeOptions, default: int, least: int, reason: str, tile: int = 0
 ) -> list[Keyframe]:
-    """The keyframes that the options list or draw.
-
-    Args:
-        model: whose latents they are.
-        options: of the command.
-        default: how many are drawn unless `--count` says.
-        least: fewer are refused.
-        reason: why they are.
-        tile: the number of a tile in a grid, each of which draws others.
+    """The keyframes that the options list, or else draw: so many by default, and others for each tile of a grid.
 
     Raises:
-        UserError: too few, or one that cannot be read.
+        UserError: fewer than the least, for that reason, or one that cannot be read.
     """
     words = options.keyframes
     for name, value in (("count", options.count), ("seed", options.seed)):
         if words and value is not None:
             raise UserError(f"--{name}: is for random keyframes; leave it out beside --keyframes")
-    count = len(words) or (default if options.count is None else options.count)
+    count = len(words) or options.count or default
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {reason}")
-    if count > _MOST_KEYFRAMES:
-        raise UserError(f"{count} keyframes: {_MOST_KEYFRAMES} are the most; give fewer")
     if words:
         return [parse_keyframe(model, word, options.truncation) for word in words]
     z = prior_latents(model, options.seed or 0, (tile + 1) * count, options.truncation)
@@ -129,36 +103,30 @@ def loop_clips(
 
 def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, tile: int) -> Clip:
     if loop.style == "circle":
-        keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
-        return Clip("circle", model, great_circle_trajectory(latents_of(keyframes)))
+        z = latents_of(choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile))
+        return Clip("circle", model, Trajectory(partial(great_circle, z), QUARTERS, True))
     if loop.style == "noise":
-        keyframes = choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile)
-        return Clip("noise", model, noise_trajectory(latents_of(keyframes)))
+        z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
+        return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
     return path_clip(loop.path, loop.path, model, keyframes, closed=True)
 
 
 def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
-    tiles = 1 if grid.grid is None else grid.grid.columns * grid.grid.rows
-    if tiles > 1 and options.keyframes:
+    if grid.grid and options.keyframes:
         raise UserError("--grid: each tile draws keyframes of its own; leave --keyframes out")
-    return range(tiles)
+    columns, rows = grid.grid or (1, 1)
+    return range(columns * rows)
 
 
 def comparison_clips(
     models: Mapping[str, Generator], options: KeyframeOptions, paths: Sequence[str]
 ) -> tuple[list[Clip], int]:
-    """The clips of the command `compare`, and in how many columns they are shown.
+    """The clips of the command `compare`, of models by their names, and in how many columns they are shown.
 
-    Args:
-        models: by their names.
-        options: their keyframes.
-        paths: their paths; () is all of one model, and slerp of several.
+    No paths are all of them of one model, and slerp of several.
     """
     paths = paths or (["slerp"] if len(models) > 1 else PATH_NAMES)
-    for path in paths:
-        for model in models.values():
-            check_path(path, model)
     clips = []
     for name, model in models.items():
         keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
@@ -168,18 +136,3 @@ def comparison_clips(
     if len(models) > 1:
         return clips, len(paths) if len(paths) > 1 else 2
     return clips, 1 if len(paths) <= 2 else 2
-
-
-def choose_corners(model: Generator, options: ExploreOptions) -> list[Tensor]:
-    """The keyframes (4, D) of each square of a morph pad; those that the options list are the first square's.
-
-    Raises:
-        UserError: not four of them, or one that cannot be read.
-    """
-    words = options.keyframes
-    if len(words) not in (0, 4):
-        raise UserError(f"{len(words)} keyframes: a morph pad has four corners; name four")
-    corners = list(torch.split(prior_latents(model, options.seed, 4 * options.sets, options.truncation), 4))
-    if words:
-        corners[0] = latents_of(parse_keyframe(model, word, options.truncation) for word in words)
-    return corners

@@ -1,9 +1,9 @@
-"""The renderer's commands: which options each takes, and the function that runs it."""
+"""The renderer's commands: the function that runs each, whose parameters are the groups of its options."""
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, get_type_hints
 
 from jsonargparse import ArgumentParser
 
@@ -13,19 +13,15 @@ from vae.checkpoint import load_vae
 from vae.command_line import OneLineParser
 from vae.export import export, usage
 from vae.latent.paths import PATHS
-from vae.metrics import lines_benchmark
-from vae.option_groups import add_options, parse_options
-from vae.render import stills
+from vae.option_groups import Switch, add_options, parse_options
+from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
 from vae.render.clips import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
-from vae.render.formats.writers import check_still
-from vae.render.lines_table import LinesOptions, score_paths, scores_table
 from vae.render.models import choose_device, compared_models, default_checkpoint, single_model
-from vae.render.morph_pad import render_page
+from vae.render.morph_pad import explore
 from vae.render.options import (
     ComparedModelsOptions,
-    ExploreOptions,
-    ExportOptions,
+    File,
     KeyframeOptions,
     ModelOptions,
     MotionOptions,
@@ -33,7 +29,21 @@ from vae.render.options import (
     PictureOptions,
     RenderRequest,
 )
-from vae.render.stills import SamplesOptions, StripOptions, TraverseOptions
+from vae.render.stills import samples, strip, traverse
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Files for other programs.
+
+    Args:
+        checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else checkpoints/patterns.ckpt.
+        out: .onnx for the decoder, .safetensors or .pth for all weights; null is renders/decoder.onnx.
+    """
+
+    checkpoint: File = None
+    out: File = None
+    encoder: Annotated[bool, Switch("write the encoder too, as encoder.onnx beside decoder.onnx")] = False
 
 
 def _animate(
@@ -43,16 +53,26 @@ def _animate(
     picture: PictureOptions,
     motion: MotionOptions,
     grid: GridOptions,
-    loop: LoopOptions | None = None,
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    if loop is None:
-        clips = path_clips(request.command, vae, keyframes, grid)
-    else:
-        clips = loop_clips(vae, keyframes, grid, loop, motion.hold)
-    render_animation(request, clips, grid.columns, picture, motion, out)
-    return out
+    clips = path_clips(request.command, vae, keyframes, grid)
+    return render_animation(request, clips, grid.columns, picture, motion, out)
+
+
+def _loop(
+    request: RenderRequest,
+    model: ModelOptions,
+    keyframes: KeyframeOptions,
+    picture: PictureOptions,
+    motion: MotionOptions,
+    grid: GridOptions,
+    loop: LoopOptions,
+) -> Path:
+    vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
+    check_animation(motion, out, [vae])
+    clips = loop_clips(vae, keyframes, grid, loop, motion.hold)
+    return render_animation(request, clips, grid.columns, picture, motion, out)
 
 
 def _compare(
@@ -66,46 +86,24 @@ def _compare(
     compared, out = compared_models(request, models), request.default_out(picture.out, ".gif")
     check_animation(motion, out, compared.values())
     clips, columns = comparison_clips(compared, keyframes, paths.paths)
-    render_animation(request, clips, columns, picture, motion, out, compared=True)
-    return out
-
-
-def _still(write: Callable[..., str]) -> Callable[..., Path]:
-    """The command that writes a still: `write` takes the model, the groups of options and the file."""
-
-    def run(request: RenderRequest, model: ModelOptions, *groups: Any) -> Path:
-        vae = single_model(request, model)
-        (picture,) = (group for group in groups if isinstance(group, PictureOptions))
-        out = request.default_out(picture.out, ".png")
-        check_still(out)
-        echo(f"{out}: {write(vae, *groups, out)}")
-        return out
-
-    return run
-
-
-def _explore(request: RenderRequest, model: ModelOptions, options: ExploreOptions) -> Path:
-    vae, out = single_model(request, model), request.default_out(options.out, ".html")
-    echo(f"{out}: {render_page(vae, options, out)}")
-    return out
+    return render_animation(request, clips, columns, picture, motion, out, compared=True)
 
 
 def _export(request: RenderRequest, options: ExportOptions) -> None:
     source = options.checkpoint or default_checkpoint()
     echo(f"export: {source}")
-    out = options.out or Path("renders/decoder.onnx")
-    model = load_vae(source)
+    out, model = options.out or Path("renders/decoder.onnx"), load_vae(source)
     for path in export(model, out, options.encoder):
         echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     for line in usage(model, out):
         echo(line)
 
 
-def _lines(request: RenderRequest, options: LinesOptions) -> None:
+def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> None:
     angles = lines_benchmark.random_pairs(options.seed, options.pairs)
     model = load_vae(options.checkpoint, choose_device(options.device))
     echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {options.checkpoint}")
-    print(scores_table(score_paths(model, angles)))
+    print(lines_benchmark.scores_table(lines_benchmark.score_paths(model, angles)))
     source = shell_quoted(options.checkpoint)
     echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {source}")
 
@@ -115,57 +113,42 @@ class Command(NamedTuple):
 
     Attributes:
         meaning: its help.
-        run: called with the request and an instance of each group; returns the file that a user may open, or None.
-        groups: of its options.
+        run: called with the request and its groups of options; returns the file that a user may open, or None.
     """
 
     meaning: str
     run: Callable[..., Path | None]
-    groups: tuple[type, ...]
+
+    @property
+    def groups(self) -> list[type]:
+        """The types of the groups."""
+        _, *groups, _ = get_type_hints(self.run).values()
+        return groups
 
 
-_ANIMATED = (ModelOptions, KeyframeOptions, PictureOptions, MotionOptions, GridOptions)
 COMMANDS = {
     **{
-        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate, _ANIMATED)
+        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate)
         for name, path in PATHS.items()
     },
-    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate, _ANIMATED),
-    "loop": Command(
-        "A curve through all keyframes and back, without a seam and without a frame shown twice.",
-        _animate,
-        (*_ANIMATED, LoopOptions),
-    ),
+    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate),
+    "loop": Command("A curve through all keyframes and back, without a seam and without a frame shown twice.", _loop),
     "compare": Command(
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
         _compare,
-        (ComparedModelsOptions, KeyframeOptions, PictureOptions, MotionOptions, PathsOptions),
     ),
     "strip": Command(
         "A still: the path's pictures side by side, with the time t under each; a row for each of several --paths.",
-        _still(stills.strip),
-        (ModelOptions, KeyframeOptions, PathsOptions, StripOptions, PictureOptions),
+        strip,
     ),
     "traverse": Command(
-        "A still: the latents with the largest KL, a row each, from −3 to 3 around a keyframe.",
-        _still(stills.traverse),
-        (ModelOptions, KeyframeOptions, TraverseOptions, PictureOptions),
+        "A still: the latents with the largest KL, a row each, from −3 to 3 around a keyframe.", traverse
     ),
-    "samples": Command(
-        "A still: pictures drawn from the prior.",
-        _still(stills.samples),
-        (ModelOptions, SamplesOptions, PictureOptions),
-    ),
-    "explore": Command(
-        "A page to morph by hand between four keyframes, in any browser, without a network.",
-        _explore,
-        (ModelOptions, ExploreOptions),
-    ),
-    "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export, (ExportOptions,)),
+    "samples": Command("A still: pictures drawn from the prior.", samples),
+    "explore": Command("A page to morph by hand between four keyframes, in any browser, without a network.", explore),
+    "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export),
     "lines": Command(
-        "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.",
-        _lines,
-        (LinesOptions,),
+        "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.", _lines
     ),
 }
 
@@ -187,8 +170,8 @@ class Parser(OneLineParser, ArgumentParser):
         name = option.lstrip("-")
         return [
             command
-            for command, (_, _, groups) in COMMANDS.items()
-            if name in {field.name for group in groups for field in fields(group)}
+            for command, found in COMMANDS.items()
+            if name in {field.name for group in found.groups for field in fields(group)}
         ]
 
 

@@ -20,11 +20,9 @@ Item = TypeVar("Item")
 
 
 class FrameMeter:
-    """Numbers of frames, measured while they stream by.
+    """The visible change from each frame to the next, the gradient energy of each, and how many differ from all before.
 
-    Attributes:
-        change: the visible change from each frame to the next.
-        distinct: how many frames differ from all before them.
+    They are measured while the frames stream by.
     """
 
     def __init__(self) -> None:
@@ -42,8 +40,8 @@ class FrameMeter:
     def distinct(self) -> int:
         return len(self._digests)
 
+    @property
     def energy(self) -> Tensor:
-        """The gradient energy of each frame, (T,)."""
         return torch.cat(self._energy)
 
 
@@ -61,15 +59,15 @@ def render_frames(
     Yields:
         N frames, (H, W, 3) uint8; grey pictures as three equal channels.
     """
-    return chain.from_iterable(prefetch(_batches(model, z, dtype, meter)))
 
+    def batches() -> Iterator[Frame]:
+        for x in decode_batches(model, z, dtype):
+            pixels = to_uint8(x).cpu()
+            if meter is not None:
+                meter.update(x, pixels)
+            yield pixels.expand(-1, -1, -1, 3).numpy()
 
-def _batches(model: Generator, z: Tensor, dtype: torch.dtype, meter: FrameMeter | None) -> Iterator[Frame]:
-    for x in decode_batches(model, z, dtype):
-        pixels = to_uint8(x).cpu()
-        if meter is not None:
-            meter.update(x, pixels)
-        yield pixels.expand(-1, -1, -1, 3).numpy()
+    return chain.from_iterable(prefetch(batches()))
 
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:

@@ -1,12 +1,10 @@
 """The models that a command renders from: their files, and the device that they run on."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from data.system.errors import UserError, echo, escape_unprintable
-from data.system.files import resolved
 from vae.checkpoint import last_checkpoints, load_vae
 from vae.generator import Generator
 from vae.model.vae import VAE
@@ -44,26 +42,18 @@ def single_model(request: RenderRequest, options: ModelOptions) -> VAE:
 
 
 def compared_models(request: RenderRequest, options: ComparedModelsOptions) -> dict[str, Generator]:
-    """The models of a comparison by their shortest names that differ; says which they are.
+    """The models of a comparison by the names of their files, or by whole paths where files have the same name.
 
     Raises:
         UserError: a file that is named twice or holds no model.
     """
     checkpoints = options.checkpoint or (default_checkpoint(),)
-    for path in checkpoints:
-        if sum(resolved(path) == resolved(other) for other in checkpoints) > 1:
-            raise UserError(f"checkpoint {path}: is named twice; name it once")
-    generators = () if options.generator is None else (options.generator,)
-    paths, device = (*checkpoints, *generators), choose_device(options.device)
-    models: dict[str, Generator] = {_short_name(path, paths): load_vae(path, device) for path in checkpoints}
-    models |= {_short_name(path, paths): OnnxGenerator(path) for path in generators}
+    paths = [*checkpoints, *([options.generator] if options.generator else [])]
+    if len(set(paths)) < len(paths):
+        raise UserError("checkpoint: a file is named twice; name it once")
+    files, device = [path.name for path in paths], choose_device(options.device)
+    names = [escape_unprintable(path.name if files.count(path.name) == 1 else str(path)) for path in paths]
+    models: list[Generator] = [load_vae(path, device) for path in checkpoints]
+    models += [OnnxGenerator(path) for path in paths[len(checkpoints) :]]
     echo(f"{request.command}: rendering from {', '.join(map(str, paths))}")
-    return models
-
-
-def _short_name(path: Path, among: Sequence[Path]) -> str:
-    """The last parts of a path, as many as no other path ends in."""
-    for parts in range(1, len(path.parts)):
-        if sum(other.parts[-parts:] == path.parts[-parts:] for other in among) == 1:
-            return escape_unprintable("/".join(path.parts[-parts:]))
-    return escape_unprintable(str(path))
+    return dict(zip(names, models, strict=True))

@@ -3,22 +3,26 @@
 import base64
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import imageio.v3 as iio
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import UserError, escape_unprintable
+from data.system.errors import UserError, echo, escape_unprintable
 from data.system.files import check_writable, save_bytes
+from vae.generator import Generator, prior_latents
+from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
-from vae.model.vae import VAE
+from vae.option_groups import Range
 from vae.render import captions
-from vae.render.clips import choose_corners
 from vae.render.formats.frame import Frame
 from vae.render.frames import render_frames
-from vae.render.options import ExploreOptions
+from vae.render.models import single_model
+from vae.render.options import Keyframes, ModelOptions, RenderRequest, Truncation, file_like
 
 CELLS = 17  # in a row of a square; between them the page mixes neighbours
 _MOST_BYTES = 5_000_000
@@ -26,52 +30,68 @@ _QUALITIES = (90, 80, 65, 50, 30)
 _TEMPLATE = Path(__file__).with_name("explore.html")
 
 
-def square_latents(corners: Tensor, cells: int = CELLS) -> Tensor:
-    """The latents of a square, z(u, v) = slerp(slerp(a, b; u), slerp(c, d; u); v), u and v in [0, 1].
+@dataclass(frozen=True)
+class ExploreOptions:
+    """A page to morph by hand.
 
     Args:
-        corners: (4, D): a and b above, c and d below.
-        cells: in a row.
-
-    Returns:
-        (cells², D), row by row.
+        sets: squares to choose from, each with four keyframes in its corners.
+        seed: names the random keyframes.
+        truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
+        out: the page; null is renders/explore.html.
     """
-    u = torch.linspace(0, 1, cells, dtype=torch.float64)
+
+    sets: Annotated[int, Range(1, 16)] = 4
+    seed: int = 0
+    truncation: Truncation = 1.0
+    out: Annotated[Path | None, file_like("explore.html")] = None
+    keyframes: Keyframes = ()
+
+
+def explore(request: RenderRequest, model: ModelOptions, options: ExploreOptions) -> Path:
+    """Writes a page to morph by hand between keyframes; those that the options list are the first square's corners."""
+    vae, out = single_model(request, model), request.default_out(options.out, ".html")
+    check_writable(out)
+    squares = tqdm(_corners(vae, options), escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
+    html = html_page([list(render_frames(vae, square_latents(four))) for four in squares])
+    save_bytes(html, out)
+    sets = f"{options.sets} sets of {CELLS}×{CELLS} pictures"
+    echo(f"{out}: {sets}, {len(html) / 1e6:.1f} MB; open it in a browser")
+    return out
+
+
+def _corners(model: Generator, options: ExploreOptions) -> list[Tensor]:
+    """The keyframes (4, D) of each square."""
+    words = options.keyframes
+    if len(words) not in (0, 4):
+        raise UserError(f"{len(words)} keyframes: a morph pad has four corners; name four")
+    corners = list(torch.split(prior_latents(model, options.seed, 4 * options.sets, options.truncation), 4))
+    if words:
+        corners[0] = latents_of(parse_keyframe(model, word, options.truncation) for word in words)
+    return corners
+
+
+def square_latents(corners: Tensor) -> Tensor:
+    """The latents (17², D), row by row, of a square with corners (4, D): a and b above, c and d below.
+
+    z(u, v) = slerp(slerp(a, b; u), slerp(c, d; u); v), u and v in [0, 1].
+    """
+    u = torch.linspace(0, 1, CELLS, dtype=torch.float64)
     above, below = slerp(corners[:2], u), slerp(corners[2:], u)
     columns = [slerp(torch.stack(ends), u) for ends in zip(above, below, strict=True)]
     return torch.stack(columns, 1).flatten(0, 1)
 
 
-def html_page(squares: Sequence[Sequence[Frame]], cells: int = CELLS) -> bytes:
-    """The page: HTML that loads no other file.
-
-    Args:
-        squares: the frames of each square, row by row.
-        cells: in a row.
-
-    Raises:
-        UserError: it would have more than 5 MB even at the lowest quality of the pictures.
-    """
+def html_page(squares: Sequence[Sequence[Frame]]) -> bytes:
+    """The page of squares, whose frames come row by row: HTML that loads no other file, of 5 MB if that is possible."""
     template = _TEMPLATE.read_text(encoding="utf-8")
     for quality in _QUALITIES:
-        atlases = [_data_url(captions.in_grid(list(frames), cells), quality) for frames in squares]
-        content = json.dumps({"sets": atlases, "cells": cells, "side": squares[0][0].shape[0]})
+        atlases = [_data_url(captions.in_grid(list(frames), CELLS), quality) for frames in squares]
+        content = json.dumps({"sets": atlases, "cells": CELLS, "side": squares[0][0].shape[0]})
         html = template.replace("/*ATLAS*/", content).encode()
         if len(html) < _MOST_BYTES:
-            return html
-    raise UserError(f"explore: {len(html) / 1e6:.1f} MB are too much for a page; give fewer --sets")
-
-
-def render_page(vae: VAE, options: ExploreOptions, out: Path) -> str:
-    """Writes the page of the `explore` command and returns a sentence on it."""
-    if out.suffix != ".html":
-        raise UserError(f"{out}: a page is kept in an .html file; name it like explore.html")
-    check_writable(out)
-    corners = choose_corners(vae, options)
-    bar = tqdm(corners, escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
-    html = html_page([list(render_frames(vae, square_latents(four))) for four in bar])
-    save_bytes(html, out)
-    return f"{len(corners)} sets of {CELLS}×{CELLS} pictures, {len(html) / 1e6:.1f} MB; open it in a browser"
+            break
+    return html
 
 
 def _data_url(frame: Frame, quality: int) -> str:

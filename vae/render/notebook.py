@@ -8,16 +8,7 @@
 >>> inline(frames, fps=20)
 <IPython.core.display.Image object>
 
-Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of
-`vae.latent.timing`.
-
->>> from data.transforms import to_uint8
->>> from vae.latent.paths import slerp
->>> from vae.latent.timing import times
->>> gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 32), torch.nn.Tanh())
->>> z = slerp(torch.randn(2, 100), times(1, frames=5))
->>> inline(to_uint8(gan(z[:, :, None, None])).numpy(), fps=20)
-<IPython.core.display.Image object>
+Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of `vae.latent.timing`.
 """
 
 from collections.abc import Iterable, Iterator
@@ -49,9 +40,6 @@ def morph(
         frames: from one keyframe to the next.
         closed: return to keyframe 0.
 
-    Yields:
-        (H, W, 3) uint8.
-
     Raises:
         UserError: too few keyframes or frames, keyframes of another model, or a path that is not known.
     """
@@ -64,14 +52,9 @@ def morph(
 
 
 def inline(frames: Iterable[Frame], fps: float = MotionOptions.fps) -> Any:
-    """An animation that a notebook shows, when it is the last thing in a cell.
+    """An animation that a notebook shows, when it is the last thing in a cell, of at most 50 frames a second.
 
-    Args:
-        frames: (H, W, 3) uint8, all of one size, at least one.
-        fps: frames a second, at most 50.
-
-    Returns:
-        `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
+    It is an `IPython.display.Image` of a GIF that plays for ever; its bytes are `.data`.
 
     Raises:
         UserError: another frame rate, no frames, or no IPython.

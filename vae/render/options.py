@@ -1,9 +1,9 @@
-"""The options of the renderer, in the groups that commands share, see `vae.option_groups`."""
+"""The options of the renderer that commands share, see `vae.option_groups`; others stand beside what they are of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal
 
 import torch
 
@@ -11,10 +11,10 @@ from data.system.errors import UserError
 from data.system.files import user_path
 from data.system.spelling import suggest
 from vae.latent.keyframes import KEYFRAME_KINDS
-from vae.latent.latent_file import check_latent_file_name
 from vae.latent.timing import Easing, parse_easing
 from vae.latent.trajectory import PATH_NAMES
-from vae.option_groups import Range, Switch, Words
+from vae.option_groups import Range, Words
+from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
 
 _SIDE = 256
@@ -38,40 +38,18 @@ class RenderRequest:
         return Path(f"renders/{self.command}{suffix}") if out is None else out
 
 
-class Grid(NamedTuple):
-    """Columns and rows."""
-
-    columns: int
-    rows: int
-
-    def __str__(self) -> str:
-        return f"{self.columns}x{self.rows}"
-
-
-def parse_grid(word: str) -> Grid:
-    """A grid of at most 64 tiles. Raises `UserError` if the word is none.
-
-    >>> parse_grid("4x3")
-    Grid(columns=4, rows=3)
-    """
+def parse_grid(word: str) -> tuple[int, int]:
+    """The columns and rows of a grid like 4x3, of at most 64 tiles. Raises `UserError` if the word is none."""
     columns, _, rows = word.strip().lower().replace("×", "x").partition("x")
     sides = [int(side) if side.isdecimal() and len(side) < 5 else 0 for side in (columns, rows)]
     if not 1 <= sides[0] * sides[1] <= _MOST_TILES:
         raise UserError(f"grid {word!r}: not a grid; write columns and rows as 4x3, {_MOST_TILES} tiles at most")
-    return Grid(*sides)
-
-
-def parse_words(words: Sequence[str]) -> tuple[str, ...]:
-    """The same words. Raises `UserError` if one has several between commas."""
-    for word in words:
-        if "," in word and not Path(word).exists():
-            raise UserError(f"{word}: no such thing; separate several by spaces")
-    return tuple(words)
+    return sides[0], sides[1]
 
 
 def parse_paths(names: Sequence[str]) -> tuple[str, ...]:
     """The names of paths. Raises `UserError` unless each is known and given once."""
-    for name in parse_words(names):
+    for name in names:
         if list(names).count(name) > 1:
             raise UserError(f"path {name}: is named twice; name it once")
         if name not in PATH_NAMES:
@@ -83,24 +61,23 @@ def _parse_files(names: Sequence[str]) -> tuple[Path, ...]:
     return tuple(user_path(name) for name in names)
 
 
-def _parse_latent_file(name: str) -> Path:
-    check_latent_file_name(Path(name))
-    return user_path(name)
+def file_like(example: str) -> Callable[[str], Path]:
+    """The function that makes a path of a name, which raises `UserError` unless it has the example's suffix."""
 
+    def parse(name: str) -> Path:
+        path, suffix = user_path(name), Path(example).suffix
+        if path.suffix != suffix:
+            raise UserError(f"{name}: must be a {suffix} file; name it like {example}")
+        return path
 
-def _parse_report_file(name: str) -> Path:
-    if not name.endswith(".json"):
-        raise UserError(f"{name}: a report is kept in a .json file; name it like report.json")
-    return user_path(name)
+    return parse
 
 
 Device = Literal["auto", "cpu", "cuda", "mps"]
 PathName = Annotated[str, Literal.__getitem__(PATH_NAMES)]
-OptionalPathName = Annotated[str | None, Literal.__getitem__(PATH_NAMES)]
 Truncation = Annotated[float, Range(0, 10)]
-Steps = Annotated[int, Range(2, 64)]
 File = Annotated[Path | None, user_path]
-Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), parse_words)]
+Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), tuple)]
 
 
 @dataclass(frozen=True)
@@ -114,6 +91,22 @@ class ModelOptions:
 
     checkpoint: File = None
     device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class KeyframeOptions:
+    """The keyframes of a path.
+
+    Args:
+        seed: random keyframes are the first latents that this seed gives; null is 0.
+        count: how many random keyframes; null is 4 for a loop, 1 for a traverse and 2 elsewhere.
+        truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
+    """
+
+    seed: int | None = None
+    count: Annotated[int | None, Range(1, 1000)] = None
+    truncation: Truncation = 1.0
+    keyframes: Keyframes = ()
 
 
 @dataclass(frozen=True)
@@ -131,22 +124,6 @@ class ComparedModelsOptions:
     ] = ()
     generator: File = None
     device: Device = "auto"
-
-
-@dataclass(frozen=True)
-class KeyframeOptions:
-    """The keyframes of a path.
-
-    Args:
-        seed: random keyframes are the first latents that this seed gives; null is 0.
-        count: how many random keyframes; null is 4 for a loop, 1 for a traverse and 2 elsewhere.
-        truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
-    """
-
-    seed: int | None = None
-    count: int | None = None
-    truncation: Truncation = 1.0
-    keyframes: Keyframes = ()
 
 
 @dataclass(frozen=True)
@@ -183,6 +160,10 @@ class PictureOptions:
         """The side in pixels of a picture that a model decodes with `image_size` pixels a side."""
         return max(_SIDE, image_size) if self.size is None else self.size
 
+    def resized(self, frame: Frame) -> Frame:
+        """A square frame of a model at the size that is asked for."""
+        return resize(frame, self.side(frame.shape[0]), self.resample)
+
 
 @dataclass(frozen=True)
 class MotionOptions:
@@ -214,37 +195,5 @@ class MotionOptions:
     hold: Annotated[int, Range(0, 100_000)] = 0
     max_size: Annotated[int | None, parse_size] = None
     quality: Literal["usual", "draft"] = "usual"
-    save_latents: Annotated[Path | None, _parse_latent_file] = None
-    report: Annotated[Path | None, _parse_report_file] = None
-
-
-@dataclass(frozen=True)
-class ExploreOptions:
-    """A page to morph by hand.
-
-    Args:
-        sets: squares to choose from, each with four keyframes in its corners.
-        seed: names the random keyframes.
-        truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
-        out: the page; null is renders/explore.html.
-    """
-
-    sets: Annotated[int, Range(1, 16)] = 4
-    seed: int = 0
-    truncation: Truncation = 1.0
-    out: File = None
-    keyframes: Keyframes = ()
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Files for other programs.
-
-    Args:
-        checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else checkpoints/patterns.ckpt.
-        out: .onnx for the decoder, .safetensors or .pth for all weights; null is renders/decoder.onnx.
-    """
-
-    checkpoint: File = None
-    out: File = None
-    encoder: Annotated[bool, Switch("write the encoder too, as encoder.onnx beside decoder.onnx")] = False
+    save_latents: Annotated[Path | None, file_like("walk.npz")] = None
+    report: Annotated[Path | None, file_like("report.json")] = None

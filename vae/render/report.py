@@ -11,10 +11,9 @@ from torch import Tensor
 
 from data.system.files import save_bytes
 from vae.inference import BATCH, decode_all
-from vae.latent.pace import arc_length_per_segment
 from vae.latent.route import MIN_DISTANCE
-from vae.latent.timing import times_for_steps
-from vae.metrics.perceptual import visible_change_of_pictures
+from vae.latent.timing import arc_length_per_segment, times_for_steps
+from vae.metrics.perceptual import pyramid
 from vae.metrics.smoothness import smoothness_of_frames
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter
@@ -50,33 +49,32 @@ class PathNumbers(NamedTuple):
 def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
     """The numbers of a clip's path at times of its own, whatever the number of frames and the easing of an animation.
 
-    Args:
-        clip: its keyframes' pictures, where they have some, are what its ends are compared with, otherwise the decoded
-            keyframes.
-        change: (S, M), see `visible_change_per_stretch`: the 16 frames of a segment are equal steps of visible change;
-            None is equal steps of time.
+    Its ends are compared with the keyframes' pictures, where they have some, otherwise with the decoded keyframes.
+    With a change (S, M), see `visible_change_per_stretch`, the 16 frames of a segment are equal steps of visible
+    change, otherwise of time.
     """
-    segments = clip.trajectory.segments
-    t = times_for_steps([_FRAMES - 1] * segments)
+    segments, last = clip.trajectory.segments, _FRAMES - 1
+    t = times_for_steps([last] * segments)
     if change is not None:
         t = arc_length_per_segment(t, change)
     z = clip.trajectory.at(t)
-    apart = z[:: _FRAMES - 1].diff(dim=0).norm(dim=1) > MIN_DISTANCE
+    apart = z[::last].diff(dim=0).norm(dim=1) > MIN_DISTANCE
     if not apart.any():
         return PathNumbers(*[math.nan] * len(PathNumbers._fields))
     x = decode_all(clip.model, z)
-    pictures = x[:: _FRAMES - 1]
-    steps, direct = (visible_change_of_pictures(torch.split(frames, BATCH)) for frames in (x, pictures))
-    if clip.keyframes:
-        pairs = zip(pictures, clip.keyframes, strict=True)
-        pictures = torch.stack([own if key.picture is None else key.picture.to(x.device) for own, key in pairs])
-    rows = (torch.arange(segments)[:, None] * (_FRAMES - 1) + torch.arange(_FRAMES))[apart]
+    points = torch.cat([pyramid(batch) for batch in torch.split(x, BATCH)])
+    steps = points.diff(dim=0).norm(dim=1).cpu().reshape(segments, last)[apart]
+    direct = points[::last].diff(dim=0).norm(dim=1).cpu()[apart]
+
+    pictures = x[::last].clone()
+    for k, keyframe in enumerate(clip.keyframes):
+        if keyframe.picture is not None:
+            pictures[k] = keyframe.picture.to(x.device)
+    rows = (torch.arange(segments)[:, None] * last + torch.arange(_FRAMES))[apart]
     ends = torch.stack([pictures[:-1], pictures[1:]], 1)[apart.to(x.device)]
-    smoothness = smoothness_of_frames(clip.model, z[rows], x[rows.to(x.device)], ends)
-    steps, direct = steps.reshape(segments, -1)[apart], direct[apart]
-    unevenness = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
-    detour = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
-    measured = {**smoothness._asdict(), "step": unevenness, "detour": detour}
+    measured = smoothness_of_frames(clip.model, z[rows], x[rows.to(x.device)], ends)._asdict()
+    measured["step"] = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
+    measured["detour"] = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
     return PathNumbers(**{name: float(measured[name]) for name in PathNumbers._fields})
 
 
@@ -107,14 +105,6 @@ def table(numbers: Mapping[str, PathNumbers]) -> str:
     return "\n".join(f"{row[0]:<{widest}}" + "".join(f" {cell:>13}" for cell in row[1:]) for row in rows)
 
 
-def print_seams(seams: Sequence[Seam]) -> None:
-    """Prints how loops close, in one line."""
-    print(
-        f"seam: the last step, to the first frame, is {max(seam.step for seam in seams):.2f} of the median step; "
-        f"{sum(seam.repeated for seam in seams)} frames shown twice"
-    )
-
-
 def save_report(
     path: Path,
     request: RenderRequest,
@@ -132,7 +122,7 @@ def save_report(
     content = {
         "command": request.command,
         **header,
-        "walks": {name: finite(record) for name, record in numbers.items()},
+        "trajectories": {name: finite(record) for name, record in numbers.items()},
         "bent": {name: segments.tolist() for name, segments in bent.items() if segments is not None},
         "seams": [finite(seam) for seam in seams],
         "options": {name: value for name, value in request.arguments.items() if name not in _RESULTS},

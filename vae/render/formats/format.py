@@ -1,25 +1,16 @@
-"""`Format`: one kind of animation file. `vae.render.formats.table` lists them all."""
+"""All output formats of animations, by their suffixes. A new one needs a row in `FORMATS`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
 
 from vae.render.formats.frame import Frame
+from vae.render.formats.gif import encode_gif
+from vae.render.formats.pillow import encode_by_pillow
+from vae.render.formats.video import encode_video
 
-Quality = int | Literal["draft"] | None
-
-
-class AnimationEncoder(Protocol):
-    """A function that writes an animation into a file.
-
-    Args:
-        file: open for reading and writing, at its beginning.
-        frames: (H, W, 3) uint8, at least one, all of one size.
-        fps: frames a second.
-        quality: one of `Format.qualities`; None is the best; "draft" is encoded faster and less well.
-    """
-
-    def __call__(self, file: BinaryIO, frames: Iterator[Frame], fps: float, quality: Quality) -> None: ...
+Quality = int | Literal["draft"] | None  # None is the best, "draft" is encoded faster and less well
 
 
 @dataclass(frozen=True)
@@ -27,19 +18,62 @@ class Format:
     """One kind of animation file.
 
     Attributes:
-        suffix: of its files, in lower case, with the dot.
-        encode: writes the file.
+        encoder: (path, frames, fps, **options) writes a file of one or more frames of one size, to be played for ever.
         qualities: the lower qualities that a limit on the file's size may choose, the best first.
-        quality_unit: what those numbers count: "colours" of a frame, or "quality" on the encoder's own scale.
-        streamed: whether frames are encoded one by one, so that the memory needed does not grow with their number.
+        quality_option: the encoder's option for them.
+        options: of the encoder.
+        draft_options: in place of those, for drafts.
         longest_side: the most pixels that a side can have.
         highest_fps: the most frames a second that players show at full speed.
     """
 
-    suffix: str
-    encode: AnimationEncoder
+    encoder: Callable[..., None]
     qualities: tuple[int, ...]
-    quality_unit: Literal["colours", "quality"] = "quality"
-    streamed: bool = False
+    quality_option: Literal["quality", "colours", "crf"] = "quality"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    draft_options: Mapping[str, Any] = field(default_factory=dict)
     longest_side: int = 65_535
     highest_fps: float = 1000
+
+    def encode(self, path: Path, frames: Iterator[Frame], fps: float, quality: Quality) -> None:
+        """Writes a file of frames (H, W, 3)."""
+        options = {**self.options, **(self.draft_options if quality == "draft" else {})}
+        if isinstance(quality, int):
+            options[self.quality_option] = quality
+        self.encoder(path, frames, fps, **options)
+
+
+FORMATS = {
+    ".gif": Format(encode_gif, (128, 64, 32, 16), "colours", draft_options={"octree": True}, highest_fps=50),
+    ".mp4": Format(
+        encode_video,
+        (22, 28, 34, 40),
+        "crf",
+        # x264's macroblock tree now and then makes other bytes of the same frames
+        {"codec": "libx264", "container": "mp4", "crf": 17, "preset": "medium", "x264-params": "mbtree=0"},
+        {"preset": "ultrafast"},
+        longest_side=16_384,
+    ),
+    ".webm": Format(
+        encode_video,
+        (32, 40, 48, 56),
+        "crf",
+        {"codec": "libvpx-vp9", "container": "webm", "crf": 24, "b": 0},
+        {"deadline": "realtime", "cpu-used": 8, "row-mt": 1},
+        longest_side=16_384,
+    ),
+    ".webp": Format(
+        encode_by_pillow,
+        (75, 50, 25, 10),
+        options={"format": "WEBP", "quality": 90, "method": 4, "kmin": 0, "kmax": 1},  # kmax: merge no frames
+        draft_options={"method": 0},
+        longest_side=16_383,
+    ),
+    ".png": Format(encode_by_pillow, (256, 64, 16), "colours", {"format": "PNG"}, {"compress_level": 1}),
+    ".avif": Format(
+        encode_by_pillow,
+        (65, 45, 30, 15),
+        options={"format": "AVIF", "quality": 85, "speed": 6},
+        draft_options={"speed": 10},
+    ),
+}

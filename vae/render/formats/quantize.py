@@ -6,7 +6,7 @@ shared a colour there, so that a pixel's error stays the same from frame to fram
 alike, from the previous palette. One iteration is enough unless the error grows, as where a new object appears: then
 the colours that contribute least move to where the error is largest (Patanè and Russo, *The enhanced LBG algorithm*,
 Neural Networks 2001), and a second iteration follows. If the error grows much, this is a new scene, which starts from
-Pillow's median cut.
+Pillow's median cut (Heckbert 1982).
 """
 
 import math
@@ -32,27 +32,16 @@ _Floats = NDArray[np.floating[Any]]
 
 
 class _Histogram(NamedTuple):
-    """The colours of a frame, counted in cells.
+    """The colours of a frame, counted in cells."""
 
-    Attributes:
-        pixels: (3, N) the sampled pixels.
-        cell: (N,) the cell of each.
-        colour: (M, 4) float32: the mean colour of each cell, or its centre if it has no sampled pixel; and a 1.
-        weight: (M,) the number of sampled pixels in each cell.
-    """
-
-    pixels: _Floats
-    cell: NDArray[np.intp]
-    colour: NDArray[np.float32]
-    weight: _Floats
+    pixels: _Floats  # (3, N), those that were sampled
+    cell: NDArray[np.intp]  # (N,), of each
+    colour: NDArray[np.float32]  # (M, 4), the mean of each cell, or its centre if it has no sampled pixel; and a 1
+    weight: _Floats  # (M,), the number of sampled pixels in each cell
 
 
 class Quantizer:
-    """Finds palettes for one frame after another.
-
-    Args:
-        colours: of each palette, at most 256.
-    """
+    """Finds palettes of so many colours, at most 256, for one frame after another."""
 
     def __init__(self, colours: int = 256) -> None:
         self.colours = colours
@@ -71,14 +60,17 @@ class Quantizer:
         code, occupied, centre = self._cells(rgb)
         self._number[occupied] = np.arange(len(occupied))
         sample = slice(None, None, _stride(len(rgb), frame.shape[1]))
-        histogram = _count(_channels(rgb[sample]).astype(float), self._number.take(code[sample]), centre)
+        pixels, cell = _channels(rgb[sample]).astype(float), self._number.take(code[sample])
+        weight, mean = _group(cell, pixels, centre)
+        histogram = _Histogram(pixels, cell, np.vstack([mean, np.ones_like(weight)]).T.astype(np.float32, "C"), weight)
 
         if self._means is not None:
             nearest, means, error = _iterate(histogram, self._follow(histogram.pixels))
             if error > _RELOCATE_LIMIT * self._previous_error + _NEGLIGIBLE:
                 nearest, means, error = _iterate(histogram, _relocate(histogram, nearest, means))
         if self._means is None or error > _NEW_SCENE_LIMIT * self._previous_error + _NEGLIGIBLE:
-            means = _median_cut(picture, self.colours)
+            cut = picture.quantize(self.colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()
+            means = np.resize(np.array(cut, np.float32), (self.colours, 3))
             for _ in range(_NEW_SCENE_ITERATIONS):
                 nearest, means, error = _iterate(histogram, means)
 
@@ -136,20 +128,6 @@ def _group_means(
     # not a product of matrices, for which BLAS would wake its threads
     error = float(np.square(pixels).sum() - (size * mean**2).sum()) / pixels.shape[1]
     return mean.T.astype(np.float32, order="C"), error
-
-
-def _count(pixels: _Floats, cell: NDArray[np.intp], centre: NDArray[Any]) -> _Histogram:
-    """The histogram of sampled pixels in cells with these centres (3, M)."""
-    weight, mean = _group(cell, pixels, centre)
-    colour = np.ones((len(weight), 4), np.float32)
-    colour[:, :3] = mean.T
-    return _Histogram(pixels, cell, colour, weight)
-
-
-def _median_cut(picture: Image.Image, colours: int) -> NDArray[np.float32]:
-    """A palette (colours, 3) to start k-means from (Heckbert 1982)."""
-    cut = picture.quantize(colours, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).getpalette()
-    return np.resize(np.array(cut, np.float32), (colours, 3))
 
 
 def _nearest(colour: NDArray[np.float32], means: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:

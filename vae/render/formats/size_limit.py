@@ -3,14 +3,15 @@
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from functools import cache
 from itertools import takewhile
+from typing import NamedTuple
 
 import numpy as np
 
 from data.system.errors import UserError
+from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame, resize
-from vae.render.formats.table import FORMATS
 from vae.render.formats.writers import encode_animation
 
 _UNITS = {"": 1, "k": 1000, "m": 1000**2, "g": 1000**3}
@@ -19,23 +20,15 @@ _SMALLEST_SIDE = 16
 _FRAME_STEPS = (2, 3)
 
 
-@dataclass(frozen=True)
-class LimitedAnimation:
-    """An animation that is small enough.
-
-    Attributes:
-        content: the bytes of the file.
-        frame_indices: those of the frames that it has.
-        reductions: what was reduced, in words.
-    """
+class LimitedAnimation(NamedTuple):
+    """An animation that is small enough: its file, the frames in it, and what was reduced, in words."""
 
     content: bytes
-    frame_indices: list[int]
+    frame_indices: tuple[int, ...]
     reductions: str
 
 
-@dataclass(frozen=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """A way to encode an animation: a quality, some of the frames, a scale of their sides."""
 
     quality: int | None
@@ -44,10 +37,7 @@ class _Attempt:
 
 
 def parse_size(text: str) -> int:
-    """The number of bytes that a text like 2MB, 500 kB or 123456 means; kilo is 1000.
-
-    Raises:
-        UserError: not a size.
+    """The number of bytes that a text like 2MB, 500 kB or 123456 means. Raises `UserError` if it is no size.
 
     >>> parse_size("2MB"), parse_size("1.5k"), parse_size("300")
     (2000000, 1500, 300)
@@ -64,73 +54,55 @@ def encode_within(
     """The best encoding of an animation that has at most `max_bytes` bytes.
 
     Reduced are, in this order: the colours or the quality; the number of frames, to a half and to a third, while the
-    duration stays; the size of the picture. Then the quality is raised again as far as the limit allows. The last frame
-    is always kept, except in a loop, whose frames stay evenly spaced.
-
-    Args:
-        frames: (H, W, 3) uint8.
-        suffix: one of `vae.render.formats.table.FORMATS`.
-        fps: frames a second.
-        max_bytes: the limit.
-        closed: whether the animation is a loop.
-        resample: how pictures are made smaller, see `vae.render.formats.frame.resize`.
+    duration stays; the size of the picture, by `resample`. Then the quality is raised again as far as the limit allows.
+    The last frame is always kept, except where closed: a loop's frames stay evenly spaced.
 
     Raises:
         UserError: the limit is too small.
     """
-    attempts = list(_attempts(suffix, len(frames), min(frames[0].shape[:2]), closed))
-    encoded: dict[_Attempt, bytes] = {}
+    form, (height, width, _) = FORMATS[suffix], frames[0].shape
 
-    def size(attempt: _Attempt) -> int:
-        if attempt not in encoded:
-            encoded[attempt] = _encode(frames, suffix, fps, attempt, resample)
-        return len(encoded[attempt])
+    @cache
+    def encode(attempt: _Attempt) -> bytes:
+        side = max(1, round(height * attempt.scale))
+        kept = [resize(frames[index], side, resample) for index in attempt.frame_indices]
+        return encode_animation(kept, suffix, fps * len(kept) / len(frames), attempt.quality)
 
-    if (smallest := size(attempts[-1])) > max_bytes:
+    def first_that_fits(attempts: Sequence[_Attempt]) -> _Attempt:  # of falling sizes; the last one fits
+        fits = bisect_left(attempts, True, hi=len(attempts) - 1, key=lambda each: len(encode(each)) <= max_bytes)
+        return attempts[fits]
+
+    attempts = list(_attempts(form.qualities, len(frames), min(height, width), closed))
+    if (smallest := len(encode(attempts[-1]))) > max_bytes:
         raise UserError(
             f"max_size: with all reduced that can be, this {suffix} has {smallest:,} bytes, more than the "
             f"{max_bytes:,} asked for; allow more, or give fewer --frames"
         )
-
-    def first_that_fits(attempts: Sequence[_Attempt]) -> _Attempt:  # of falling sizes; the last one fits
-        return attempts[bisect_left(attempts, True, hi=len(attempts) - 1, key=lambda each: size(each) <= max_bytes)]
-
     fitting = first_that_fits(attempts)
-    better = takewhile(lambda quality: quality != fitting.quality, (None, *FORMATS[suffix].qualities))
-    best = first_that_fits([*(replace(fitting, quality=quality) for quality in better), fitting])
-    return LimitedAnimation(encoded[best], list(best.frame_indices), _describe(best, suffix, len(frames)))
+    better = takewhile(lambda quality: quality != fitting.quality, (None, *form.qualities))
+    best = first_that_fits([*(fitting._replace(quality=quality) for quality in better), fitting])
+
+    words = []
+    if best.quality is not None:
+        unit = form.quality_option
+        words.append(f"{best.quality} colours" if unit == "colours" else f"quality {best.quality}")
+    if len(best.frame_indices) < len(frames):
+        words.append(f"{len(best.frame_indices)} of {len(frames)} frames")
+    if best.scale < 1:
+        words.append(f"{best.scale:.0%} of the side")
+    return LimitedAnimation(encode(best), best.frame_indices, ", ".join(words) or "nothing reduced")
 
 
-def _attempts(suffix: str, count: int, side: int, closed: bool) -> Iterator[_Attempt]:
+def _attempts(qualities: Sequence[int], count: int, side: int, closed: bool) -> Iterator[_Attempt]:
     """Ways to encode so many frames of such a side, from the best to the smallest."""
     indices = tuple(range(count))
-    yield _Attempt(None, indices)
-    for quality in FORMATS[suffix].qualities:
+    for quality in (None, *qualities):
         yield _Attempt(quality, indices)
     for step in _FRAME_STEPS:
         if count >= 2 * step and not (closed and count % step):
             spaced = range(0, count, step) if closed else np.linspace(0, count - 1, count // step).round().astype(int)
-            indices = tuple(int(index) for index in spaced)
+            indices = tuple(map(int, spaced))
             yield _Attempt(quality, indices)
     for scale in _SCALES:
         if side * scale >= _SMALLEST_SIDE:
             yield _Attempt(quality, indices, scale)
-
-
-def _encode(frames: Sequence[Frame], suffix: str, fps: float, attempt: _Attempt, resample: str) -> bytes:
-    height = max(1, round(frames[0].shape[0] * attempt.scale))
-    kept = [resize(frames[index], height, resample) for index in attempt.frame_indices]
-    return encode_animation(kept, suffix, fps * len(kept) / len(frames), attempt.quality)
-
-
-def _describe(attempt: _Attempt, suffix: str, count: int) -> str:
-    """The reductions of an attempt, in words."""
-    words = []
-    if attempt.quality is not None:
-        unit = FORMATS[suffix].quality_unit
-        words.append(f"{attempt.quality} colours" if unit == "colours" else f"quality {attempt.quality}")
-    if len(attempt.frame_indices) < count:
-        words.append(f"{len(attempt.frame_indices)} of {count} frames")
-    if attempt.scale < 1:
-        words.append(f"{attempt.scale:.0%} of the side")
-    return ", ".join(words) or "nothing reduced"

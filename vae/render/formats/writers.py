@@ -1,12 +1,12 @@
-"""Frames → files. The suffix picks the format (`vae.render.formats.table`); a name without one is a folder of PNGs.
+"""Frames → files. The suffix picks the format (`vae.render.formats.format`); without one, it is a folder of PNGs.
 
 Still pictures and numbered frames are encoded by imageio.
 """
 
-import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import imageio.v3 as iio
 
@@ -20,9 +20,8 @@ from data.system.files import (
     storage_errors,
     temporary_path,
 )
-from vae.render.formats.format import Format, Quality
+from vae.render.formats.format import FORMATS, Format, Quality
 from vae.render.formats.frame import Frame
-from vae.render.formats.table import FORMATS
 
 STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif")
 _LOWEST_FPS = 0.01  # a GIF's duration has 16 bits
@@ -60,47 +59,43 @@ def write(frames: Iterable[Frame], path: Path | str, fps: float, quality: Qualit
 
     Args:
         frames: (H, W, 3) uint8, all of one size, at least one.
-        path: the suffix picks the format; without one, a folder of numbered PNG pictures.
+        path: the suffix picks the format; without one, a folder of numbered PNG pictures, always without loss.
         fps: frames a second.
-        quality: None is the best, "draft" is encoded faster and less well, a number is one of `Format.qualities`;
-            the pictures of a folder have one quality only, without loss.
+        quality: None is the best, "draft" is encoded faster and less well, a number is one of `Format.qualities`.
 
     Raises:
-        UserError: unknown suffix, a frame rate that the format cannot play, no frames or too large ones, or a place
-            that cannot be written to.
+        UserError: unknown suffix, a rate that the format cannot play, no frames or too large ones, or a full disk.
     """
     path = Path(path)
     check(path, fps)
     if path.suffix:
-        form = FORMATS[path.suffix.lower()]
-        checked = _checked(frames, form)
         with atomic_writer(path) as file:
-            form.encode(file, checked, fps, quality)
+            _encode(frames, path.suffix.lower(), Path(file.name), fps, quality)
     else:
         with storage_errors(path):
-            _write_folder(frames, path)
+            _write_folder(frames, resolved(path))
 
 
 def encode_animation(frames: Iterable[Frame], suffix: str, fps: float, quality: Quality = None) -> bytes:
     """The bytes of the file that `write` would write. Raises `UserError` for no frames or too large ones."""
-    file, form = io.BytesIO(), FORMATS[suffix]
-    form.encode(file, _checked(frames, form), fps, quality)
-    return file.getvalue()
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "animation")
+        _encode(frames, suffix, path, fps, quality)
+        return path.read_bytes()
 
 
-def _checked(frames: Iterable[Frame], form: Format) -> Iterator[Frame]:
-    """The same frames. Raises `UserError` at once if there are none or the first is too large for the format."""
-    rest = iter(frames)
+def _encode(frames: Iterable[Frame], suffix: str, path: Path, fps: float, quality: Quality) -> None:
+    """Writes a file whatever its name. Raises `UserError` for no frames or too large ones."""
+    form, rest = FORMATS[suffix], iter(frames)
     if (first := next(rest, None)) is None:
         raise UserError("frames: there are none; give at least one")
     height, width, _ = first.shape
     if max(height, width) > form.longest_side:
-        raise UserError(f"{width}×{height} pixels are too many for {form.suffix}; give a smaller --size or fewer tiles")
-    return chain([first], rest)
+        raise UserError(f"{width}×{height} pixels are too many for {suffix}; give a smaller --size or fewer tiles")
+    form.encode(path, chain([first], rest), fps, quality)
 
 
 def _write_folder(frames: Iterable[Frame], path: Path) -> None:
-    path = resolved(path)
     with temporary_path(path) as temporary:
         temporary.mkdir()
         for index, frame in enumerate(frames):
@@ -118,11 +113,7 @@ def check_still(path: Path) -> None:
 
 
 def write_still(frame: Frame, path: Path) -> None:
-    """Writes one picture; a crash leaves the old file or the new one.
-
-    Raises:
-        UserError: unknown suffix, a picture that is too large, or a place that cannot be written to.
-    """
+    """Writes one picture, whole or not at all. Raises `UserError` if it is too large or the place will not do."""
     check_still(path)
     try:
         content = iio.imwrite("<bytes>", frame, extension=path.suffix.lower())
