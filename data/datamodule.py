@@ -10,21 +10,18 @@ import lightning.pytorch as pl
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
-from data.cache import PictureCache, build_cache, cache_folder, load_cache
+from data.cache import build_cache, cache_folder, load_cache
 from data.fingerprint import describe_changes, fingerprint
-from data.image_files.reader import background_colour
-from data.picture_source import PictureSource, PictureSpec
+from data.image_files.colours import background_colour
+from data.picture_source import PictureSpec
 from data.rng import check_seed
 from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
 from data.sources import normalize_source, open_source, source_folder, source_name
 from data.split import ImageDataset, digests, split_rows
-from data.synthetic.lines import CHANNELS as LINES_CHANNELS
-from data.synthetic.lines import SIZE as LINES_SIZE
+from data.synthetic import lines
 from data.system.errors import UserError, check_at_least, echo
 from data.system.files import user_path
 from data.transforms import to_tensor
-
-_NAMED = 10  # broken pictures
 
 
 class ImageData(pl.LightningDataModule):
@@ -78,7 +75,7 @@ class ImageData(pl.LightningDataModule):
         background_colour(background)
         source = normalize_source(source)
         if source == "lines":
-            image_size, channels = LINES_SIZE, LINES_CHANNELS
+            image_size, channels = lines.SIZE, lines.CHANNELS
         self.source = source
         self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
@@ -92,7 +89,7 @@ class ImageData(pl.LightningDataModule):
         self.save_hyperparameters()
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        """Makes float32 (N, C, H, W) in [-1, 1] of uint8 pictures, on the device."""
+        """uint8 (N, H, W, C) → float32 (N, C, H, W) in [-1, 1], on the device."""
         return to_tensor(batch)
 
     def prepare_data(self) -> None:
@@ -103,10 +100,12 @@ class ImageData(pl.LightningDataModule):
         """
         self._prepared, self._error = None, None
         try:
-            source = self._open()
-            found = load_cache(self._place(source), self._shape)
-            found = found or build_cache(self._place(source), source, source_name(self.source), self._shape)
-            for line in (source.left_out, *found.remarks, _skipped(self.source, found)):
+            source = open_source(self.source, self._spec, self.cache_dir / "downloads")
+            recipe = {"size": self.image_size, "channels": self.channels, **source.recipe}
+            place = cache_folder(self.cache_dir, recipe)
+            found = load_cache(place, self._shape)
+            found = found or build_cache(place, source, source_name(self.source), self._shape)
+            for line in (source.left_out, *found.remarks, found.describe_skipped(self.source)):
                 if line:
                     echo(line, sys.stderr)
             self._prepared = found.folder
@@ -116,21 +115,22 @@ class ImageData(pl.LightningDataModule):
             self._error = str(error)
 
     def setup(self, stage: str) -> None:
-        """Opens the cache and splits it.
+        """Opens the cache that the first process prepared, even if files have changed since, and splits it.
 
         Raises:
             UserError: there is none, or, on every process alike, not the same for all that train together.
         """
-        found = self._find()
+        place, error = self._prepared, self._error
+        if self._strategy:
+            place, error = self._strategy.broadcast((place, error))
+        if error is not None:
+            raise UserError(error)
+        found = load_cache(place, self._shape) if place else None
         known = digests(found.images, self.seed) if found else []
-        if not self._same_on_all(known):
+        if not self._same_on_all(known) or found is None:
             raise UserError(
                 f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
-                "changed, else let every machine have the same ones, or a shared --data.cache_dir"
-            )
-        if found is None:
-            raise UserError(
-                f"{self.cache_dir}: no cache there; every machine needs its own or a shared --data.cache_dir"
+                "changed, else let every machine have the same ones and a shared --data.cache_dir"
             )
         if source_folder(self.source):
             self._compare(fingerprint(known))
@@ -154,22 +154,6 @@ class ImageData(pl.LightningDataModule):
         """The fingerprint of a folder's pictures, which are compared where a training goes on."""
         return {} if self._pictures is None else {"pictures": self._pictures}
 
-    def _find(self) -> PictureCache | None:
-        """The pictures that the first process prepared, even if files have changed since; else this machine's own."""
-        place, error = self._prepared, self._error
-        if self._strategy:
-            place, error = self._strategy.broadcast((place, error))
-        if error is not None:
-            raise UserError(error)
-        if place is not None and (found := load_cache(place, self._shape)) is not None:
-            return found
-        try:
-            return load_cache(self._prepared or self._place(self._open()), self._shape)
-        except (UserError, OSError):
-            if self._strategy is None:
-                raise
-            return None  # `setup` raises when all processes know
-
     def _same_on_all(self, known: list[bytes]) -> bool:
         """True if all processes that train together have the pictures with these digests."""
         if self._strategy is None:
@@ -190,12 +174,6 @@ class ImageData(pl.LightningDataModule):
     @property
     def _shape(self) -> tuple[int, int, int]:
         return self.image_size, self.image_size, self.channels
-
-    def _open(self) -> PictureSource:
-        return open_source(self.source, self._spec, self.cache_dir / "downloads")
-
-    def _place(self, source: PictureSource) -> Path:
-        return cache_folder(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
 
     @property
     def order(self) -> ShuffledBatches:
@@ -227,15 +205,3 @@ class ImageData(pl.LightningDataModule):
         return batch_loader(self.val_set, order, self.workers)
 
     test_dataloader = val_dataloader
-
-
-def _skipped(source: str, found: PictureCache) -> str:
-    """The line that names the broken pictures; empty if there are none. Raises `UserError` if most are broken."""
-    faults = list(found.skipped.values())
-    if 2 * len(faults) > found.tried:
-        raise UserError(
-            f"{source}: {len(faults)} of {found.tried} pictures are broken, among them {faults[0]}; "
-            "is this the folder you meant?"
-        )
-    more = f"; … all in {found.folder / 'index.json'}" if len(faults) > _NAMED else ""
-    return f"Skipped {len(faults)} of {found.tried} pictures: {'; '.join(faults[:_NAMED])}{more}" if faults else ""

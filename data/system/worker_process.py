@@ -21,7 +21,8 @@ from pathlib import Path
 from data.system import signals
 from data.system.errors import UserError
 
-TIMED_OUT = -signal.SIGALRM if hasattr(signal, "SIGALRM") else 1  # exit code where a request takes too long
+TIMED_OUT = 1  # exit code where a request takes too long: that of faulthandler
+_CRASHED = 2
 _REQUEST = struct.Struct("<dQ")  # seconds that it may take; the bytes that follow
 _ANSWER = struct.Struct("<?Q")  # whether it is a result, or else an error message; the bytes that follow
 _READY = b"ready\n"
@@ -60,10 +61,7 @@ class WorkerProcess:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         if self._stdout.read(len(_READY)) != _READY:
             self.close()
-            raise UserError(
-                f"{sys.executable}: ends as soon as it is started to {purpose}; is there memory left? "
-                f"PYTHONPATH={paths} python -m {' '.join([module, *arguments])} tells why"
-            )
+            raise UserError(f"{sys.executable}: ends as soon as it is started to {purpose}; is there memory left?")
 
     @property
     def pid(self) -> int:
@@ -126,9 +124,6 @@ def serve(answer: Callable[[bytes], Sequence[bytes | memoryview]], memory: int) 
         memory: bytes that the process may take.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client decides what Ctrl-C ends
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limits, others may have lower ones
         import resource
 
@@ -139,16 +134,19 @@ def serve(answer: Callable[[bytes], Sequence[bytes | memoryview]], memory: int) 
         answers.write(_READY)
         answers.flush()
         threading.Thread(target=_receive_requests, args=(requests,), daemon=True).start()
-        while True:
-            seconds, request = requests.get()
-            _set_alarm(seconds)
-            try:
-                succeeded, parts = True, answer(request)
-            except UserError as error:
-                succeeded, parts = False, [str(error).encode(errors="surrogatepass")]
-            _set_alarm(0)
-            answers.writelines([_ANSWER.pack(succeeded, sum(map(len, parts))), *parts])
-            answers.flush()
+        try:
+            while True:
+                seconds, request = requests.get()
+                faulthandler.dump_traceback_later(seconds, exit=True)  # ends this process from within any library
+                try:
+                    succeeded, parts = True, answer(request)
+                except UserError as error:
+                    succeeded, parts = False, [str(error).encode(errors="surrogatepass")]
+                faulthandler.cancel_dump_traceback_later()
+                answers.writelines([_ANSWER.pack(succeeded, sum(map(len, parts))), *parts])
+                answers.flush()
+        except BaseException:
+            os._exit(_CRASHED)
 
 
 def _receive_requests(requests: queue.SimpleQueue[tuple[float, bytes]]) -> None:
@@ -157,13 +155,3 @@ def _receive_requests(requests: queue.SimpleQueue[tuple[float, bytes]]) -> None:
         seconds, length = _REQUEST.unpack(head)
         requests.put((seconds, sys.stdin.buffer.read(length)))
     os._exit(0)
-
-
-def _set_alarm(seconds: float) -> None:
-    """Ends this process after so many seconds, even from within a library; 0 calls it off."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    elif seconds:
-        faulthandler.dump_traceback_later(seconds, exit=True)
-    else:
-        faulthandler.cancel_dump_traceback_later()
