@@ -33,18 +33,10 @@ _NAMED = 10  # broken pictures
 
 
 class PictureCache(NamedTuple):
-    """The contents of a cache.
-
-    Attributes:
-        folder: where it is.
-        images: (N, H, W, C) uint8, memory-mapped.
-        skipped: file → the reason why it, or a picture of it, is not among the images.
-        remarks: lines for the user.
-        runs: how many images come from each file, in their order; empty where each is one of its own.
-    """
+    """The contents of a cache; of `skipped`, `remarks` and `runs`, see `PictureReport`."""
 
     folder: Path
-    images: Tensor
+    images: Tensor  # (N, H, W, C) uint8, memory-mapped
     skipped: dict[str, str]
     remarks: list[str]
     runs: list[int]
@@ -89,12 +81,6 @@ def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[in
 
     Files that have changed since the source's recipe was made are left out, and the cache goes to another folder than
     that of the recipe, so that it is built again next time.
-
-    Args:
-        folder: from `cache_folder`.
-        source: of the pictures.
-        title: of the progress bar.
-        shape: (H, W, C) of each picture.
 
     Raises:
         UserError: all pictures are broken, or the folder cannot be written to.

@@ -3,14 +3,13 @@
 torchvision reads CIFAR with `pickle.load`, but first compares the MD5 of each file with that of the published one.
 """
 
-from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from torch.utils.data import ConcatDataset
 
 from data.picture_source import PictureReport, Pictures, PictureSource, PictureSpec
 from data.system.errors import UserError
@@ -33,7 +32,9 @@ def open_torchvision_set(
     from torchvision import datasets  # a slow import
 
     try:
-        sets = [getattr(datasets, name)(str(downloads), download=True, **part) for part in parts]
+        items: ConcatDataset[Any] = ConcatDataset(
+            [getattr(datasets, name)(str(downloads), download=True, **part) for part in parts]
+        )
     except ImportError as error:
         raise UserError(f"{name}: needs {error.name}; pip install -e '.[datasets]'") from None
     except Exception as error:  # torchvision raises nearly anything on downloads and files that were cut short
@@ -42,13 +43,11 @@ def open_torchvision_set(
             f"{name}: cannot be downloaded to {downloads}, or not be read there ({reason}); check the network, delete "
             "what is damaged there, or give --data.source a folder of pictures"
         ) from None
-    ends = list(accumulate(map(len, sets)))
-    chosen = spec.subset(ends[-1])
+    chosen = spec.subset(len(items))
 
     def pictures(report: PictureReport) -> Pictures:
         for index in chosen:
-            part = bisect_right(ends, index)
-            image = sets[part][index - (ends[part - 1] if part else 0)][0]
+            image = items[index][0]
             if name == "EMNIST":  # its files hold the letters transposed
                 image = image.transpose(Image.Transpose.TRANSPOSE)
             image = ImageOps.fit(image.convert("RGB"), (spec.size, spec.size), Image.Resampling.LANCZOS)

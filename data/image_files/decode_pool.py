@@ -6,7 +6,6 @@ import queue
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -19,7 +18,7 @@ from data.system.worker_process import TIMED_OUT, WorkerProcess, physical_memory
 SECONDS = 30.0  # that a picture may take
 MEMORY = 2 << 30  # bytes that a process may take
 _LONGEST = 1 << 24  # bytes of an answer
-_BATCH = 16  # requests that a process gets at once; for fewer another process does not pay
+_BATCH = 16  # requests in a row to one process; for fewer another one does not pay
 _AHEAD = 16  # batches that wait for one before them
 
 Request = tuple[Any, ...]  # to `decode_worker`: plain values, of which the second is the file
@@ -39,46 +38,33 @@ class DecodeProcess:
         self.process: WorkerProcess | None = None
         self._killed = False
 
-    def answers(self, requests: list[Request]) -> list[bytes | str]:
-        """The result of each request, or an error message; a request over which the process ends is tried twice.
+    def answer(self, request: Request) -> bytes | str:
+        """The result of a request, or an error message; one over which the process ends is tried twice.
 
         Raises:
             UserError: no process can be started.
         """
-        found: list[bytes | str] = []
-        failed: set[int] = set()
-        while len(found) < len(requests) and not self._killed:
-            process = self.process = self.process or WorkerProcess(
-                "data.image_files.decode_worker", [str(MEMORY)], "decode pictures"
-            )
-            if self._killed:  # while it was started
-                break
-            rest = requests[len(found) :]
-            with suppress(OSError, EOFError):  # it has ended
-                process.send(SECONDS, *(json.dumps(request).encode() for request in rest))
-                for _ in rest:
-                    succeeded, content = process.receive(_LONGEST)
-                    found.append(content if succeeded else content.decode(errors="surrogatepass"))
-                break
-            self.process = None
-            index, late = len(found), process.close() == TIMED_OUT
-            if late or index in failed:
-                fault = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
-                found.append(f"{requests[index][1]}: {fault}")
-            failed.add(index)  # once may have come from elsewhere
-        return found
+        fault = "its decoder crashed"
+        for _ in range(2):  # once may have come from elsewhere
+            if self.process is None:
+                self.process = WorkerProcess("data.image_files.decode_worker", [str(MEMORY)], "decode pictures")
+            try:
+                if self._killed:  # while it was started
+                    break
+                succeeded, content = self.process.ask(json.dumps(request).encode(), SECONDS, _LONGEST)
+                return content if succeeded else content.decode(errors="surrogatepass")
+            except (OSError, EOFError):  # it has ended
+                process, self.process = self.process, None
+                if process.close() == TIMED_OUT:
+                    fault = f"took longer than {SECONDS:g} s to decode"
+                    break
+        return f"{request[1]}: {fault}"
 
     def kill(self) -> None:
         """Ends the process for good, whatever it is doing for whichever thread."""
         self._killed = True
         if (process := self.process) is not None:
             process.kill()
-
-    def close(self) -> None:
-        """Ends the process; called by the thread that reads."""
-        process, self.process = self.process, None
-        if process is not None:
-            process.close()
 
 
 class DecodePool:
@@ -101,8 +87,6 @@ class DecodePool:
         for decoder in self._decoders:
             decoder.kill()
         self._threads.shutdown()
-        for decoder in self._decoders:
-            decoder.close()
 
     def decode(
         self,
@@ -141,6 +125,6 @@ class DecodePool:
     def _answer(self, requests: list[Request]) -> list[bytes | str]:
         decoder = self._idle.get()
         try:
-            return decoder.answers(requests)
+            return [decoder.answer(request) for request in requests]
         finally:
             self._idle.put(decoder)

@@ -58,10 +58,9 @@ def find_pictures(root: Path) -> Listing:
     pictures: dict[str, Path] = {}  # its place without links → its path
     others: Counter[str] = Counter()
     entered: set[str] = set()
-    waiting = [root]
+    waiting = [(root, os.path.realpath(root))]
     while waiting:  # os.walk fails on folders that are nested a thousand deep
-        here = waiting.pop()
-        place = os.path.realpath(here)
+        here, place = waiting.pop()
         if place in entered:  # a link that leads back up
             continue
         entered.add(place)
@@ -76,7 +75,7 @@ def find_pictures(root: Path) -> Listing:
             if entry.name.startswith("."):
                 continue
             if _is_folder(entry):
-                folders.append(path)
+                folders.append((path, _place(entry, place)))
             elif _is_picture(entry):
                 pictures.setdefault(_place(entry, place), path)
             else:
@@ -97,7 +96,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _place(entry: os.DirEntry[str], folder: str) -> str:
-    """Where a file is without links; that of the link itself where it leads nowhere."""
+    """The place of a file without links; that of the link itself where it leads nowhere."""
     linked = entry.is_symlink() and Path(entry.path).exists()
     return os.path.realpath(entry.path) if linked else f"{folder}/{entry.name}"
 

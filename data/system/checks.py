@@ -37,8 +37,7 @@ def array(name: str, value: Any, like: Tensor, low: float = -math.inf) -> Tensor
     """A copy of a tensor of floats, with the dtype and strides of the tensor that it will replace.
 
     Raises:
-        ValueError: it has another shape, is larger than its file, is not finite in that dtype, or has a number below
-            low.
+        ValueError: another shape, larger than its file, or a number that is not finite in that dtype, or below `low`.
     """
     if not isinstance(value, Tensor) or value.shape != like.shape:
         raise ValueError(f"{name} is {getattr(value, 'shape', type(value).__name__)} instead of {like.shape}")

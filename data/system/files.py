@@ -74,8 +74,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 def temporary_path(path: Path) -> Iterator[Path]:
     """A free name beside a file or folder, for what will be moved there; what still has it at the end is removed.
 
-    So are the folders around it that had to be made, if nothing came into them. The name is known before there is
-    anything of that name, so that an interrupt never leaves something behind.
+    So are the folders around it that had to be made, if nothing came into them.
 
     Raises:
         OSError: a folder cannot be made.
@@ -86,11 +85,7 @@ def temporary_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     finally:
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-        except BaseException:  # an interrupt
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        shutil.rmtree(temporary, ignore_errors=True)
         for remove in (temporary.unlink, *(folder.rmdir for folder in missing)):
             with suppress(OSError):  # there is none, or something in it, or the place has become read-only
                 remove()
@@ -137,13 +132,11 @@ def replace_folder(new: Path, path: Path) -> None:
         OSError: the new folder cannot be moved; the old one is back in its place.
     """
     path = resolved(path)
-    if not path.exists():
-        new.rename(path)
-        return
     with temporary_path(path) as old:
         try:
-            path.rename(old)
+            if path.exists():
+                path.rename(old)
             new.rename(path)
         finally:
-            if not path.exists():
+            if old.exists() and not path.exists():
                 old.rename(path)

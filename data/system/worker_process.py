@@ -67,19 +67,16 @@ class WorkerProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, seconds: float, *requests: bytes) -> None:
-        """Sends requests, each of which may take so long. Raises `OSError` or `EOFError` if the process has ended."""
-        if self._stdin.closed:
-            raise EOFError
-        self._stdin.write(b"".join(_REQUEST.pack(seconds, len(request)) + request for request in requests))
-        self._stdin.flush()
-
-    def receive(self, most: int) -> tuple[bool, bytes]:
-        """The next answer: whether the request succeeded, and its result of at most so many bytes, or the error.
+    def ask(self, request: bytes, seconds: float, most: int) -> tuple[bool, bytes]:
+        """Whether a request succeeded, and its result of at most so many bytes, or the error message.
 
         Raises:
-            EOFError: the process has ended, or its answer is longer.
+            OSError, EOFError: the process has ended, after so many seconds at the latest, or its answer is longer.
         """
+        if self._stdin.closed:
+            raise EOFError
+        self._stdin.write(_REQUEST.pack(seconds, len(request)) + request)
+        self._stdin.flush()
         succeeded, length = _ANSWER.unpack(self._read(_ANSWER.size))
         if length > most:
             raise EOFError
@@ -96,7 +93,7 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> int:
-        """Ends the process, called by the thread that receives; returns its exit code."""
+        """Ends the process, called by the thread that asks; returns its exit code."""
         _end(self._process)
         return self._process.returncode
 

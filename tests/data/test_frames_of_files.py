@@ -252,13 +252,12 @@ def test_a_decoder_that_ends_within_a_file_goes_on_there(tmp_path):
     write(tmp_path / "a.gif", film(1, 6))
     requests = [("read", str(tmp_path / "a.gif"), frame, 32, 3, "white", {}) for frame in range(6)]
     decoder = DecodeProcess()
-    whole = decoder.answers(requests)
+    whole = [decoder.answer(request) for request in requests]
     assert len(set(whole)) == 6
-    decoder.answers(requests[:3])
-    decoder.close()
-    rest = decoder.answers(requests[3:])
-    decoder.close()
-    assert rest == whole[3:]
+    for request in requests[:3]:
+        decoder.answer(request)
+    decoder.process.kill()
+    assert [decoder.answer(request) for request in requests[3:]] == whole[3:]
 
 
 @pytest.mark.slow
