@@ -42,11 +42,7 @@ class PictureCache(NamedTuple):
     runs: list[int]
 
     def describe_skipped(self, source: str) -> str:
-        """The line that names the broken pictures; empty if there are none.
-
-        Raises:
-            UserError: most are broken.
-        """
+        """A line that names the broken pictures; empty if there are none. Raises `UserError` if most are broken."""
         faults, tried = list(self.skipped.values()), len(self.skipped) + len(self.images)
         if 2 * len(faults) > tried:
             raise UserError(
@@ -77,13 +73,10 @@ def load_cache(folder: Path, shape: tuple[int, ...]) -> PictureCache | None:
 
 
 def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[int, ...]) -> PictureCache:
-    """Makes a source's pictures, with a progress bar, and caches them.
+    """Makes a source's pictures, with a progress bar of that title, and caches them in a folder from `cache_folder`.
 
-    Files that have changed since the source's recipe was made are left out, and the cache goes to another folder than
-    that of the recipe, so that it is built again next time.
-
-    Raises:
-        UserError: all pictures are broken, or the folder cannot be written to.
+    Files that have changed since the recipe was made are left out; the cache then goes to another folder, so that it
+    is built again next time. Raises `UserError` if all pictures are broken, or the folder cannot be written to.
     """
     report = PictureReport()
     try:

@@ -39,7 +39,7 @@ class ImageData(pl.LightningDataModule):
         workers: loader processes; 0 serves batches from memory, which is fastest without a GPU.
         seed: names the procedural images, the subset that `limit` takes, the split and the order.
         background: colour behind transparent pixels, a name or #rrggbb.
-        white: which level is white in pictures of more than 8 bits, 4095 for 12 bits; null finds one for all of them.
+        white: which level is white in grey pictures of more than 8 bits, 4095 for 12; null finds one for all of them.
         all_frames: whether all pictures of an animation or a file of many pages are used, not the first alone.
 
     Attributes:
@@ -79,6 +79,7 @@ class ImageData(pl.LightningDataModule):
         self.source = source
         self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
+        self._shape = image_size, image_size, channels
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
         self.trained_on: Tensor | None = None
@@ -95,16 +96,15 @@ class ImageData(pl.LightningDataModule):
     def prepare_data(self) -> None:
         """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped.
 
-        Raises:
-            UserError: a source without usable pictures. Where processes train together, `setup` raises it, in each.
+        Raises `UserError` without usable pictures; where processes train together, `setup` does, in each of them.
         """
         self._prepared, self._error = None, None
         try:
             source = open_source(self.source, self._spec, self.cache_dir / "downloads")
             recipe = {"size": self.image_size, "channels": self.channels, **source.recipe}
             place = cache_folder(self.cache_dir, recipe)
-            found = load_cache(place, self._shape)
-            found = found or build_cache(place, source, source_name(self.source), self._shape)
+            name = source_name(self.source)
+            found = load_cache(place, self._shape) or build_cache(place, source, name, self._shape)
             for line in (source.left_out, *found.remarks, found.describe_skipped(self.source)):
                 if line:
                     echo(line, sys.stderr)
@@ -118,7 +118,8 @@ class ImageData(pl.LightningDataModule):
         """Opens the cache that the first process prepared, even if files have changed since, and splits it.
 
         Raises:
-            UserError: there is none, or, on every process alike, not the same for all that train together.
+            UserError: there is none, or not the same for all processes, in each of them; or it holds none of the
+                pictures of the training that goes on.
         """
         place, error = self._prepared, self._error
         if self._strategy:
@@ -133,16 +134,12 @@ class ImageData(pl.LightningDataModule):
                 "changed, else let every machine have the same ones and a shared --data.cache_dir"
             )
         if source_folder(self.source):
-            self._compare(fingerprint(known))
+            before, self.trained_on, self._pictures = self.trained_on, None, fingerprint(known)
+            changed = None if before is None else describe_changes(before, self._pictures, self.source)
+            if changed and (self.trainer is None or self.trainer.is_global_zero):
+                echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
         train, val = split_rows(known, self.val_fraction, found.runs)
         self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
-
-    def _compare(self, pictures: Tensor) -> None:
-        """Says how the pictures differ from those of the training that goes on; raises `UserError` if all do."""
-        before, self.trained_on, self._pictures = self.trained_on, None, pictures
-        changed = None if before is None else describe_changes(before, pictures, self.source)
-        if changed and (self.trainer is None or self.trainer.is_global_zero):
-            echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
 
     def state_dict(self) -> dict[str, Tensor]:
         """The fingerprint of a folder's pictures, which are compared where a training goes on."""
@@ -166,16 +163,8 @@ class ImageData(pl.LightningDataModule):
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     @property
-    def _shape(self) -> tuple[int, int, int]:
-        return self.image_size, self.image_size, self.channels
-
-    @property
     def order(self) -> ShuffledBatches:
-        """The order of the training pictures.
-
-        Raises:
-            UserError: there are fewer pictures than processes.
-        """
+        """The order of the training pictures. Raises `UserError` if there are fewer than processes."""
         count = len(self.train_set)
         if count < self._shard.world:
             raise UserError(

@@ -23,8 +23,7 @@ def fingerprint(digests: list[bytes]) -> Tensor:
 def check_fingerprint(found: Any, path: object) -> Tensor | None:
     """The fingerprint in a checkpoint's state of the data module; None in one of an earlier version.
 
-    Raises:
-        UserError: it is no fingerprint.
+    Raises `UserError` if it is none.
     """
     if found is None:
         return None

@@ -21,7 +21,7 @@ class PictureSpec:
     limit: int | None = None  # how many at most, None for all there are
     seed: int = 0  # which pictures a procedural family gives, and which ones a limit keeps
     background: str = "white"  # colour behind transparent pixels
-    white: float | None = None  # the white level of pictures of more than 8 bits; None finds it
+    white: float | None = None  # the white level of grey pictures of more than 8 bits; None finds it
     all_frames: bool = False  # whether all pictures of a file are taken, not the first alone
 
     def subset(self, count: int) -> list[int]:

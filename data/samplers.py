@@ -57,7 +57,7 @@ class ShuffledBatches(Sampler[list[int]]):
 class SequentialBatches(Sampler[list[int]]):
     """Batches of row numbers to measure on: each row once, in as many batches for every process, of like sizes.
 
-    Where there are fewer rows than processes, those that would have none repeat one. The batch size is about right.
+    Where there are fewer rows than processes, those that would have none repeat one.
     """
 
     def __init__(self, count: int, batch_size: int, shard: Shard) -> None:

@@ -33,15 +33,9 @@ SOURCES: dict[str, Opener] = {
 
 
 def open_source(source: str, spec: PictureSpec, downloads: Path) -> PictureSource:
-    """A source by its name.
+    """The source with a name from `normalize_source`, whose files are, or go, into `downloads`.
 
-    Args:
-        source: from `normalize_source`.
-        spec: the pictures that it is to give.
-        downloads: the folder where data sets' files are, or go.
-
-    Raises:
-        UserError: it has no pictures, or none that can be fetched.
+    Raises `UserError` if it has no pictures, or none that can be fetched.
     """
     if source in SOURCES:
         return SOURCES[source](source, spec, downloads)
@@ -59,8 +53,7 @@ def open_source(source: str, spec: PictureSpec, downloads: Path) -> PictureSourc
 def normalize_source(source: str) -> str:
     """The one spelling of a source: a name as it is, a folder as its absolute path.
 
-    Raises:
-        UserError: no folder can have that name, or it is not UTF-8.
+    Raises `UserError` if no folder can have that name, or it is not UTF-8.
     """
     if source in SOURCES:
         return source

@@ -21,7 +21,7 @@ def open_torchvision_set(
     """A data set of torchvision, without its labels.
 
     Args:
-        parts: the arguments of each part that is used, as torchvision has them.
+        parts: the arguments of each part that is used.
         name: the class in `torchvision.datasets`.
         spec: size, channels, limit and seed.
         downloads: the folder where its files are, or go.

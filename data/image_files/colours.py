@@ -8,11 +8,7 @@ from data.system.errors import UserError
 
 
 def background_colour(name: str) -> tuple[int, ...]:
-    """A CSS colour name or #rrggbb → (r, g, b).
-
-    Raises:
-        UserError: not a colour.
-    """
+    """A CSS colour name or #rrggbb → (r, g, b). Raises `UserError` if it is none."""
     try:
         return ImageColor.getcolor(name, "RGB")  # type: ignore[return-value]
     except ValueError:

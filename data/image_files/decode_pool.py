@@ -39,11 +39,7 @@ class DecodeProcess:
         self._killed = False
 
     def answer(self, request: Request) -> bytes | str:
-        """The result of a request, or an error message; one over which the process ends is tried twice.
-
-        Raises:
-            UserError: no process can be started.
-        """
+        """The result of a request, or an error message; one over which the process ends is tried twice."""
         fault = "its decoder crashed"
         for _ in range(2):  # once may have come from elsewhere
             if self.process is None:
@@ -96,13 +92,9 @@ class DecodePool:
         background: str,
         white: Mapping[str, float] = FROM_PICTURE,
     ) -> Iterator[NDArray[np.uint8] | str]:
-        """Decodes pictures; see `reader.PictureFile.pixels`.
+        """Yields of each part its picture, (size, size, channels) uint8, or the error message; in their order.
 
-        Yields:
-            for each part its picture, (size, size, channels) uint8, or the error message, in the order of the parts.
-
-        Raises:
-            UserError: no process can be started.
+        See `reader.PictureFile.pixels`. Raises `UserError` if no process can be started.
         """
         arguments = size, channels, background, dict(white)
         for answer in self._answers([("read", str(path), frame, *arguments) for path, frame in parts]):

@@ -8,40 +8,26 @@ PictureFile.pixels]`, its answers a probe as JSON or pixels.
 
 import json
 import sys
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from data.image_files.reader import PictureFile
 from data.system.worker_process import serve
 
 
-class FileDecoder:
-    """Answers requests; the last file stays open, for its next picture may be wanted next."""
+def answer(request: bytes) -> list[bytes]:
+    """The parts of an answer. Raises `UserError` where the file is broken."""
+    task, name, *arguments = json.loads(request)
+    if task == "probe":
+        with PictureFile(Path(name)) as file:
+            return [json.dumps(file.probe(*arguments)).encode()]
+    return [_opened(name).pixels(*arguments).tobytes()]
 
-    def __init__(self) -> None:
-        self._file: PictureFile | None = None
-        self._frame = -1
 
-    def answer(self, request: bytes) -> list[bytes]:
-        """Raises `UserError` where the file is broken."""
-        task, name, *arguments = json.loads(request)
-        if task == "probe":
-            with PictureFile(Path(name)) as file:
-                return [json.dumps(file.probe(*arguments)).encode()]
-        return [self._pixels(Path(name), *arguments)]
-
-    def _pixels(self, path: Path, frame: int, *arguments: Any) -> bytes:
-        if self._file is None or self._file.path != path or frame <= self._frame:
-            self.close()
-            self._file = PictureFile(path)
-        self._frame = frame
-        return self._file.pixels(frame, *arguments).tobytes()
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-        self._file = None
+@lru_cache(maxsize=1)  # the next picture of the file may be wanted next
+def _opened(name: str) -> PictureFile:
+    return PictureFile(Path(name))
 
 
 if __name__ == "__main__":
-    serve(FileDecoder().answer, int(sys.argv[1]))
+    serve(answer, int(sys.argv[1]))

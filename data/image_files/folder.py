@@ -18,13 +18,10 @@ from data.picture_source import PictureReport, Pictures, PictureSource, PictureS
 
 
 def open_folder(root: Path, spec: PictureSpec) -> PictureSource:
-    """The pictures below a folder, in the order of their names.
+    """The pictures below a folder, in the order of their names. Raises `UserError` if there are none.
 
     A file that has changed since the folder was listed is skipped, as a broken one is, and noted in
     `PictureReport.changed`.
-
-    Raises:
-        UserError: no picture in it.
     """
     listing = find_pictures(root)
     files = list(listing.pictures.items())

@@ -35,7 +35,7 @@ FORMATS = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in su
 # never opened: raw files of cameras begin as TIFFs do, they and thumbnails hold small previews
 _RAW = "nef nrw cr2 cr3 crw arw srf sr2 dng orf rw2 raf pef srw 3fr fff iiq kdc dcr mrw raw rwl x3f gpr thm"
 RAW = frozenset(f".{suffix}" for suffix in _RAW.split())
-HEIF_REMEDY = "pip install -e '.[heif]' reads them"
+HEIF_REMEDY = "pip install -e '.[heif]'"
 _HEAD = 64
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -58,8 +58,7 @@ _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
 def format_of(path: Path) -> str | None:
     """Pillow's name of the format that a file is in, by its first bytes; None if it is no format that is opened.
 
-    Raises:
-        OSError: it cannot be read, or is no plain file.
+    Raises `OSError` if it cannot be read, or is no plain file.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError("no plain file")
@@ -103,4 +102,4 @@ def prepare(name: str) -> None:
     try:
         import_module("pillow_heif").register_heif_opener()
     except ImportError:
-        raise UserError(f"is HEIC; {HEIF_REMEDY.removesuffix(' reads them')}") from None
+        raise UserError(f"is HEIC; {HEIF_REMEDY}") from None

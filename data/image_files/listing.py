@@ -15,21 +15,17 @@ State = tuple[int, int, int]
 
 
 class Listing(NamedTuple):
-    """The contents of a folder.
+    """The contents of a folder."""
 
-    Attributes:
-        pictures: files that should be pictures, in the order of their names → their `file_state`.
-        others: how many other files there are, by their kind.
-    """
-
-    pictures: dict[Path, State | None]
-    others: Counter[str]
+    pictures: dict[Path, State | None]  # files that should be pictures, in the order of their names → their state
+    others: Counter[str]  # how many other files there are, by their kind
 
     def left_out(self) -> str:
         """The other files in a line, the most frequent first; empty if there are none."""
-        named = self.others.most_common(_SHOWN_KINDS)
-        shown = [f"{count:,} {kind}{_remedy(kind)}" for kind, count in named]
-        if unnamed := self.others.total() - sum(count for _, count in named):
+        named = dict(self.others.most_common(_SHOWN_KINDS))
+        heif = f" ({HEIF_REMEDY} reads them)"
+        shown = [f"{count:,} {kind}{heif if FORMATS.get(kind) == 'HEIF' else ''}" for kind, count in named.items()]
+        if unnamed := self.others.total() - sum(named.values()):
             shown.append(f"{unnamed:,} of other kinds")
         return f"Left out: {', '.join(shown)}" if shown else ""
 
@@ -50,10 +46,7 @@ def find_pictures(root: Path) -> Listing:
     """The picture files below a folder, by their suffix, or by their first bytes where that says nothing.
 
     Hidden files, folders that were seen already and second names of a file are left out. Nothing is opened that is
-    named like a picture: it may be a pipe, or a link that leads nowhere.
-
-    Raises:
-        UserError: no picture in it.
+    named like a picture: it may be a pipe. Raises `UserError` if there is no picture.
     """
     pictures: dict[str, Path] = {}  # its place without links → its path
     others: Counter[str] = Counter()
@@ -113,7 +106,3 @@ def _is_picture(entry: os.DirEntry[str]) -> bool:
 
 def _kind(suffix: str) -> str:
     return suffix.lower() if 1 < len(suffix) <= _LONGEST_KIND else "without a known suffix"
-
-
-def _remedy(kind: str) -> str:
-    return f" ({HEIF_REMEDY})" if FORMATS.get(kind) == "HEIF" else ""

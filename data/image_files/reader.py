@@ -26,17 +26,11 @@ _opening = threading.Lock()
 
 
 class Probe(NamedTuple):
-    """What is found of a file before it is decoded.
+    """The findings of a file before it is decoded."""
 
-    Attributes:
-        pictures: how many of them are used.
-        more: whether it has others than these.
-        brightest: kind of levels of more than 8 bits → the largest.
-    """
-
-    pictures: int
-    more: bool
-    brightest: dict[str, float]
+    pictures: int  # how many of them are used
+    more: bool  # whether it has others than these
+    brightest: dict[str, float]  # kind of levels of more than 8 bits → the largest
 
 
 def read_picture(
@@ -55,8 +49,7 @@ def read_picture(
 class PictureFile:
     """A file of one or more pictures, in one of `formats.FORMATS`, that is open for reading.
 
-    Raises:
-        UserError: the file is missing, or not a picture.
+    Raises `UserError` if it is missing, or not a picture.
     """
 
     def __init__(self, path: Path) -> None:
@@ -75,14 +68,9 @@ class PictureFile:
         self._image.close()
 
     def probe(self, all_frames: bool, brightness: bool) -> Probe:
-        """Looks into the file.
+        """The number of pictures, if all are taken, and how bright they are, if asked for: of many 64 are measured.
 
-        Args:
-            all_frames: whether all of its pictures are to be taken, not the first alone.
-            brightness: whether it matters how bright it is. Of many pictures 64 are measured.
-
-        Raises:
-            UserError: it holds too many pictures.
+        Raises `UserError` if there are too many.
         """
         count = self._count() if all_frames else 1
         if count > MOST:

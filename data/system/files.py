@@ -75,9 +75,6 @@ def temporary_path(path: Path) -> Iterator[Path]:
     """A free name beside a file or folder, for what will be moved there; what still has it at the end is removed.
 
     So are the folders around it that had to be made, if nothing came into them.
-
-    Raises:
-        OSError: a folder cannot be made.
     """
     temporary = path.with_name(f".{path.name[:_LEGIBLE]}-{uuid.uuid4().hex}")
     missing = [folder for folder in path.parents if not folder.exists()]
@@ -102,8 +99,7 @@ def remove_temporary_files(path: Path) -> None:
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file to write into and to read from, which takes its place when it is done; a crash leaves what was there.
 
-    Raises:
-        StorageError: the place cannot be written to.
+    Raises `StorageError` if the place cannot be written to.
     """
     with storage_errors(path):
         path = resolved(path)
@@ -116,11 +112,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def save_bytes(content: bytes, path: Path) -> None:
-    """Writes bytes to a file; a crash leaves what was there before, or all of the new content.
-
-    Raises:
-        StorageError: the place cannot be written to.
-    """
+    """Writes bytes to a file as `atomic_writer` does."""
     with atomic_writer(path) as file:
         file.write(content)
 
@@ -128,8 +120,7 @@ def save_bytes(content: bytes, path: Path) -> None:
 def replace_folder(new: Path, path: Path) -> None:
     """Moves a folder into place; what was there before stays until the new one is, and is then removed.
 
-    Raises:
-        OSError: the new folder cannot be moved; the old one is back in its place.
+    Raises `OSError` if it cannot be moved; the old one is then back.
     """
     path = resolved(path)
     with temporary_path(path) as old:

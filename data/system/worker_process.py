@@ -30,15 +30,9 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 class WorkerProcess:
-    """A running process, which ends when this object does, at the latest.
+    """A running module, as `data.image_files.decode_worker`, which ends when this object does, at the latest.
 
-    Args:
-        module: what it runs, `data.image_files.decode_worker` for example.
-        arguments: the module's.
-        purpose: what it is for, in messages.
-
-    Raises:
-        UserError: it cannot be started.
+    Raises `UserError` if it cannot be started for the purpose, which the message names.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], purpose: str) -> None:
@@ -70,8 +64,7 @@ class WorkerProcess:
     def ask(self, request: bytes, seconds: float, most: int) -> tuple[bool, bytes]:
         """Whether a request succeeded, and its result of at most so many bytes, or the error message.
 
-        Raises:
-            OSError, EOFError: the process has ended, after so many seconds at the latest, or its answer is longer.
+        Raises `OSError` or `EOFError` if the process has ended, at the latest after so many seconds, or answers more.
         """
         if self._stdin.closed:
             raise EOFError
