@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.image_files.reader import FROM_PICTURE, Probe
+from data.image_files.reader import Probe
 from data.system.worker_process import TIMED_OUT, WorkerProcess, physical_memory
 
 SECONDS = 30.0  # that a picture may take
@@ -42,11 +42,11 @@ class DecodeProcess:
         """The result of a request, or an error message; one over which the process ends is tried twice."""
         fault = "its decoder crashed"
         for _ in range(2):  # once may have come from elsewhere
-            if self.process is None:
+            if self.process is None and not self._killed:
                 self.process = WorkerProcess("data.image_files.decode_worker", [str(MEMORY)], "decode pictures")
+            if self.process is None or self._killed:  # while it was started
+                break
             try:
-                if self._killed:  # while it was started
-                    break
                 succeeded, content = self.process.ask(json.dumps(request).encode(), SECONDS, _LONGEST)
                 return content if succeeded else content.decode(errors="surrogatepass")
             except (OSError, EOFError):  # it has ended
@@ -90,13 +90,13 @@ class DecodePool:
         size: int,
         channels: int,
         background: str,
-        white: Mapping[str, float] = FROM_PICTURE,
+        white: Mapping[str, float] | None = None,
     ) -> Iterator[NDArray[np.uint8] | str]:
         """Yields of each part its picture, (size, size, channels) uint8, or the error message; in their order.
 
         See `reader.PictureFile.pixels`. Raises `UserError` if no process can be started.
         """
-        arguments = size, channels, background, dict(white)
+        arguments = size, channels, background, dict(white or {})
         for answer in self._answers([("read", str(path), frame, *arguments) for path, frame in parts]):
             yield answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(size, size, channels)
 

@@ -8,26 +8,35 @@ PictureFile.pixels]`, its answers a probe as JSON or pixels.
 
 import json
 import sys
-from functools import lru_cache
+from contextlib import closing
 from pathlib import Path
 
 from data.image_files.reader import PictureFile
 from data.system.worker_process import serve
 
 
-def answer(request: bytes) -> list[bytes]:
-    """The parts of an answer. Raises `UserError` where the file is broken."""
-    task, name, *arguments = json.loads(request)
-    if task == "probe":
-        with PictureFile(Path(name)) as file:
-            return [json.dumps(file.probe(*arguments)).encode()]
-    return [_opened(name).pixels(*arguments).tobytes()]
+class FileDecoder:
+    """Answers requests; the last file stays open, for its next picture may be wanted next."""
 
+    def __init__(self) -> None:
+        self._file: PictureFile | None = None
 
-@lru_cache(maxsize=1)  # the next picture of the file may be wanted next
-def _opened(name: str) -> PictureFile:
-    return PictureFile(Path(name))
+    def answer(self, request: bytes) -> list[bytes]:
+        """Raises `UserError` where the file is broken."""
+        task, name, *arguments = json.loads(request)
+        if task == "probe":
+            with closing(PictureFile(Path(name))) as file:
+                return [json.dumps(file.probe(*arguments)).encode()]
+        if self._file is None or str(self._file.path) != name:
+            self.close()
+            self._file = PictureFile(Path(name))
+        return [self._file.pixels(*arguments).tobytes()]
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = None
 
 
 if __name__ == "__main__":
-    serve(answer, int(sys.argv[1]))
+    serve(FileDecoder().answer, int(sys.argv[1]))

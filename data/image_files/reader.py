@@ -2,10 +2,9 @@
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,6 @@ from data.image_files.levels import brightest_level, check_colours, kind_of_leve
 from data.system.errors import UserError
 from data.system.spelling import suggest_file
 
-FROM_PICTURE: Mapping[str, float] = MappingProxyType({})  # white levels: each picture decides for itself
 MOST = 10_000  # pictures of a file
 LARGEST = 89_478_485  # pixels to decode: what is made of them fits into the 2 GiB of a process that decodes
 _SAMPLES = 64  # of the pictures of a file, whose brightness is measured
@@ -38,11 +36,11 @@ def read_picture(
     size: int,
     channels: int,
     background: str = "white",
-    white: Mapping[str, float] = FROM_PICTURE,
+    white: Mapping[str, float] | None = None,
     frame: int = 0,
 ) -> NDArray[np.uint8]:
     """A picture of a file as a square; see `PictureFile.pixels`."""
-    with PictureFile(path) as file:
+    with closing(PictureFile(path)) as file:
         return file.pixels(frame, size, channels, background, white)
 
 
@@ -58,12 +56,6 @@ class PictureFile:
             self._image = _open(path)
         self._first = self._image.tell()  # a HEIC says which of its pictures comes first
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def close(self) -> None:
         self._image.close()
 
@@ -75,7 +67,9 @@ class PictureFile:
         count = self._count() if all_frames else 1
         if count > MOST:
             raise UserError(f"{self.path}: holds more than {MOST:,} pictures; split it")
-        more = not all_frames and self._is_animated()
+        more = False
+        with suppress(Exception):  # hostile bytes; the others in an MPO are previews and maps of its light
+            more = not all_frames and self._image.format != "MPO" and bool(getattr(self._image, "is_animated", False))
         brightest: dict[str, float] = {}
         for frame in range(0, count, -(-count // _SAMPLES)) if brightness else ():
             try:
@@ -91,7 +85,7 @@ class PictureFile:
         return Probe(count, more, brightest)
 
     def pixels(
-        self, frame: int, size: int, channels: int, background: str, white: Mapping[str, float]
+        self, frame: int, size: int, channels: int, background: str, white: Mapping[str, float] | None
     ) -> NDArray[np.uint8]:
         """A picture of the file as a square, (size, size, channels).
 
@@ -116,7 +110,7 @@ class PictureFile:
             profile = self._image.info.get("icc_profile")
             check_colours(self._image)
             deep = kind_of_levels(self._image)
-            image = ImageOps.exif_transpose(to_eight_bits(self._image, white) if deep else self._image)
+            image = ImageOps.exif_transpose(to_eight_bits(self._image, white or {}) if deep else self._image)
             image = to_srgb(to_opaque(image, colour), profile)
             image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
             return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(size, size, channels)
@@ -124,15 +118,9 @@ class PictureFile:
     def _seek(self, frame: int) -> None:
         self._image.seek(self._first if not frame else frame - (frame <= self._first))
 
-    def _is_animated(self) -> bool:
-        try:
-            return self._image.format != "MPO" and bool(getattr(self._image, "is_animated", False))
-        except Exception:  # hostile bytes
-            return False
-
     def _count(self) -> int:
         """The number of pictures; one too many where the next cannot be reached, so that its decoding says why."""
-        if self._image.format == "MPO":  # the others in a telephone's JPEG are previews and maps of its light
+        if self._image.format == "MPO":
             return 1
         try:
             return int(getattr(self._image, "n_frames", 1))

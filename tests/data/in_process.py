@@ -10,19 +10,19 @@ class InProcess:
     """A stand-in for `WorkerProcess`."""
 
     def __init__(self, *_: object) -> None:
-        decode_worker._opened.cache_clear()
+        self._decoder = decode_worker.FileDecoder()
 
     def ask(self, request: bytes, seconds: float, most: int) -> tuple[bool, bytes]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns of much that it can still read
-                (content,) = decode_worker.answer(request)
+                (content,) = self._decoder.answer(request)
         except UserError as error:
             return False, str(error).encode(errors="surrogatepass")
         assert len(content) <= most
         return True, content
 
     def kill(self) -> None:
-        decode_worker._opened.cache_clear()
+        self._decoder.close()
 
     close = kill

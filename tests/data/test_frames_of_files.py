@@ -5,6 +5,7 @@ import json
 import struct
 import time
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def test_each_picture_of_a_file_is_what_it_would_be_alone(tmp_path):
         alone.append(read_picture(tmp_path / "alone.png", 32, 3).astype(int))
     for suffix in KINDS:
         write(tmp_path / f"a{suffix}", frames)
-        with PictureFile(tmp_path / f"a{suffix}") as file:
+        with closing(PictureFile(tmp_path / f"a{suffix}")) as file:
             assert file.probe(True, True).pictures == 5, suffix
         for index in (*range(5), 0, 3, 2):
             far = [abs(read_picture(tmp_path / f"a{suffix}", 32, 3, frame=index) - one).mean() for one in alone]
@@ -258,6 +259,7 @@ def test_a_decoder_that_ends_within_a_file_goes_on_there(tmp_path):
         decoder.answer(request)
     decoder.process.kill()
     assert [decoder.answer(request) for request in requests[3:]] == whole[3:]
+    decoder.kill()
 
 
 @pytest.mark.slow
