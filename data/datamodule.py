@@ -10,21 +10,18 @@ import lightning.pytorch as pl
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
-from data.cache import PictureCache, build_cache, cache_folder, load_cache
+from data.cache import build_cache, cache_folder, load_cache
 from data.fingerprint import describe_changes, fingerprint
-from data.image_files.reader import background_colour
-from data.picture_source import PictureSource, PictureSpec
+from data.image_files.colours import background_colour
+from data.picture_source import PictureSpec
 from data.rng import check_seed
 from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
 from data.sources import normalize_source, open_source, source_folder, source_name
 from data.split import ImageDataset, digests, split_rows
-from data.synthetic.lines import CHANNELS as LINES_CHANNELS
-from data.synthetic.lines import SIZE as LINES_SIZE
+from data.synthetic import lines
 from data.system.errors import UserError, check_at_least, echo
 from data.system.files import user_path
 from data.transforms import to_tensor
-
-_NAMED = 10  # broken pictures
 
 
 class ImageData(pl.LightningDataModule):
@@ -42,7 +39,7 @@ class ImageData(pl.LightningDataModule):
         workers: loader processes; 0 serves batches from memory, which is fastest without a GPU.
         seed: names the procedural images, the subset that `limit` takes, the split and the order.
         background: colour behind transparent pixels, a name or #rrggbb.
-        white: which level is white in pictures of more than 8 bits, 4095 for 12 bits; null finds one for all of them.
+        white: which level is white in grey pictures of more than 8 bits, 4095 for 12; null finds one for all of them.
         all_frames: whether all pictures of an animation or a file of many pages are used, not the first alone.
 
     Attributes:
@@ -78,10 +75,11 @@ class ImageData(pl.LightningDataModule):
         background_colour(background)
         source = normalize_source(source)
         if source == "lines":
-            image_size, channels = LINES_SIZE, LINES_CHANNELS
+            image_size, channels = lines.SIZE, lines.CHANNELS
         self.source = source
         self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
+        self._shape = image_size, image_size, channels
         self.batch_size, self.val_fraction = batch_size, val_fraction
         self.cache_dir = user_path(cache_dir)
         self.trained_on: Tensor | None = None
@@ -92,21 +90,22 @@ class ImageData(pl.LightningDataModule):
         self.save_hyperparameters()
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        """Makes float32 (N, C, H, W) in [-1, 1] of uint8 pictures, on the device."""
+        """uint8 (N, H, W, C) → float32 (N, C, H, W) in [-1, 1], on the device."""
         return to_tensor(batch)
 
     def prepare_data(self) -> None:
         """Decodes or draws the pictures into the cache unless they are there; names those that had to be skipped.
 
-        Raises:
-            UserError: a source without usable pictures. Where processes train together, `setup` raises it, in each.
+        Raises `UserError` without usable pictures; where processes train together, `setup` does, in each of them.
         """
         self._prepared, self._error = None, None
         try:
-            source = self._open()
-            found = load_cache(self._place(source), self._shape)
-            found = found or build_cache(self._place(source), source, source_name(self.source), self._shape)
-            for line in (source.left_out, *found.remarks, _skipped(self.source, found)):
+            source = open_source(self.source, self._spec, self.cache_dir / "downloads")
+            recipe = {"size": self.image_size, "channels": self.channels, **source.recipe}
+            place = cache_folder(self.cache_dir, recipe)
+            name = source_name(self.source)
+            found = load_cache(place, self._shape) or build_cache(place, source, name, self._shape)
+            for line in (source.left_out, *found.remarks, found.describe_skipped(self.source)):
                 if line:
                     echo(line, sys.stderr)
             self._prepared = found.folder
@@ -116,59 +115,35 @@ class ImageData(pl.LightningDataModule):
             self._error = str(error)
 
     def setup(self, stage: str) -> None:
-        """Opens the cache and splits it.
+        """Opens the cache that the first process prepared, even if files have changed since, and splits it.
 
         Raises:
-            UserError: there is none, or, on every process alike, not the same for all that train together.
+            UserError: there is none, or not the same for all processes, in each of them; or it holds none of the
+                pictures of the training that goes on.
         """
-        found = self._find()
-        known = digests(found.images, self.seed) if found else []
-        if not self._same_on_all(known):
-            raise UserError(
-                f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
-                "changed, else let every machine have the same ones, or a shared --data.cache_dir"
-            )
-        if found is None:
-            raise UserError(
-                f"{self.cache_dir}: no cache there; every machine needs its own or a shared --data.cache_dir"
-            )
-        if source_folder(self.source):
-            self._compare(fingerprint(known))
-        train, val = split_rows(known, self.val_fraction, found.runs)
-        self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
-
-    def _compare(self, pictures: Tensor) -> None:
-        """Says how the pictures differ from those of the training that goes on; raises `UserError` if all do."""
-        before, self.trained_on, self._pictures = self.trained_on, None, pictures
-        try:
-            changed = describe_changes(before, pictures) if before is not None else None
-        except ValueError as fault:
-            raise UserError(
-                f"--data.source {self.source}: contradicts --ckpt_path: {fault}; "
-                "name the folder where they are, or train anew without --ckpt_path"
-            ) from None
-        if changed and (self.trainer is None or self.trainer.is_global_zero):
-            echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """The fingerprint of a folder's pictures, which are compared where a training goes on."""
-        return {} if self._pictures is None else {"pictures": self._pictures}
-
-    def _find(self) -> PictureCache | None:
-        """The pictures that the first process prepared, even if files have changed since; else this machine's own."""
         place, error = self._prepared, self._error
         if self._strategy:
             place, error = self._strategy.broadcast((place, error))
         if error is not None:
             raise UserError(error)
-        if place is not None and (found := load_cache(place, self._shape)) is not None:
-            return found
-        try:
-            return load_cache(self._prepared or self._place(self._open()), self._shape)
-        except (UserError, OSError):
-            if self._strategy is None:
-                raise
-            return None  # `setup` raises when all processes know
+        found = load_cache(place, self._shape) if place else None
+        known = digests(found.images, self.seed) if found else []
+        if not self._same_on_all(known) or found is None:
+            raise UserError(
+                f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
+                "changed, else let every machine have the same ones and a shared --data.cache_dir"
+            )
+        if source_folder(self.source):
+            before, self.trained_on, self._pictures = self.trained_on, None, fingerprint(known)
+            changed = None if before is None else describe_changes(before, self._pictures, self.source)
+            if changed and (self.trainer is None or self.trainer.is_global_zero):
+                echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
+        train, val = split_rows(known, self.val_fraction, found.runs)
+        self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The fingerprint of a folder's pictures, which are compared where a training goes on."""
+        return {} if self._pictures is None else {"pictures": self._pictures}
 
     def _same_on_all(self, known: list[bytes]) -> bool:
         """True if all processes that train together have the pictures with these digests."""
@@ -188,22 +163,8 @@ class ImageData(pl.LightningDataModule):
         return Shard(self.trainer.global_rank, self.trainer.world_size) if self.trainer else Shard()
 
     @property
-    def _shape(self) -> tuple[int, int, int]:
-        return self.image_size, self.image_size, self.channels
-
-    def _open(self) -> PictureSource:
-        return open_source(self.source, self._spec, self.cache_dir / "downloads")
-
-    def _place(self, source: PictureSource) -> Path:
-        return cache_folder(self.cache_dir, {"size": self.image_size, "channels": self.channels, **source.recipe})
-
-    @property
     def order(self) -> ShuffledBatches:
-        """The order of the training pictures.
-
-        Raises:
-            UserError: there are fewer pictures than processes.
-        """
+        """The order of the training pictures. Raises `UserError` if there are fewer than processes."""
         count = len(self.train_set)
         if count < self._shard.world:
             raise UserError(
@@ -227,15 +188,3 @@ class ImageData(pl.LightningDataModule):
         return batch_loader(self.val_set, order, self.workers)
 
     test_dataloader = val_dataloader
-
-
-def _skipped(source: str, found: PictureCache) -> str:
-    """The line that names the broken pictures; empty if there are none. Raises `UserError` if most are broken."""
-    faults = list(found.skipped.values())
-    if 2 * len(faults) > found.tried:
-        raise UserError(
-            f"{source}: {len(faults)} of {found.tried} pictures are broken, among them {faults[0]}; "
-            "is this the folder you meant?"
-        )
-    more = f"; … all in {found.folder / 'index.json'}" if len(faults) > _NAMED else ""
-    return f"Skipped {len(faults)} of {found.tried} pictures: {'; '.join(faults[:_NAMED])}{more}" if faults else ""

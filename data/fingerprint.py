@@ -23,8 +23,7 @@ def fingerprint(digests: list[bytes]) -> Tensor:
 def check_fingerprint(found: Any, path: object) -> Tensor | None:
     """The fingerprint in a checkpoint's state of the data module; None in one of an earlier version.
 
-    Raises:
-        UserError: it is no fingerprint.
+    Raises `UserError` if it is none.
     """
     if found is None:
         return None
@@ -34,18 +33,20 @@ def check_fingerprint(found: Any, path: object) -> Tensor | None:
         raise UserError(f"{path}: says of its pictures what cannot be ({error}); name another one") from None
 
 
-def describe_changes(before: Tensor, now: Tensor) -> str | None:
-    """The numbers of pictures added and removed, in words; None if none were.
+def describe_changes(before: Tensor, now: Tensor, source: str) -> str | None:
+    """The numbers of a source's pictures that were added and removed, in words; None if none were.
 
-    >>> describe_changes(torch.tensor([1, 2, 3]), torch.tensor([2, 3, 4, 5]))
+    >>> describe_changes(torch.tensor([1, 2, 3]), torch.tensor([2, 3, 4, 5]), "cats")
     '2 were added and 1 was removed'
 
     Raises:
-        ValueError: next to none are the same.
+        UserError: next to none are the same.
     """
     common = int(torch.isin(now, before, assume_unique=True).sum())
     if common < _FEW * min(len(before), len(now)):
-        raise ValueError(f"of the {len(before)} pictures that it was trained on, {common} are there")
-    added, removed = len(now) - common, len(before) - common
-    counts = {"added": added, "removed": removed}
+        raise UserError(
+            f"--data.source {source}: contradicts --ckpt_path: of the {len(before)} pictures that it was trained on, "
+            f"{common} are there; name the folder where they are, or train anew without --ckpt_path"
+        )
+    counts = {"added": len(now) - common, "removed": len(before) - common}
     return " and ".join(f"{n} {'was' if n == 1 else 'were'} {how}" for how, n in counts.items() if n) or None

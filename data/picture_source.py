@@ -14,25 +14,15 @@ Pictures = Generator[Picture | None, None, None]  # None where one is broken
 
 @dataclass(frozen=True)
 class PictureSpec:
-    """The pictures that a source is to give.
+    """The pictures that a source is to give."""
 
-    Attributes:
-        size: side of the pictures in pixels.
-        channels: 1 or 3.
-        limit: how many at most, None for all there are.
-        seed: which pictures a procedural family gives, and which ones a limit keeps.
-        background: colour behind transparent pixels.
-        white: the white level of pictures of more than 8 bits; None finds it.
-        all_frames: whether all pictures of a file are taken, not the first alone.
-    """
-
-    size: int
-    channels: int
-    limit: int | None = None
-    seed: int = 0
-    background: str = "white"
-    white: float | None = None
-    all_frames: bool = False
+    size: int  # side in pixels
+    channels: int  # 1 or 3
+    limit: int | None = None  # how many at most, None for all there are
+    seed: int = 0  # which pictures a procedural family gives, and which ones a limit keeps
+    background: str = "white"  # colour behind transparent pixels
+    white: float | None = None  # the white level of grey pictures of more than 8 bits; None finds it
+    all_frames: bool = False  # whether all pictures of a file are taken, not the first alone
 
     def subset(self, count: int) -> list[int]:
         """The indices of the pictures used of `count`: all, or `limit` of them drawn by the seed; ascending."""
@@ -44,33 +34,19 @@ class PictureSpec:
 
 @dataclass
 class PictureReport:
-    """Findings of a source, collected while it makes its pictures.
+    """Findings of a source, collected while it makes its pictures."""
 
-    Attributes:
-        skipped: name → fault of each broken picture.
-        changed: names of those that are no longer as in the recipe.
-        remarks: lines for the user.
-        runs: how many pictures come from each file, in their order, where that is more than one.
-    """
-
-    skipped: dict[str, str] = field(default_factory=dict)
-    changed: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-    runs: list[int] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)  # name → fault of each broken file
+    changed: list[str] = field(default_factory=list)  # names of those that are no longer as in the recipe
+    remarks: list[str] = field(default_factory=list)  # lines for the user
+    runs: list[int] = field(default_factory=list)  # with all frames: how many come from each file, in their order
 
 
 @dataclass(frozen=True)
 class PictureSource:
-    """Pictures that can be made.
+    """Pictures that can be made."""
 
-    Attributes:
-        recipe: plain values that the pictures are a function of; a cache is keyed by them.
-        count: how many pictures will be tried; None where only making them says it.
-        pictures: makes them, and adds to a report.
-        left_out: a line on what was found beside them, if anything.
-    """
-
-    recipe: dict[str, Any]
-    count: int | None
-    pictures: Callable[[PictureReport], Pictures]
-    left_out: str = ""
+    recipe: dict[str, Any]  # plain values that the pictures are a function of; a cache is keyed by them
+    count: int | None  # how many will be tried; None where only making them says it
+    pictures: Callable[[PictureReport], Pictures]  # makes them, and adds to a report
+    left_out: str = ""  # a line on what was found beside them, if anything

@@ -42,15 +42,7 @@ def derive_seed(*numbers: int) -> int:
 
 
 def uniform(seed: int, indices: Tensor, dims: int) -> Tensor:
-    """Uniform numbers that depend on the seed and the index alone.
-
-    Args:
-        seed: names the stream.
-        indices: (N,) int64, the counters.
-        dims: how many numbers each index gets.
-
-    Returns:
-        (N, dims) float32 in [0, 1).
+    """Uniform numbers that depend on the seed and the index alone: (N,) int64 → (N, dims) float32 in [0, 1).
 
     >>> everything = uniform(0, torch.arange(4), 2)
     >>> bool((everything[2:3] == uniform(0, torch.tensor([2]), 2)).all())

@@ -15,12 +15,7 @@ from data.rng import derive_seed
 
 
 class Shard(NamedTuple):
-    """One process of those that train together.
-
-    Attributes:
-        rank: its number, from 0.
-        world: how many there are.
-    """
+    """One process of those that train together: its number, and how many there are."""
 
     rank: int = 0
     world: int = 1
@@ -33,10 +28,10 @@ class ShuffledBatches(Sampler[list[int]]):
 
     Args:
         count: rows, which are the pictures of an epoch.
-        batch_size: of each process; at most what gives each process a batch.
+        batch_size: of each process; less where that leaves one without a batch.
         seed: of the orders.
-        shard: of the process whose batches they are.
-        pictures_seen: looks up how many pictures all processes have seen: the place at which the iteration begins.
+        shard: whose batches they are.
+        pictures_seen: looks up how many pictures all processes have seen, which is where the iteration begins.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int, shard: Shard, pictures_seen: Callable[[], int]) -> None:
@@ -63,11 +58,6 @@ class SequentialBatches(Sampler[list[int]]):
     """Batches of row numbers to measure on: each row once, in as many batches for every process, of like sizes.
 
     Where there are fewer rows than processes, those that would have none repeat one.
-
-    Args:
-        count: of rows.
-        batch_size: of each process, about.
-        shard: of the process whose batches they are.
     """
 
     def __init__(self, count: int, batch_size: int, shard: Shard) -> None:
@@ -97,13 +87,7 @@ class LazyLoader(DataLoader[Tensor]):
 
 
 def batch_loader(pictures: Dataset[Tensor], order: Sampler[list[int]], workers: int) -> LazyLoader:
-    """Loads batches (N, H, W, C) uint8, as `pictures` returns them for a list of rows.
-
-    Args:
-        pictures: the data set, with `__getitems__`.
-        order: its rows, in batches.
-        workers: loader processes; 0 is this one.
-    """
+    """Loads batches as `pictures.__getitems__` returns them: (N, H, W, C) uint8; 0 workers are this process."""
     return LazyLoader(
         pictures,
         batch_sampler=order,

@@ -4,8 +4,8 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-from data.cifar import open_cifar
 from data.image_files.folder import open_folder
 from data.picture_source import PictureSource, PictureSpec
 from data.synthetic.lines import lines
@@ -17,52 +17,43 @@ from data.system.spelling import closest_match, suggest_file
 from data.torchvision_sets import open_torchvision_set
 
 PROCEDURAL = {"patterns": patterns, "lines": lines}
+_PARTS: dict[str, list[dict[str, Any]]] = {  # of a data set: the arguments of each part that is used
+    **{name: [{"train": True}] for name in ("MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100")},
+    "EMNIST": [{"split": "balanced", "train": True}],
+    "SVHN": [{"split": "train"}],
+    "STL10": [{"split": "train+unlabeled"}],
+    "Flowers102": [{"split": "train"}, {"split": "val"}, {"split": "test"}],  # train alone has 1,020 pictures
+    "CelebA": [{"split": "train"}],
+}
 Opener = Callable[[str, PictureSpec, Path], PictureSource]  # of a name, and a folder for downloads
 SOURCES: dict[str, Opener] = {
     **{name: partial(open_procedural, family) for name, family in PROCEDURAL.items()},
-    "MNIST": partial(open_torchvision_set, [{"train": True}]),
-    "FashionMNIST": partial(open_torchvision_set, [{"train": True}]),
-    "KMNIST": partial(open_torchvision_set, [{"train": True}]),
-    "EMNIST": partial(open_torchvision_set, [{"split": "balanced", "train": True}]),
-    "CIFAR10": open_cifar,
-    "CIFAR100": open_cifar,
-    "SVHN": partial(open_torchvision_set, [{"split": "train"}]),
-    "STL10": partial(open_torchvision_set, [{"split": "train+unlabeled"}]),
-    # train alone has 1,020 pictures
-    "Flowers102": partial(open_torchvision_set, [{"split": "train"}, {"split": "val"}, {"split": "test"}]),
-    "CelebA": partial(open_torchvision_set, [{"split": "train"}]),
+    **{name: partial(open_torchvision_set, parts) for name, parts in _PARTS.items()},
 }
 
 
 def open_source(source: str, spec: PictureSpec, downloads: Path) -> PictureSource:
-    """A source by its name.
+    """The source with a name from `normalize_source`, whose files are, or go, into `downloads`.
 
-    Args:
-        source: from `normalize_source`.
-        spec: the pictures that it is to give.
-        downloads: the folder where data sets' files are, or go.
-
-    Raises:
-        UserError: it has no pictures, or none that can be fetched.
+    Raises `UserError` if it has no pictures, or none that can be fetched.
     """
     if source in SOURCES:
         return SOURCES[source](source, spec, downloads)
     path = Path(source)
-    if path.exists() and not path.is_dir():
+    if path.is_dir():
+        return open_folder(path, spec)
+    if path.exists():
         raise UserError(f"{path}: is no folder; --data.source takes the one that it is in")
-    if not path.exists():
-        near = closest_match(path.name, SOURCES)
-        usual = f"--data.source takes a folder, {', '.join(PROCEDURAL)} or a data set's name"
-        remedy = f"did you mean {near}?" if near else suggest_file(path, usual)
-        raise UserError(f"{path}: no such folder or data set; {remedy}")
-    return open_folder(path, spec)
+    near = closest_match(path.name, SOURCES)
+    usual = f"--data.source takes a folder, {', '.join(PROCEDURAL)} or a data set's name"
+    remedy = f"did you mean {near}?" if near else suggest_file(path, usual)
+    raise UserError(f"{path}: no such folder or data set; {remedy}")
 
 
 def normalize_source(source: str) -> str:
     """The one spelling of a source: a name as it is, a folder as its absolute path.
 
-    Raises:
-        UserError: no folder can have that name, or it is not UTF-8.
+    Raises `UserError` if no folder can have that name, or it is not UTF-8.
     """
     if source in SOURCES:
         return source

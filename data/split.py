@@ -41,8 +41,8 @@ def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = 
         runs: how many pictures come from each file, in their order; none if each is one of its own.
 
     Returns:
-        the row numbers of the training and of the validation pictures, in ascending order; neither is empty. A picture
-        that files on both sides have is for training.
+        the rows for training and for validation, ascending; neither is empty. What files on both sides have is for
+        training.
 
     Raises:
         UserError: fewer than two different pictures, or files.

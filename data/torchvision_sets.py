@@ -1,13 +1,15 @@
-"""Published data sets by name, downloaded because the user named one."""
+"""Published data sets by name, downloaded because the user named one.
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+torchvision reads CIFAR with `pickle.load`, but first compares the MD5 of each file with that of the published one.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
+from torch.utils.data import ConcatDataset
 
 from data.picture_source import PictureReport, Pictures, PictureSource, PictureSpec
 from data.system.errors import UserError
@@ -16,37 +18,23 @@ from data.system.errors import UserError
 def open_torchvision_set(
     parts: Sequence[dict[str, Any]], name: str, spec: PictureSpec, downloads: Path
 ) -> PictureSource:
-    """A data set of torchvision, without its labels; otherwise as `open_dataset`.
+    """A data set of torchvision, without its labels.
 
     Args:
-        parts: the arguments of each part that is used, as torchvision has them.
+        parts: the arguments of each part that is used.
         name: the class in `torchvision.datasets`.
-        spec: size, channels, limit and seed.
-        downloads: the folder where its files are, or go.
-    """
-
-    def load() -> list[Any]:
-        from torchvision import datasets  # a slow import
-
-        return [getattr(datasets, name)(str(downloads), download=True, **part) for part in parts]
-
-    return open_dataset(load, name, spec, downloads)
-
-
-def open_dataset(load: Callable[[], list[Any]], name: str, spec: PictureSpec, downloads: Path) -> PictureSource:
-    """A data set whose items are tuples of a PIL image and labels.
-
-    Args:
-        load: downloads it if need be, and returns its parts.
-        name: of the data set.
         spec: size, channels, limit and seed.
         downloads: the folder where its files are, or go.
 
     Raises:
         UserError: its files are not there and cannot be fetched, or are damaged.
     """
+    from torchvision import datasets  # a slow import
+
     try:
-        parts = load()
+        items: ConcatDataset[Any] = ConcatDataset(
+            [getattr(datasets, name)(str(downloads), download=True, **part) for part in parts]
+        )
     except ImportError as error:
         raise UserError(f"{name}: needs {error.name}; pip install -e '.[datasets]'") from None
     except Exception as error:  # torchvision raises nearly anything on downloads and files that were cut short
@@ -55,13 +43,11 @@ def open_dataset(load: Callable[[], list[Any]], name: str, spec: PictureSpec, do
             f"{name}: cannot be downloaded to {downloads}, or not be read there ({reason}); check the network, delete "
             "what is damaged there, or give --data.source a folder of pictures"
         ) from None
-    ends = list(accumulate(map(len, parts)))
-    chosen = spec.subset(ends[-1])
+    chosen = spec.subset(len(items))
 
     def pictures(report: PictureReport) -> Pictures:
         for index in chosen:
-            part = bisect_right(ends, index)
-            image = parts[part][index - (ends[part - 1] if part else 0)][0]
+            image = items[index][0]
             if name == "EMNIST":  # its files hold the letters transposed
                 image = image.transpose(Image.Transpose.TRANSPOSE)
             image = ImageOps.fit(image.convert("RGB"), (spec.size, spec.size), Image.Resampling.LANCZOS)

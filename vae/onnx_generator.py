@@ -90,8 +90,7 @@ class OnnxGenerator:
         """The answer of the process, of at most `limit` bytes, or the reason why there is none."""
         try:
             with self._lock:  # threads take turns
-                self._worker.send(seconds, content)
-                return self._worker.receive(limit)
+                return self._worker.ask(content, seconds, limit)
         except (OSError, EOFError):
             if self._worker.close() == TIMED_OUT:
                 fault = f"took longer than {seconds:g} s to {purpose}; export it for a batch of 1, or choose another"

@@ -4,24 +4,24 @@ import json
 import os
 import queue
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.image_files.levels import FROM_PICTURE, WhiteLevels
-from data.image_files.probe import Probe
+from data.image_files.reader import Probe
 from data.system.worker_process import TIMED_OUT, WorkerProcess, physical_memory
 
 SECONDS = 30.0  # that a picture may take
 MEMORY = 2 << 30  # bytes that a process may take
-_LONGEST = 1 << 16  # bytes of an error message, or of a probe
-_BATCH = 16  # requests that a process gets at once; for fewer another process does not pay
+_LONGEST = 1 << 24  # bytes of an answer
+_BATCH = 16  # requests in a row to one process; for fewer another one does not pay
 _AHEAD = 16  # batches that wait for one before them
+
+Request = tuple[Any, ...]  # to `decode_worker`: plain values, of which the second is the file
 
 
 class Part(NamedTuple):
@@ -31,24 +31,6 @@ class Part(NamedTuple):
     frame: int = 0
 
 
-class DecodeRequest(NamedTuple):
-    """A request to `decode_worker`.
-
-    Attributes:
-        path: of the file.
-        content: the request in its JSON.
-        most: bytes that its result may have.
-    """
-
-    path: Path
-    content: bytes
-    most: int
-
-    @classmethod
-    def of(cls, task: str, path: Path, *arguments: Any, most: int = 0) -> "DecodeRequest":
-        return cls(path, json.dumps([task, str(path), *arguments]).encode(), max(most, _LONGEST))
-
-
 class DecodeProcess:
     """A process that decodes, and is started again where it ends."""
 
@@ -56,33 +38,23 @@ class DecodeProcess:
         self.process: WorkerProcess | None = None
         self._killed = False
 
-    def answers(self, requests: list[DecodeRequest]) -> list[bytes | str]:
-        """The result of each request, or an error message; a request over which the process ends is tried twice.
-
-        Raises:
-            UserError: no process can be started.
-        """
-        found: list[bytes | str] = []
-        failed: set[int] = set()
-        while len(found) < len(requests) and not self._killed:
-            process = self.process = self.process or WorkerProcess(
-                "data.image_files.decode_worker", [str(MEMORY)], "decode pictures"
-            )
-            if self._killed:  # while it was started
+    def answer(self, request: Request) -> bytes | str:
+        """The result of a request, or an error message; one over which the process ends is tried twice."""
+        fault = "its decoder crashed"
+        for _ in range(2):  # once may have come from elsewhere
+            if self.process is None and not self._killed:
+                self.process = WorkerProcess("data.image_files.decode_worker", [str(MEMORY)], "decode pictures")
+            if self.process is None or self._killed:  # while it was started
                 break
-            with suppress(OSError, EOFError):  # it has ended
-                process.send(SECONDS, *(request.content for request in requests[len(found) :]))
-                for request in requests[len(found) :]:
-                    succeeded, content = process.receive(request.most)
-                    found.append(content if succeeded else content.decode(errors="surrogatepass"))
-                break
-            self.process = None
-            index, late = len(found), process.close() == TIMED_OUT
-            if late or index in failed:
-                fault = f"took longer than {SECONDS:g} s to decode" if late else "its decoder crashed"
-                found.append(f"{requests[index].path}: {fault}")
-            failed.add(index)  # once may have come from elsewhere
-        return found
+            try:
+                succeeded, content = self.process.ask(json.dumps(request).encode(), SECONDS, _LONGEST)
+                return content if succeeded else content.decode(errors="surrogatepass")
+            except (OSError, EOFError):  # it has ended
+                process, self.process = self.process, None
+                if process.close() == TIMED_OUT:
+                    fault = f"took longer than {SECONDS:g} s to decode"
+                    break
+        return f"{request[1]}: {fault}"
 
     def kill(self) -> None:
         """Ends the process for good, whatever it is doing for whichever thread."""
@@ -90,20 +62,13 @@ class DecodeProcess:
         if (process := self.process) is not None:
             process.kill()
 
-    def close(self) -> None:
-        """Ends the process; called by the thread that reads."""
-        process, self.process = self.process, None
-        if process is not None:
-            process.close()
-
 
 class DecodePool:
     """Processes that probe and decode files, as many as there are cores and memory for; each starts when needed."""
 
     def __init__(self) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        memory = physical_memory()
-        count = max(1, cores if memory is None else min(cores, memory // MEMORY))
+        count = max(1, min(cores, (physical_memory() or cores * MEMORY) // MEMORY))
         self._decoders = [DecodeProcess() for _ in range(count)]
         self._idle: queue.LifoQueue[DecodeProcess] = queue.LifoQueue()  # the last one has been started
         for decoder in self._decoders:
@@ -118,32 +83,29 @@ class DecodePool:
         for decoder in self._decoders:
             decoder.kill()
         self._threads.shutdown()
-        for decoder in self._decoders:
-            decoder.close()
 
     def decode(
-        self, parts: list[Part], size: int, channels: int, background: str, white: WhiteLevels = FROM_PICTURE
+        self,
+        parts: Iterable[Part],
+        size: int,
+        channels: int,
+        background: str,
+        white: Mapping[str, float] | None = None,
     ) -> Iterator[NDArray[np.uint8] | str]:
-        """Decodes pictures; see `reader.PictureFile.pixels`.
+        """Yields of each part its picture, (size, size, channels) uint8, or the error message; in their order.
 
-        Yields:
-            for each part its picture, (size, size, channels) uint8, or the error message, in the order of the parts.
-
-        Raises:
-            UserError: no process can be started.
+        See `reader.PictureFile.pixels`. Raises `UserError` if no process can be started.
         """
-        shape = size, size, channels
-        arguments = size, channels, background, white
-        requests = [DecodeRequest.of("read", path, frame, *arguments, most=size**2 * channels) for path, frame in parts]
-        for answer in self._answers(requests):
-            yield answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(shape)
+        arguments = size, channels, background, dict(white or {})
+        for answer in self._answers([("read", str(path), frame, *arguments) for path, frame in parts]):
+            yield answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(size, size, channels)
 
-    def probe(self, paths: list[Path], all_frames: bool, brightness: bool) -> Iterator[Probe | str]:
-        """Yields the `probe.probe` of each file, or the error message; otherwise as `decode`."""
-        for answer in self._answers([DecodeRequest.of("probe", path, all_frames, brightness) for path in paths]):
+    def probe(self, paths: Iterable[Path], all_frames: bool, brightness: bool) -> Iterator[Probe | str]:
+        """Yields the `PictureFile.probe` of each file, or the error message; otherwise as `decode`."""
+        for answer in self._answers([("probe", str(path), all_frames, brightness) for path in paths]):
             yield answer if isinstance(answer, str) else Probe(*json.loads(answer))
 
-    def _answers(self, requests: list[DecodeRequest]) -> Iterator[bytes | str]:
+    def _answers(self, requests: list[Request]) -> Iterator[bytes | str]:
         waiting: deque[Future[list[bytes | str]]] = deque()
         for start in range(0, len(requests), _BATCH):
             waiting.append(self._threads.submit(self._answer, requests[start : start + _BATCH]))
@@ -152,9 +114,9 @@ class DecodePool:
         while waiting:
             yield from waiting.popleft().result()
 
-    def _answer(self, requests: list[DecodeRequest]) -> list[bytes | str]:
+    def _answer(self, requests: list[Request]) -> list[bytes | str]:
         decoder = self._idle.get()
         try:
-            return decoder.answers(requests)
+            return [decoder.answer(request) for request in requests]
         finally:
             self._idle.put(decoder)

@@ -2,17 +2,15 @@
 
     python -m data.image_files.decode_worker MEMORY
 
-Its requests are JSON, `["probe", file, arguments of probe.probe]` or `["read", file, frame, arguments of
+Its requests are JSON, `["probe", file, arguments of PictureFile.probe]` or `["read", file, arguments of
 PictureFile.pixels]`, its answers a probe as JSON or pixels.
 """
 
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
-from data.image_files.levels import WhiteLevels
-from data.image_files.probe import probe
 from data.image_files.reader import PictureFile
 from data.system.worker_process import serve
 
@@ -22,21 +20,17 @@ class FileDecoder:
 
     def __init__(self) -> None:
         self._file: PictureFile | None = None
-        self._frame = -1
 
     def answer(self, request: bytes) -> list[bytes]:
         """Raises `UserError` where the file is broken."""
         task, name, *arguments = json.loads(request)
         if task == "probe":
-            return [json.dumps(probe(Path(name), *arguments)).encode()]
-        return [self._pixels(Path(name), *arguments)]
-
-    def _pixels(self, path: Path, frame: int, size: int, channels: int, background: str, white: list[Any]) -> bytes:
-        if self._file is None or self._file.path != path or frame <= self._frame:
+            with closing(PictureFile(Path(name))) as file:
+                return [json.dumps(file.probe(*arguments)).encode()]
+        if self._file is None or str(self._file.path) != name:
             self.close()
-            self._file = PictureFile(path)
-        self._frame = frame
-        return self._file.pixels(size, channels, background, WhiteLevels(*white), frame).tobytes()
+            self._file = PictureFile(Path(name))
+        return [self._file.pixels(*arguments).tobytes()]
 
     def close(self) -> None:
         if self._file is not None:

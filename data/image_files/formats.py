@@ -8,7 +8,6 @@ PPM, PGM, PBM, PFM            data sets of research
 No file is ever given to another format's decoder, whatever it is called.
 """
 
-import os
 import re
 import stat
 from functools import cache
@@ -33,16 +32,10 @@ _SUFFIXES = {  # Pillow's name of the format: what its files are called
     "PPM": ".ppm .pgm .pbm .pnm .pfm",
 }
 FORMATS = {suffix: name for name, suffixes in _SUFFIXES.items() for suffix in suffixes.split()}
-# never opened: they are no pictures, or raw ones of cameras, whose files begin as TIFFs do and hold small previews
-_OTHERS = """
-txt md csv tsv json jsonl xml xmp yaml yml html htm ini cfg log aae dop pp3 thm rtf pdf doc docx xls xlsx ppt pptx
-zip gz tar tgz 7z rar bz2 xz zst part tmp bak lnk url torrent exe dll so dmg iso py ipynb js ts css sh c h cpp
-mov mp4 m4v avi mkv webm mts m2ts mpg mpeg wmv 3gp flv mp3 wav flac m4a aac ogg srt vtt svg eps ai psd xcf blend
-npy npz pt pth ckpt safetensors onnx h5 hdf5 parquet arrow tfrecord lmdb mdb db sqlite mat pkl bin dat idx
-nef nrw cr2 cr3 crw arw srf sr2 dng orf rw2 raf pef srw 3fr fff iiq kdc dcr mrw raw rwl x3f gpr
-"""
-OTHERS = frozenset(f".{suffix}" for suffix in _OTHERS.split())
-HEIF_REMEDY = "pip install -e '.[heif]' reads them"
+# never opened: raw files of cameras begin as TIFFs do, they and thumbnails hold small previews
+_RAW = "nef nrw cr2 cr3 crw arw srf sr2 dng orf rw2 raf pef srw 3fr fff iiq kdc dcr mrw raw rwl x3f gpr thm"
+RAW = frozenset(f".{suffix}" for suffix in _RAW.split())
+HEIF_REMEDY = "pip install -e '.[heif]'"
 _HEAD = 64
 _BEGINNINGS = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
@@ -65,14 +58,12 @@ _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs",
 def format_of(path: Path) -> str | None:
     """Pillow's name of the format that a file is in, by its first bytes; None if it is no format that is opened.
 
-    Raises:
-        OSError: it cannot be read, or is no plain file.
+    Raises `OSError` if it cannot be read, or is no plain file.
     """
-    suffix = path.suffix.lower()
-    with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError("no plain file")
-        return _format(file.read(_HEAD), FORMATS.get(suffix))
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError("no plain file")
+    with path.open("rb") as file:
+        return _format(file.read(_HEAD), FORMATS.get(path.suffix.lower()))
 
 
 def _format(head: bytes, named: str | None) -> str | None:
@@ -111,4 +102,4 @@ def prepare(name: str) -> None:
     try:
         import_module("pillow_heif").register_heif_opener()
     except ImportError:
-        raise UserError(f"is HEIC; {HEIF_REMEDY.removesuffix(' reads them')}") from None
+        raise UserError(f"is HEIC; {HEIF_REMEDY}") from None

@@ -1,195 +1,101 @@
-"""Pictures of more than 8 bits → 8 bits, by the level that is white.
+"""Grey pictures of more than 8 bits → 8 bits, by the level that is white.
 
 Files of 16 bits hold what a camera or scanner measured, often 10, 12 or 14 bits of it, and floats may have any scale.
 White is the smallest full scale that the brightest pixel does not exceed; a set of pictures has one white level.
+
+Of colours of 16 bits Pillow reads the high bytes, which is right where they use all 16.
 """
 
-import re
-import sys
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image
 
 from data.system.errors import UserError
 
-_DEPTHS = (1, 255, 1023, 4095, 16383, 65535)  # of masks, and of 8, 10, 12, 14 and 16 bits
-_SCALES = (1, 255, 65535)  # of floats
+INTEGERS, FLOATS = "more than 8 bits", "floats"
+_SCALES = {INTEGERS: (1, 255, 1023, 4095, 16383, 65535), FLOATS: (1, 255, 65535)}  # 1 is that of masks
 _OUTLIERS = 10_000  # one pixel in so many may be brighter than white: cameras have hot ones
-_STRIP = 1 << 20  # pixels
 _STATED_WHITE = 65535  # to which Pillow scales these formats, which state their white level
 _STATING_WHITE = ("PPM", "JPEG2000")
-_OPPOSITE = {"L": "B", "B": "L", "N": "B" if sys.byteorder == "little" else "L"}
+_LEAST_HIGH_BYTE = 64  # the brightest of colours that use all 16 bits has more
 _BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284  # tags of TIFF
-_TWO_BYTES = re.compile(r"(RGB|RGBA|RGBX);16([LBN])")
 
 
-class WhiteLevels(NamedTuple):
-    """The levels that are white; None where each picture decides for itself.
+def white_level(brightest: float, kind: str) -> float:
+    """The level that is white where the file does not state it; `kind` is one of levels: INTEGERS or FLOATS.
 
-    Attributes:
-        integer: in pictures of integers.
-        real: in pictures of floats.
-    """
-
-    integer: float | None = None
-    real: float | None = None
-
-
-FROM_PICTURE = WhiteLevels()
-
-
-def white_level(brightest: float, integer: bool) -> float:
-    """The level that is white where the file does not state it.
-
-    Args:
-        brightest: the largest level.
-        integer: whether levels are integers, which have depths in bits.
-
-    >>> white_level(4000, True), white_level(70_000, True), white_level(0.8, False), white_level(2550, False)
+    >>> white_level(4000, INTEGERS), white_level(70_000, INTEGERS), white_level(0.8, FLOATS), white_level(2550, FLOATS)
     (4095, 70000, 1, 2550)
     """
-    if integer:
-        return next((level for level in _DEPTHS if brightest <= level), brightest)
-    return next((level for level in _SCALES if brightest <= level and (level == 1 or brightest > level / 2)), brightest)
+    scale = next((scale for scale in _SCALES[kind] if brightest <= scale), brightest)
+    odd = kind == FLOATS and scale > 1 and brightest <= scale / 2
+    return brightest if odd else scale
 
 
-@dataclass(frozen=True)
-class HighDepthImage:
-    """A picture of more than 8 bits a channel.
-
-    Attributes:
-        image: of a grey mode (I;16, I, F), or the high bytes of a coloured one.
-        low: the low bytes of a coloured one.
-        inverted: whether 0 is white.
-        stated: the white level that the file states, if it does.
-    """
-
-    image: Image.Image
-    low: Image.Image | None
-    inverted: bool
-    stated: float | None
-
-    @property
-    def is_integer(self) -> bool:
-        """True if levels are integers, not floats."""
-        return not self.image.mode.startswith("F")
-
-    def crop(self, box: tuple[int, int, int, int]) -> "HighDepthImage":
-        """A part of it."""
-        low = self.low and self.low.crop(box)
-        return HighDepthImage(self.image.crop(box), low, self.inverted, self.stated)
-
-    def brightest(self) -> float:
-        """The largest level, but for outliers; 0 if there is none above. Piece by piece, to spare memory."""
-        width, height = self.image.size
-        rows = max(1, _STRIP // width)
-        return max(self.crop((0, top, width, min(top + rows, height)))._brightest() for top in range(0, height, rows))
-
-    def _brightest(self) -> float:
-        levels = self._levels().reshape(-1)
-        outliers = levels.size // _OUTLIERS
-        if levels.dtype == np.uint16:
-            counts = np.bincount(levels)
-            return float(len(counts) - 1 - np.searchsorted(np.cumsum(counts[::-1]), outliers, side="right"))
-        levels = levels[np.isfinite(levels)]
-        if levels.size <= outliers:
-            return 0.0
-        place = levels.size - 1 - outliers
-        return max(0.0, float(np.partition(levels, place)[place]))
-
-    def white_level(self, known: WhiteLevels) -> float:
-        """The level that is white: the file states it, or `known`, or its brightest pixel decides."""
-        level = self.stated or (known.integer if self.is_integer else known.real)
-        return white_level(self.brightest(), self.is_integer) if level is None else level
-
-    def to_eight_bits(self, white: float) -> Image.Image:
-        """An image of mode L or RGB, or with transparency LA or RGBA; brighter than white is white."""
-        levels = self._levels()
-        if levels.dtype == np.uint16:
-            pixels = _scaled(np.arange(1 << 16, dtype=np.float32), white)[levels]
-        else:
-            pixels = _scaled(levels.copy(), white)
-        image = Image.fromarray(255 - pixels if self.inverted else pixels)
-        if (alpha := self._alpha(levels)) is not None:
-            image.putalpha(alpha)
-        return image
-
-    def _levels(self) -> NDArray[Any]:
-        """(H, W) of a grey picture, (H, W, 3) of a coloured one; uint16 or float32."""
-        if self.low is not None:
-            high, low = (np.asarray(half)[..., :3] for half in (self.image, self.low))
-            return high.astype(np.uint16) << 8 | low
-        levels = np.asarray(self.image)
-        return levels.astype(np.uint16 if levels.dtype.itemsize == 2 else np.float32, copy=False)
-
-    def _alpha(self, levels: NDArray[Any]) -> Image.Image | None:
-        """Transparency: a channel, or one level that is transparent (tRNS of PNG)."""
-        if self.image.mode == "RGBA":
-            return self.image.getchannel("A")
-        if (clear := self.image.info.get("transparency")) is None:
-            return None
-        opaque = levels != np.asarray(clear)
-        return Image.fromarray(np.uint8(255) * (opaque.any(-1) if opaque.ndim == 3 else opaque))
+def kind_of_levels(image: Image.Image) -> str | None:
+    """INTEGERS or FLOATS where a picture has more than 8 bits, and Pillow reads them all; None where it has not."""
+    return {"I": INTEGERS, "F": FLOATS}.get(image.mode[0])
 
 
-def _scaled(levels: NDArray[np.float32], white: float) -> NDArray[np.uint8]:
-    """0 … white → 0 … 255, in place."""
-    levels /= white
-    np.clip(np.nan_to_num(levels, copy=False), 0, 1, out=levels)
-    levels *= 255
-    return np.rint(levels, out=levels).astype(np.uint8)
+def brightest_level(image: Image.Image) -> float | None:
+    """The largest level but for outliers, at least 0; None where the file states its white level."""
+    return None if _states_white(image) else _brightest(_levels(image))
 
 
-def high_depth(image: Image.Image, second: Image.Image | None) -> HighDepthImage | None:
-    """The picture with all its bits; None if it has 8 a channel, or more that Pillow cannot read.
+def to_eight_bits(image: Image.Image, white: Mapping[str, float]) -> Image.Image:
+    """A picture with a `kind_of_levels`, in mode L, or LA where one level is transparent.
 
     Args:
         image: just opened.
-        second: the same file opened again, which this changes, where `has_unread_low_bytes`.
+        white: kind → the level that is white, unless the file states it; without one the brightest pixel decides.
     """
-    stated = _STATED_WHITE if image.format in _STATING_WHITE and image.mode != "F" else None
-    inverted = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
-    if image.mode.startswith(("I", "F")):
-        return HighDepthImage(image, None, inverted, stated)
-    low = _low_bytes(second) if second is not None else None
-    return HighDepthImage(image, low, inverted, stated) if low is not None else None
+    kind, levels = kind_of_levels(image) or INTEGERS, _levels(image)
+    level = _STATED_WHITE if _states_white(image) else white.get(kind) or white_level(_brightest(levels), kind)
+    scaled = np.nan_to_num(levels / np.float32(level), copy=False)
+    pixels = np.rint(255 * scaled.clip(0, 1)).astype(np.uint8)
+    zero_is_white = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == 0  # type: ignore[attr-defined]
+    eight = Image.fromarray(255 - pixels if zero_is_white else pixels)
+    if (clear := image.info.get("transparency")) is not None:
+        eight.putalpha(Image.fromarray(np.uint8(255) * (levels != clear)))
+    eight.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return eight
 
 
-def has_unread_low_bytes(image: Image.Image) -> bool:
-    """True if a picture just opened has 16 bits a channel, of which Pillow reads the high byte alone."""
-    tiles = getattr(image, "tile", None) or []
-    if image.format == "TIFF" and len(image.getbands()) > 1:
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        if tags.get(_PLANES) == 2 and 16 in tags.get(_BITS, ()):
-            raise UserError("a TIFF of 16 bits in separate planes is not read; save it with its channels interleaved")
-    return bool(tiles) and all(_swapped(_raw_mode(tile)) for tile in tiles)
-
-
-def _low_bytes(image: Any) -> Image.Image | None:
-    """The low bytes, which Pillow takes for the high ones where the byte order is declared to be the opposite."""
-    opposite = [_swapped(_raw_mode(tile)) for tile in image.tile]
-    if not all(opposite):
-        return None
-    image.tile = [
-        tile._replace(args=raw if isinstance(tile.args, str) else (raw, *tile.args[1:]))
-        for tile, raw in zip(image.tile, opposite, strict=True)
-    ]
+def check_colours(image: Image.Image) -> None:
+    """Loads a picture just opened. Raises `UserError` if of 16 bits a colour the high bytes alone say too little."""
+    if image.format not in ("PNG", "TIFF") or len(image.getbands()) == 1 or not _has_sixteen_bits(image):
+        return
     image.load()
-    return Image.merge("RGB", 3 * [image.getchannel("G")]) if "RGBA" in opposite else image
+    colours = image.convert("RGB") if image.mode != "LA" else image.getchannel("L")
+    if np.max(colours.getextrema()) < _LEAST_HIGH_BYTE:
+        raise UserError("its colours use less than 15 of 16 bits, or are nearly black; save it in 8 bits")
+    if "transparency" in image.info:
+        image.info["transparency"] = tuple(level >> 8 for level in image.info["transparency"])
 
 
-def _swapped(raw: str) -> str | None:
-    """Pillow's raw mode of the same pixels with their bytes swapped; None if they have not two bytes."""
-    if raw == "LA;16B":
-        return "RGBA"  # each byte a channel
-    match = _TWO_BYTES.fullmatch(raw)
-    return match and f"{match[1]};16{_OPPOSITE[match[2]]}"
+def _has_sixteen_bits(image: Image.Image) -> bool:
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        if 16 in (bits := tags.get(_BITS, ())) and tags.get(_PLANES) == 2:
+            raise UserError("a TIFF of 16 bits in separate planes is not read; save it with its channels interleaved")
+        return 16 in bits
+    return any(";16" in str(tile.args) for tile in image.tile)  # type: ignore[attr-defined]
 
 
-def _raw_mode(tile: Any) -> str:
-    """Pillow's name of a file's pixel layout."""
-    args = tile.args
-    return str(args if isinstance(args, str) else args[0] if args else "")
+def _states_white(image: Image.Image) -> bool:
+    return image.format in _STATING_WHITE and image.mode != "F"
+
+
+def _levels(image: Image.Image) -> NDArray[Any]:
+    """(H, W) uint16 or float32."""
+    levels = np.asarray(image)
+    return levels.astype(np.uint16 if levels.dtype.itemsize == 2 else np.float32, copy=False)
+
+
+def _brightest(levels: NDArray[Any]) -> float:
+    finite = levels[np.isfinite(levels)]
+    place = finite.size - 1 - levels.size // _OUTLIERS
+    return max(0.0, float(np.partition(finite, place)[place])) if place >= 0 else 0.0

@@ -1,139 +1,131 @@
 """Picture files → uint8, the same for training and rendering; without torch, so that it starts fast."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data.image_files.eight_bits import check_decoded_size, to_eight_bits, to_srgb
+from data.image_files.colours import background_colour, to_opaque, to_srgb
 from data.image_files.formats import NAMES, format_of, prepare
-from data.image_files.levels import FROM_PICTURE, HighDepthImage, WhiteLevels, has_unread_low_bytes, high_depth
+from data.image_files.levels import brightest_level, check_colours, kind_of_levels, to_eight_bits
 from data.system.errors import UserError
-from data.system.files import check_regular_file
 from data.system.spelling import suggest_file
 
+MOST = 10_000  # pictures of a file
+LARGEST = 89_478_485  # pixels to decode: what is made of them fits into the 2 GiB of a process that decodes
+_SAMPLES = 64  # of the pictures of a file, whose brightness is measured
 _LONGEST_REASON = 200
 _opening = threading.Lock()
 
 
-def background_colour(name: str) -> tuple[int, ...]:
-    """A CSS colour name or #rrggbb → (r, g, b).
+class Probe(NamedTuple):
+    """The findings of a file before it is decoded."""
 
-    Raises:
-        UserError: not a colour.
-    """
-    try:
-        return ImageColor.getcolor(name, "RGB")  # type: ignore[return-value]
-    except ValueError:
-        raise UserError(f"background {name!r}: not a colour; give a name such as white, or #rrggbb") from None
+    pictures: int  # how many of them are used
+    more: bool  # whether it has others than these
+    brightest: dict[str, float]  # kind of levels of more than 8 bits → the largest
 
 
 def read_picture(
-    path: Path, size: int, channels: int, background: str = "white", white: WhiteLevels = FROM_PICTURE, frame: int = 0
+    path: Path,
+    size: int,
+    channels: int,
+    background: str = "white",
+    white: Mapping[str, float] | None = None,
+    frame: int = 0,
 ) -> NDArray[np.uint8]:
     """A picture of a file as a square; see `PictureFile.pixels`."""
-    with PictureFile(path) as file:
-        return file.pixels(size, channels, background, white, frame)
+    with closing(PictureFile(path)) as file:
+        return file.pixels(frame, size, channels, background, white)
 
 
 class PictureFile:
-    """A file of one or more pictures that is open for reading.
+    """A file of one or more pictures, in one of `formats.FORMATS`, that is open for reading.
 
-    Args:
-        path: a file in one of `formats.FORMATS`.
-
-    Raises:
-        UserError: the file is missing, or not a picture.
+    Raises `UserError` if it is missing, or not a picture.
     """
 
     def __init__(self, path: Path) -> None:
-        check_regular_file(path)
         self.path = path
-        self._second: Image.Image | None = None
         with _decoder_errors(path):
-            self.image = _open(path)
-        self._first = self.image.tell()  # a HEIC says which of its pictures comes first
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+            self._image = _open(path)
+        self._first = self._image.tell()  # a HEIC says which of its pictures comes first
 
     def close(self) -> None:
-        self.image.close()
-        if self._second is not None:
-            self._second.close()
+        self._image.close()
 
-    def pixels(self, size: int, channels: int, background: str, white: WhiteLevels, frame: int) -> NDArray[np.uint8]:
-        """A picture of the file as a square.
+    def probe(self, all_frames: bool, brightness: bool) -> Probe:
+        """The number of pictures, if all are taken, and how bright they are, if asked for: of many 64 are measured.
 
-        EXIF rotation is applied, transparency composited on the background, 16-bit, palette, grey and CMYK pictures
+        Raises `UserError` if there are too many.
+        """
+        count = self._count() if all_frames else 1
+        if count > MOST:
+            raise UserError(f"{self.path}: holds more than {MOST:,} pictures; split it")
+        more = False
+        with suppress(Exception):  # hostile bytes; the others in an MPO are previews and maps of its light
+            more = not all_frames and self._image.format != "MPO" and bool(getattr(self._image, "is_animated", False))
+        brightest: dict[str, float] = {}
+        for frame in range(0, count, -(-count // _SAMPLES)) if brightness else ():
+            try:
+                with _decoder_errors(self.path, frame):
+                    self._seek(frame)
+                    if (kind := kind_of_levels(self._image)) is None:
+                        break  # the others have 8 bits too
+                    _check_decoded_size(self._image, max(self._image.size))
+                    if (level := brightest_level(self._image)) is not None:
+                        brightest[kind] = max(level, brightest.get(kind, 0))
+            except UserError:  # decoding it reports that
+                continue
+        return Probe(count, more, brightest)
+
+    def pixels(
+        self, frame: int, size: int, channels: int, background: str, white: Mapping[str, float] | None
+    ) -> NDArray[np.uint8]:
+        """A picture of the file as a square, (size, size, channels).
+
+        EXIF rotation is applied, transparency composited on the background, deep, palette, grey and CMYK pictures
         converted, the shorter side resized with antialiasing and the longer one cropped around its centre. Of JPEGs
         that are much larger than `size`, only what is needed is decoded.
 
         Args:
+            frame: which of the file's pictures, from 0; later ones are found faster in ascending order.
             size: side of the result.
             channels: 1 or 3.
             background: colour that shows through transparent pixels.
-            white: the white levels of pictures of more than 8 bits.
-            frame: which of the file's pictures, from 0; later ones are found faster in ascending order.
-
-        Returns:
-            (size, size, channels) uint8.
+            white: kind of levels of more than 8 bits → the level that is white.
 
         Raises:
             UserError: the picture is broken or too large.
         """
         colour = background_colour(background)
         with _decoder_errors(self.path, frame):
-            opened = self._seek(frame)
-            check_decoded_size(opened, size)
-            profile = opened.info.get("icc_profile")
-            image = to_eight_bits(opened, self._high_depth(frame), size, white)
-            if image.has_transparency_data:
-                image = image.convert("RGBA")
-                opaque = Image.new("RGBA", image.size, (*colour, 255))
-                image = Image.alpha_composite(opaque, image).convert("RGB")
-            image = ImageOps.fit(to_srgb(image, profile), (size, size), Image.Resampling.LANCZOS)
-            pixels = np.array(image.convert("L" if channels == 1 else "RGB"))
-        return pixels.reshape(size, size, channels)
+            self._seek(frame)
+            _check_decoded_size(self._image, size)
+            profile = self._image.info.get("icc_profile")
+            check_colours(self._image)
+            deep = kind_of_levels(self._image)
+            image = ImageOps.exif_transpose(to_eight_bits(self._image, white or {}) if deep else self._image)
+            image = to_srgb(to_opaque(image, colour), profile)
+            image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+            return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(size, size, channels)
 
-    def brightest(self, frame: int) -> tuple[bool, float] | None:
-        """True if a picture has levels of integers, and the largest; None if it has 8 bits, or states its white level.
+    def _seek(self, frame: int) -> None:
+        self._image.seek(self._first if not frame else frame - (frame <= self._first))
 
-        Raises:
-            UserError: the picture is broken or too large.
-        """
-        with _decoder_errors(self.path, frame):
-            image = self._seek(frame)
-            check_decoded_size(image, max(image.size))
-            high = self._high_depth(frame)
-            if high is None or high.stated:
-                return None
-            image.load()
-            return high.is_integer, high.brightest()
-
-    def _seek(self, frame: int) -> Image.Image:
-        self.image.seek(self._place(frame))
-        return self.image
-
-    def _place(self, frame: int) -> int:
-        return self._first if not frame else frame - (frame <= self._first)
-
-    def _high_depth(self, frame: int) -> HighDepthImage | None:
-        """The picture with all its bits; None if it has 8 a channel."""
-        unblended = not frame or self.image.format == "TIFF"  # the later frames of an APNG are blended
-        if has_unread_low_bytes(self.image) and unblended:
-            self._second = self._second or _open(self.path)
-            self._second.seek(self._place(frame))
-            return high_depth(self.image, self._second)
-        return high_depth(self.image, None)
+    def _count(self) -> int:
+        """The number of pictures; one too many where the next cannot be reached, so that its decoding says why."""
+        if self._image.format == "MPO":
+            return 1
+        try:
+            return int(getattr(self._image, "n_frames", 1))
+        except Exception:  # hostile bytes
+            return self._image.tell() + 2
 
 
 @contextmanager
@@ -158,7 +150,7 @@ def _decoder_errors(path: Path, frame: int = 0) -> Iterator[None]:
 
 
 def _open(path: Path) -> Image.Image:
-    """An opened file of one of `FORMATS`, of any size: `check_decoded_size` limits what is decoded of it."""
+    """An opened file of one of `FORMATS`, of any size: `_check_decoded_size` limits what is decoded of it."""
     name = format_of(path)
     if name is None:
         raise UserError(f"not a readable picture (of no known format); name another one: {NAMES}")
@@ -169,3 +161,13 @@ def _open(path: Path) -> Image.Image:
             return Image.open(path, formats=[name])
         finally:
             Image.MAX_IMAGE_PIXELS = limit
+
+
+def _check_decoded_size(image: Image.Image, size: int) -> None:
+    """Lets a JPEG's decoder skip detail that is resized away; raises `UserError` if too many pixels are left."""
+    width, height = image.size
+    image.draft(None, (2 * size, 2 * size))
+    # a progressive JPEG's coefficients are all kept until its last scan
+    pixels = width * height if "progressive" in image.info else image.width * image.height
+    if pixels > LARGEST:
+        raise UserError(f"{width}×{height} pixels are too many to decode; make it smaller")

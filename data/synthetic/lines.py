@@ -17,15 +17,7 @@ CHANNELS = 1
 
 
 def draw_lines(angles: Tensor, size: int = SIZE) -> Tensor:
-    """Draws one line for each angle.
-
-    Args:
-        angles: (N,) in radians.
-        size: side in pixels; the line grows with the picture.
-
-    Returns:
-        (N, size, size, 1) float32 in [0, 1].
-    """
+    """Draws one line, which grows with the picture, for each angle (N,) → (N, size, size, 1) float32 in [0, 1]."""
     scale = size / SIZE
     axis = torch.arange(size) + 0.5 - size / 2
     y, x = torch.meshgrid(axis, axis, indexing="ij")

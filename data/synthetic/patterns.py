@@ -18,32 +18,15 @@ from torch import Tensor
 from data.rng import uniform
 
 FACTORS = (
-    "frequency",
-    "exponent",
-    "petals",
-    "aspect",
-    "twist",
-    "radius",
-    "ring",
-    "dot",
-    "corner",
-    "ground_hue",
-    "ground_lightness",
-    "motif_hue",
-    "outline_hue",
+    *("frequency", "exponent", "petals", "aspect", "twist", "radius", "ring", "dot", "corner"),
+    *("ground_hue", "ground_lightness", "motif_hue", "outline_hue"),
 )
 
 
 def oklch_to_srgb(lightness: Tensor, chroma: Tensor, hue: Tensor) -> Tensor:
-    """OKLCH to gamma-encoded sRGB (Ottosson 2020), out-of-gamut values clipped.
+    """OKLCH to gamma-encoded sRGB (Ottosson 2020), out-of-gamut values clipped: any shape (...) → (..., 3) in [0, 1].
 
-    Args:
-        lightness: any shape, in [0, 1].
-        chroma: the same shape, 0 is grey and about 0.3 the strongest.
-        hue: the same shape, in radians.
-
-    Returns:
-        (..., 3) in [0, 1].
+    Lightness is in [0, 1]; a chroma of 0 is grey and about 0.3 the strongest; hue is in radians.
     """
     a, b = chroma * torch.cos(hue), chroma * torch.sin(hue)
     long = (lightness + 0.3963377774 * a + 0.2158037573 * b) ** 3
@@ -73,14 +56,9 @@ def _palette(ground_hue: Tensor, lightness: Tensor, motif_hue: Tensor, outline_h
 
 
 def draw_patterns(factors: Tensor, size: int) -> Tensor:
-    """Draws the patterns that the factors describe.
+    """Draws what factors (N, 13) in [0, 1], in the order of `FACTORS`, describe → (N, size, size, 3) in [0, 1].
 
-    Args:
-        factors: (N, 13) in [0, 1], in the order of `FACTORS`.
-        size: side in pixels; the picture is the same at every size but for its edges, about two pixels wide.
-
-    Returns:
-        (N, size, size, 3) float32 in [0, 1].
+    A picture is the same at every size but for its edges, about two pixels wide.
     """
     columns = iter(factors.to(torch.float32).t()[..., None, None])
 

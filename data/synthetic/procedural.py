@@ -16,13 +16,9 @@ _BATCH = 32  # the fastest: a batch's intermediate maps still fit the processor'
 def open_procedural(
     family: Callable[[int, Tensor, int], Tensor], name: str, spec: PictureSpec, downloads: Path | None = None
 ) -> PictureSource:
-    """The first `limit` (or 16,384) pictures of a family.
+    """The first `limit` (or 16,384) pictures of a family: seed, indices (N,) int64, size → (N, size, size, C) uint8.
 
-    Args:
-        family: seed, indices (N,) int64 and size → (N, size, size, 1 or 3) uint8.
-        name: of the family.
-        spec: size, channels, limit and the family's seed.
-        downloads: not used.
+    Nothing is put into `downloads`.
     """
     count = spec.limit or _COUNT
 

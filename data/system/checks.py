@@ -12,11 +12,7 @@ MOST = 2**53  # of anything that is counted
 
 
 def number(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> float:
-    """A finite number, of Python or in a tensor without dimensions.
-
-    Raises:
-        ValueError: it is none, or not from low to high.
-    """
+    """A finite number from low to high, of Python or in a tensor without dimensions; else raises `ValueError`."""
     if isinstance(value, Tensor) and not value.ndim and value.layout == torch.strided:
         value = value.item() if value.dtype in (*_FLOATS, torch.int32, torch.int64, torch.bool) else None
     finite = abs(value) < _BEYOND if isinstance(value, int) else isinstance(value, float) and math.isfinite(value)
@@ -36,9 +32,7 @@ def count(name: str, value: Any, low: int = 0, high: int = MOST) -> int:
 def array(name: str, value: Any, like: Tensor, low: float = -math.inf) -> Tensor:
     """A copy of a tensor of floats, with the dtype and strides of the tensor that it will replace.
 
-    Raises:
-        ValueError: it has another shape, is larger than its file, is not finite in that dtype, or has a number below
-            low.
+    Raises `ValueError` for another shape, more than its file holds, or numbers not finite in that dtype or below low.
     """
     if not isinstance(value, Tensor) or value.shape != like.shape:
         raise ValueError(f"{name} is {getattr(value, 'shape', type(value).__name__)} instead of {like.shape}")
@@ -79,7 +73,5 @@ def _check_storage(name: str, value: Tensor, *dtypes: torch.dtype) -> None:
 
 
 def _abbreviated(value: Any) -> str:
-    """At most 80 letters: a number may have millions of digits, which Python refuses to write."""
-    if isinstance(value, int) and abs(value) >= _BEYOND:
-        return "a number beyond all bounds"
+    """At most 80 letters; raises `ValueError` itself for a number of millions of digits."""
     return " ".join(str(value).split())[:80] if isinstance(value, str | int | float | None) else type(value).__name__

@@ -74,11 +74,7 @@ def storage_errors(path: Path) -> Iterator[None]:
 def temporary_path(path: Path) -> Iterator[Path]:
     """A free name beside a file or folder, for what will be moved there; what still has it at the end is removed.
 
-    So are the folders around it that had to be made, if nothing came into them. The name is known before there is
-    anything of that name, so that an interrupt never leaves something behind.
-
-    Raises:
-        OSError: a folder cannot be made.
+    So are the folders around it that had to be made, if nothing came into them.
     """
     temporary = path.with_name(f".{path.name[:_LEGIBLE]}-{uuid.uuid4().hex}")
     missing = [folder for folder in path.parents if not folder.exists()]
@@ -86,11 +82,7 @@ def temporary_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
     finally:
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-        except BaseException:  # an interrupt
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        shutil.rmtree(temporary, ignore_errors=True)
         for remove in (temporary.unlink, *(folder.rmdir for folder in missing)):
             with suppress(OSError):  # there is none, or something in it, or the place has become read-only
                 remove()
@@ -107,8 +99,7 @@ def remove_temporary_files(path: Path) -> None:
 def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     """A file to write into and to read from, which takes its place when it is done; a crash leaves what was there.
 
-    Raises:
-        StorageError: the place cannot be written to.
+    Raises `StorageError` if the place cannot be written to.
     """
     with storage_errors(path):
         path = resolved(path)
@@ -121,11 +112,7 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
 
 
 def save_bytes(content: bytes, path: Path) -> None:
-    """Writes bytes to a file; a crash leaves what was there before, or all of the new content.
-
-    Raises:
-        StorageError: the place cannot be written to.
-    """
+    """Writes bytes to a file as `atomic_writer` does."""
     with atomic_writer(path) as file:
         file.write(content)
 
@@ -133,17 +120,14 @@ def save_bytes(content: bytes, path: Path) -> None:
 def replace_folder(new: Path, path: Path) -> None:
     """Moves a folder into place; what was there before stays until the new one is, and is then removed.
 
-    Raises:
-        OSError: the new folder cannot be moved; the old one is back in its place.
+    Raises `OSError` if it cannot be moved; the old one is then back.
     """
     path = resolved(path)
-    if not path.exists():
-        new.rename(path)
-        return
     with temporary_path(path) as old:
         try:
-            path.rename(old)
+            if path.exists():
+                path.rename(old)
             new.rename(path)
         finally:
-            if not path.exists():
+            if old.exists() and not path.exists():
                 old.rename(path)

@@ -19,11 +19,9 @@ def expand_tilde_arguments(words: list[str]) -> list[str]:
 
 
 def expand_tildes(value: Any, defaults: dict[str, Any]) -> Any:
-    """A value in which all texts that begin with `~` are paths below a home folder.
+    """An option's value, or those of a command, where texts that begin with `~` are paths below a home folder.
 
-    Args:
-        value: an option's, or those of a command, which are changed in place.
-        defaults: option → its default. Such values stay as they are: a config is for other users too.
+    Values that are the defaults, option → value, stay as they are: a config is for other users too.
 
     Raises:
         UserError: there is no such user.
@@ -32,11 +30,10 @@ def expand_tildes(value: Any, defaults: dict[str, Any]) -> Any:
         for key, part in value.items():
             if part not in (defaults.get(key), defaults.get(key.partition(".")[2])):  # alone, or after a command
                 value[key] = expand_tildes(part, defaults)
-        return value
-    if isinstance(value, dict):
+    elif isinstance(value, dict):
         return {key: expand_tildes(part, defaults) for key, part in value.items()}
-    if isinstance(value, list):
+    elif isinstance(value, list):
         return [expand_tildes(part, defaults) for part in value]
-    if isinstance(value, (str, Path)) and str(value).startswith("~"):
+    elif isinstance(value, (str, Path)) and str(value).startswith("~"):
         return type(value)(user_path(str(value)))
     return value

@@ -1,7 +1,7 @@
 """Signals that end a program: Ctrl-C, SIGTERM and SIGHUP, before its work has begun, while it works and after its end.
 
-While Python imports, an interrupt is a long traceback, or is swallowed; while it shuts down, it spoils what is done.
-By default SIGTERM and SIGHUP end a program before it can remove what is half-made.
+While Python imports, an interrupt is a long traceback; while it shuts down, it spoils what is done. By default SIGTERM
+and SIGHUP end a program before it can remove what is half-made.
 """
 
 import os

@@ -44,6 +44,6 @@ def suggest_file(path: Path, otherwise: str) -> str:
     """A remedy for a file or folder that is not there: one beside it with nearly that name, or else `otherwise`."""
     names: dict[str, str] = {}
     with suppress(OSError):
-        names = {entry.stem: entry.name for entry in islice(path.parent.iterdir(), _MOST_FILES)}
+        names = {entry.stem: entry.name for entry in islice(path.parent.iterdir(), _MOST_FILES) if entry != path}
     near = closest_match(path.stem, names)
     return f"did you mean {path.with_name(names[near])}?" if near else otherwise

@@ -21,7 +21,8 @@ from pathlib import Path
 from data.system import signals
 from data.system.errors import UserError
 
-TIMED_OUT = -signal.SIGALRM if hasattr(signal, "SIGALRM") else 1  # exit code where a request takes too long
+TIMED_OUT = 1  # exit code where a request takes too long: that of faulthandler
+_CRASHED = 2
 _REQUEST = struct.Struct("<dQ")  # seconds that it may take; the bytes that follow
 _ANSWER = struct.Struct("<?Q")  # whether it is a result, or else an error message; the bytes that follow
 _READY = b"ready\n"
@@ -29,15 +30,9 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 
 
 class WorkerProcess:
-    """A running process, which ends when this object does, at the latest.
+    """A running module, as `data.image_files.decode_worker`, which ends when this object does, at the latest.
 
-    Args:
-        module: what it runs, `data.image_files.decode_worker` for example.
-        arguments: the module's.
-        purpose: what it is for, in messages.
-
-    Raises:
-        UserError: it cannot be started.
+    Raises `UserError` if it cannot be started for the purpose, which the message names.
     """
 
     def __init__(self, module: str, arguments: Sequence[str], purpose: str) -> None:
@@ -60,28 +55,21 @@ class WorkerProcess:
         self._stdin, self._stdout = self._process.stdin, self._process.stdout
         if self._stdout.read(len(_READY)) != _READY:
             self.close()
-            raise UserError(
-                f"{sys.executable}: ends as soon as it is started to {purpose}; is there memory left? "
-                f"PYTHONPATH={paths} python -m {' '.join([module, *arguments])} tells why"
-            )
+            raise UserError(f"{sys.executable}: ends as soon as it is started to {purpose}; is there memory left?")
 
     @property
     def pid(self) -> int:
         return self._process.pid
 
-    def send(self, seconds: float, *requests: bytes) -> None:
-        """Sends requests, each of which may take so long. Raises `OSError` or `EOFError` if the process has ended."""
+    def ask(self, request: bytes, seconds: float, most: int) -> tuple[bool, bytes]:
+        """Whether a request succeeded, and its result of at most so many bytes, or the error message.
+
+        Raises `OSError` or `EOFError` if the process has ended, at the latest after so many seconds, or answers more.
+        """
         if self._stdin.closed:
             raise EOFError
-        self._stdin.write(b"".join(_REQUEST.pack(seconds, len(request)) + request for request in requests))
+        self._stdin.write(_REQUEST.pack(seconds, len(request)) + request)
         self._stdin.flush()
-
-    def receive(self, most: int) -> tuple[bool, bytes]:
-        """The next answer: whether the request succeeded, and its result of at most so many bytes, or the error.
-
-        Raises:
-            EOFError: the process has ended, or its answer is longer.
-        """
         succeeded, length = _ANSWER.unpack(self._read(_ANSWER.size))
         if length > most:
             raise EOFError
@@ -98,7 +86,7 @@ class WorkerProcess:
         self._process.kill()
 
     def close(self) -> int:
-        """Ends the process, called by the thread that receives; returns its exit code."""
+        """Ends the process, called by the thread that asks; returns its exit code."""
         _end(self._process)
         return self._process.returncode
 
@@ -126,9 +114,6 @@ def serve(answer: Callable[[bytes], Sequence[bytes | memoryview]], memory: int) 
         memory: bytes that the process may take.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the client decides what Ctrl-C ends
-    if hasattr(signal, "SIGALRM"):
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
     with suppress(ImportError, ValueError, OSError):  # Windows has no such limits, others may have lower ones
         import resource
 
@@ -139,16 +124,19 @@ def serve(answer: Callable[[bytes], Sequence[bytes | memoryview]], memory: int) 
         answers.write(_READY)
         answers.flush()
         threading.Thread(target=_receive_requests, args=(requests,), daemon=True).start()
-        while True:
-            seconds, request = requests.get()
-            _set_alarm(seconds)
-            try:
-                succeeded, parts = True, answer(request)
-            except UserError as error:
-                succeeded, parts = False, [str(error).encode(errors="surrogatepass")]
-            _set_alarm(0)
-            answers.writelines([_ANSWER.pack(succeeded, sum(map(len, parts))), *parts])
-            answers.flush()
+        try:
+            while True:
+                seconds, request = requests.get()
+                faulthandler.dump_traceback_later(seconds, exit=True)  # ends this process from within any library
+                try:
+                    succeeded, parts = True, answer(request)
+                except UserError as error:
+                    succeeded, parts = False, [str(error).encode(errors="surrogatepass")]
+                faulthandler.cancel_dump_traceback_later()
+                answers.writelines([_ANSWER.pack(succeeded, sum(map(len, parts))), *parts])
+                answers.flush()
+        except BaseException:
+            os._exit(_CRASHED)
 
 
 def _receive_requests(requests: queue.SimpleQueue[tuple[float, bytes]]) -> None:
@@ -157,13 +145,3 @@ def _receive_requests(requests: queue.SimpleQueue[tuple[float, bytes]]) -> None:
         seconds, length = _REQUEST.unpack(head)
         requests.put((seconds, sys.stdin.buffer.read(length)))
     os._exit(0)
-
-
-def _set_alarm(seconds: float) -> None:
-    """Ends this process after so many seconds, even from within a library; 0 calls it off."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-    elif seconds:
-        faulthandler.dump_traceback_later(seconds, exit=True)
-    else:
-        faulthandler.cancel_dump_traceback_later()

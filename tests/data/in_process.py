@@ -1,7 +1,6 @@
 """A decoder in the tests' own process, for tests that are not about processes: starting one takes 0.3 s."""
 
 import warnings
-from collections import deque
 
 from data.image_files import decode_worker
 from data.system.errors import UserError
@@ -12,23 +11,18 @@ class InProcess:
 
     def __init__(self, *_: object) -> None:
         self._decoder = decode_worker.FileDecoder()
-        self._requests: deque[bytes] = deque()
 
-    def send(self, seconds: float, *requests: bytes) -> None:
-        self._requests.extend(requests)
-
-    def receive(self, most: int) -> tuple[bool, bytes]:
+    def ask(self, request: bytes, seconds: float, most: int) -> tuple[bool, bytes]:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # Pillow warns of much that it can still read
-                (content,) = self._decoder.answer(self._requests.popleft())
+                (content,) = self._decoder.answer(request)
         except UserError as error:
             return False, str(error).encode(errors="surrogatepass")
         assert len(content) <= most
         return True, content
 
     def kill(self) -> None:
-        self._requests.clear()
         self._decoder.close()
 
     close = kill

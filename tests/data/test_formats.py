@@ -4,7 +4,6 @@ import io
 import os
 import socket
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 
 import render
 from data.image_files import formats, listing
-from data.image_files.formats import FORMATS, OTHERS
+from data.image_files.formats import FORMATS
 from data.image_files.listing import find_pictures
 from data.image_files.reader import read_picture
 from data.system.errors import UserError
@@ -155,30 +154,6 @@ def test_a_pipe_is_never_waited_for(tmp_path):
         os.mkfifo(tmp_path / called)
         with pytest.raises(OSError, match="no plain file"):
             formats.format_of(tmp_path / called)
-
-
-def test_twenty_thousand_other_files_are_not_opened(tmp_path, monkeypatch):
-    class Entry:
-        def __init__(self, index):
-            self.name = f"{index}{sorted(OTHERS)[index % len(OTHERS)]}"
-            self.path = str(tmp_path / self.name)
-
-        def is_dir(self):
-            return False
-
-        def is_symlink(self):
-            return False
-
-    fill(tmp_path, 1)
-    entries = [*os.scandir(tmp_path), *map(Entry, range(20_000))]
-    monkeypatch.setattr(os, "scandir", lambda _: entries)
-    opened = []
-    open_file = os.open
-    monkeypatch.setattr(os, "open", lambda *words: opened.append(words) or open_file(*words))
-    started = time.monotonic()
-    found = find_pictures(tmp_path)
-    assert time.monotonic() - started < 2
-    assert (len(found.pictures), found.others.total(), opened) == (1, 20_000, [])
 
 
 def test_formats_without_a_reason_are_not_opened(tmp_path):

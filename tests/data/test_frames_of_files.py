@@ -5,6 +5,7 @@ import json
 import struct
 import time
 import zlib
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,8 @@ from PIL import Image
 
 import train
 from data.datamodule import ImageData
-from data.image_files.decode_pool import DecodeProcess, DecodeRequest
-from data.image_files.probe import probe
-from data.image_files.reader import read_picture
+from data.image_files.decode_pool import DecodeProcess
+from data.image_files.reader import PictureFile, read_picture
 from data.split import digests, split_rows
 from data.system.errors import UserError
 
@@ -52,7 +52,8 @@ def test_each_picture_of_a_file_is_what_it_would_be_alone(tmp_path):
         alone.append(read_picture(tmp_path / "alone.png", 32, 3).astype(int))
     for suffix in KINDS:
         write(tmp_path / f"a{suffix}", frames)
-        assert probe(tmp_path / f"a{suffix}", True, True).pictures == 5, suffix
+        with closing(PictureFile(tmp_path / f"a{suffix}")) as file:
+            assert file.probe(True, True).pictures == 5, suffix
         for index in (*range(5), 0, 3, 2):
             far = [abs(read_picture(tmp_path / f"a{suffix}", 32, 3, frame=index) - one).mean() for one in alone]
             assert np.argmin(far) == index, suffix
@@ -156,7 +157,7 @@ def test_pictures_that_are_broken_later_in_a_file_are_named(tmp_path, capsys):
     assert count_of(data_of(tmp_path, folder, all_frames=True)) > 12
     (output,) = told_lines(capsys)
     assert f"{folder / 'many.png'}, picture 6: not a readable picture" in output
-    assert "3 more after it likewise" in output
+    assert "3 more of its pictures likewise" in output
     assert f"{folder / 'pages.tif'}, picture " in output
 
 
@@ -192,7 +193,7 @@ def png_of(count: int) -> bytes:
 
 
 def test_too_many_pictures_are_refused_in_time_and_the_first_is_still_taken(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("data.image_files.probe.MOST", 3_000)
+    monkeypatch.setattr("data.image_files.reader.MOST", 3_000)
     folder = fill(tmp_path / "pictures", 4)
     for make in (gif_of, tiff_of, png_of):
         (folder / "many").write_bytes(make(6_000))
@@ -212,7 +213,7 @@ def test_a_claim_of_frames_that_are_not_there_costs_one_name(tmp_path, capsys):
     assert count_of(data_of(tmp_path, folder, all_frames=True)) == 8
     (output,) = told_lines(capsys)
     assert "picture 3: " in output
-    assert "4,997 more after it likewise" in output
+    assert "4,997 more of its pictures likewise" in output
 
 
 def test_hundreds_of_frames_are_decoded_once(tmp_path):
@@ -250,15 +251,15 @@ def test_every_picture_of_a_heic_is_taken_once(tmp_path):
 
 def test_a_decoder_that_ends_within_a_file_goes_on_there(tmp_path):
     write(tmp_path / "a.gif", film(1, 6))
-    requests = [DecodeRequest.of("read", tmp_path / "a.gif", frame, 32, 3, "white", (None, None)) for frame in range(6)]
+    requests = [("read", str(tmp_path / "a.gif"), frame, 32, 3, "white", {}) for frame in range(6)]
     decoder = DecodeProcess()
-    whole = decoder.answers(requests)
+    whole = [decoder.answer(request) for request in requests]
     assert len(set(whole)) == 6
-    decoder.answers(requests[:3])
-    decoder.close()
-    rest = decoder.answers(requests[3:])
-    decoder.close()
-    assert rest == whole[3:]
+    for request in requests[:3]:
+        decoder.answer(request)
+    decoder.process.kill()
+    assert [decoder.answer(request) for request in requests[3:]] == whole[3:]
+    decoder.kill()
 
 
 @pytest.mark.slow

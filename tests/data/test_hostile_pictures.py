@@ -23,8 +23,8 @@ from test_data import png_of_size
 
 import render
 import train
-from data.image_files import decode_pool, eight_bits
-from data.image_files.decode_pool import DecodePool, DecodeProcess, DecodeRequest, Part
+from data.image_files import decode_pool, reader
+from data.image_files.decode_pool import DecodePool, DecodeProcess, Part
 from data.image_files.listing import find_pictures
 from data.image_files.reader import read_picture
 from data.sources import normalize_source
@@ -49,12 +49,11 @@ def endless_picture(repeats: int = 20_000) -> bytes:
 def decoder() -> Iterator[DecodeProcess]:
     decoder = DecodeProcess()
     yield decoder
-    decoder.close()
+    decoder.kill()
 
 
 def answers(decoder: DecodeProcess, *paths: Path) -> list[bytes | str]:
-    requests = [DecodeRequest.of("read", path, 0, 32, 3, "white", (None, None)) for path in paths]
-    return decoder.answers(requests)
+    return [decoder.answer(("read", str(path), 0, 32, 3, "white", {})) for path in paths]
 
 
 def test_a_process_that_decodes_knows_nothing_of_torch():
@@ -88,15 +87,15 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
     assert isinstance(answers(decoder, first)[0], bytes)
     decoder.process.kill()
     assert isinstance(answers(decoder, first)[0], bytes)
-    ended, send = [], WorkerProcess.send
+    ended, ask = [], WorkerProcess.ask
 
-    def send_and_kill(process, *requests):
-        send(process, *requests)
-        if len(ended) < 2:  # while it decodes the hostile one
+    def ask_and_kill(process, request, *rest):
+        if b"hostile" in request:
             ended.append(process.pid)
             threading.Timer(0.3, process.kill).start()
+        return ask(process, request, *rest)
 
-    monkeypatch.setattr(WorkerProcess, "send", send_and_kill)
+    monkeypatch.setattr(WorkerProcess, "ask", ask_and_kill)
     found = answers(decoder, first, hostile, last)
     assert [isinstance(one, str) for one in found] == [False, True, False]
     assert found[1] == f"{hostile}: its decoder crashed"
@@ -106,7 +105,7 @@ def test_a_picture_whose_process_ends_is_tried_again_and_then_skipped(tmp_path, 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems limit no memory")
 def test_a_picture_that_wants_too_much_memory_is_skipped(tmp_path, decoder, monkeypatch):
     fill(tmp_path, 1)
-    (tmp_path / "eater.png").write_bytes(png_of_size(12_000))
+    (tmp_path / "eater.png").write_bytes(png_of_size(9_000))
     monkeypatch.setattr(decode_pool, "MEMORY", 128 << 20)
     eater, other = answers(decoder, tmp_path / "eater.png", tmp_path / "0.png")
     assert "more memory" in eater
@@ -119,7 +118,7 @@ def test_where_no_process_can_be_started_one_line_says_so(tmp_path, monkeypatch)
         monkeypatch.setattr(sys, "executable", program)
         with pytest.raises(UserError, match=program):
             data_of(tmp_path, folder).prepare_data()
-    assert list((tmp_path / "cache").iterdir()) == []
+    assert not (tmp_path / "cache").exists()
 
 
 DECODE = """
@@ -195,8 +194,9 @@ def test_what_cannot_be_looked_into_is_counted_and_named(tmp_path, monkeypatch, 
     monkeypatch.setattr(os, "scandir", refuse)
     assert count_of(data_of(tmp_path, folder)) == 12
     output = capsys.readouterr().err
-    assert "Skipped 7 of 19" in output
-    for name in ("nowhere.png", "holiday", "here.png", "there.png", "pipe.png", "socket.png", "closed"):
+    assert "Skipped 5 of 17" in output
+    assert "1 unreadable folder" in output
+    for name in ("nowhere.png", "here.png", "there.png", "pipe.png", "socket.png"):
         assert f"{folder / name}:" in output
     data = data_of(tmp_path, folder)
     monkeypatch.setattr(os, "scandir", scandir)
@@ -210,7 +210,7 @@ def test_folders_may_be_nested_a_thousand_deep(tmp_path):
         deepest.mkdir()
     scene(0).save(deepest / "b.png")
     try:
-        assert [found.path for found in find_pictures(tmp_path).pictures] == [deepest / "b.png"]
+        assert [*find_pictures(tmp_path).pictures] == [deepest / "b.png"]
     finally:
         (deepest / "b.png").unlink()
         while deepest != tmp_path:  # what pytest would remove by recursion
@@ -274,47 +274,11 @@ def test_a_source_that_is_not_utf8_is_refused_before_anything_is_written(tmp_pat
     assert list(tmp_path.iterdir()) == [cafe]
 
 
-def in_mode(mode: str, path: Path) -> Image.Image:
-    """A smooth picture of that mode, in a file that keeps it."""
-    image = scene(3, 420, 300)
-    grey = np.asarray(image.convert("L"))
-    if mode in ("I;16", "I", "F"):
-        levels = {"I;16": grey.astype(np.uint16) * 257, "I": grey.astype(np.int32) * 200, "F": grey / np.float32(255)}
-        image = Image.fromarray(levels[mode])
-    elif mode in ("RGBA", "LA", "P;transparent"):
-        image.putalpha(Image.linear_gradient("L").resize(image.size))
-        image = image.convert("LA") if mode == "LA" else image
-    if mode.startswith("P"):
-        image = image.quantize(64)
-    elif mode in ("L", "1", "CMYK"):
-        image = image.convert(mode)
-    image.save(path)
-    return image
-
-
-def test_large_pictures_are_read_as_small_ones_are(tmp_path, monkeypatch):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    for mode in ("RGB", "RGBA", "L", "LA", "P", "P;transparent", "1", "I;16", "I", "F", "CMYK"):
-        path = tmp_path / ("a.tiff" if mode in ("I", "F", "CMYK") else "a.png")
-        for turned in {False, mode in ("RGB", "I;16", "CMYK")}:
-            image = in_mode(mode, path)
-            if turned:
-                image.save(path, exif=exif)
-            usual = read_picture(path, 32, 3, "blue").astype(int)
-            with monkeypatch.context() as patch:
-                patch.setattr(eight_bits, "_LARGE", 1000)
-                patch.setattr(eight_bits, "_STRIP", 20_000)
-                reduced = read_picture(path, 32, 3, "blue").astype(int)
-            assert abs(usual - reduced).mean() < (5 if mode == "1" else 3.5), (mode, turned)
-            assert usual.std() > 20, (mode, turned)
-
-
 def test_a_jpeg_of_200_megapixels_is_read_and_a_progressive_one_refused_by_its_size(tmp_path, monkeypatch):
     Image.new("L", (14_000, 14_000), 99).save(tmp_path / "a.jpg")
     limit = Image.MAX_IMAGE_PIXELS
     assert np.unique(read_picture(tmp_path / "a.jpg", 32, 1)).tolist() == [99]
-    monkeypatch.setattr(eight_bits, "LARGEST", 100_000)
+    monkeypatch.setattr(reader, "LARGEST", 100_000)
     for progressive, refused in ((False, False), (True, True)):
         scene(0, 800, 600).save(tmp_path / "b.jpg", progressive=progressive)
         if refused:

@@ -93,31 +93,43 @@ def opaque(levels: np.ndarray) -> np.ndarray:
     return np.concatenate([levels, np.full_like(levels[..., :1], 65535)], -1).astype(np.uint16)
 
 
-DEEP = {
-    "PNG, RGB": lambda levels: png(levels.astype(np.uint16)),
-    "PNG, grey": lambda levels: png(levels[..., :1].astype(np.uint16)),
-    "PNG, grey and alpha": lambda levels: png(opaque(levels[..., :1])),
-    "PNG, RGBA": lambda levels: png(opaque(levels)),
-    "TIFF, grey": lambda levels: tiff(levels[..., 0].astype(np.uint16)),
-    "TIFF, grey, other order": lambda levels: tiff(levels[..., 0].astype(np.uint16), ">"),
-    "TIFF, grey, 32 bits": lambda levels: tiff(levels[..., 0].astype(np.uint32)),
-    "TIFF, RGB": lambda levels: tiff(levels.astype(np.uint16)),
-    "TIFF, RGB, other order": lambda levels: tiff(levels.astype(np.uint16), ">"),
-    "TIFF, RGB, packed": lambda levels: tiff(levels.astype(np.uint16), packed=True),
-    "TIFF, RGB, packed, other order": lambda levels: tiff(levels.astype(np.uint16), ">", packed=True),
-    "TIFF, RGBA": lambda levels: tiff(opaque(levels)),
+GREY = {
+    "PNG": lambda levels: png(levels.astype(np.uint16)),
+    "TIFF": lambda levels: tiff(levels[..., 0].astype(np.uint16)),
+    "TIFF, other order": lambda levels: tiff(levels[..., 0].astype(np.uint16), ">"),
+    "TIFF, 32 bits": lambda levels: tiff(levels[..., 0].astype(np.uint32)),
     "TIFF, floats": lambda levels: tiff(levels[..., 0].astype(np.float32)),
-}  # fmt: skip
+}
+COLOURED = {
+    "PNG": lambda levels: png(levels.astype(np.uint16)),
+    "PNG, RGBA": lambda levels: png(opaque(levels)),
+    "PNG, grey and alpha": lambda levels: png(opaque(levels[..., :1])),
+    "TIFF": lambda levels: tiff(levels.astype(np.uint16)),
+    "TIFF, other order": lambda levels: tiff(levels.astype(np.uint16), ">"),
+    "TIFF, packed": lambda levels: tiff(levels.astype(np.uint16), packed=True),
+    "TIFF, packed, other order": lambda levels: tiff(levels.astype(np.uint16), ">", packed=True),
+    "TIFF, RGBA": lambda levels: tiff(opaque(levels)),
+}
 
 
 def test_white_is_the_smallest_depth_that_holds_the_brightest_pixel(tmp_path):
-    for kind, write in DEEP.items():
-        channels = 1 if "grey" in kind or "floats" in kind else 3
-        levels = np.repeat(smooth(3, channels), 3 // channels, -1)
-        expected = eight(levels, tmp_path)
+    levels = smooth(3, 1)
+    expected = eight(levels, tmp_path)
+    for kind, write in GREY.items():
         for white in (255, 1023, 4095, 16383, 65535):
             (tmp_path / "deep").write_bytes(write(white * levels))
             assert far(tmp_path / "deep", expected) < 1.5, (kind, white)
+
+
+def test_colours_of_16_bits_are_read_and_those_of_fewer_refused_with_the_remedy(tmp_path):
+    for kind, write in COLOURED.items():
+        levels = smooth(3, 1 if "grey" in kind else 3)
+        (tmp_path / "deep").write_bytes(write(65535 * levels))
+        assert far(tmp_path / "deep", eight(levels, tmp_path)) < 1.5, kind
+        for white in (1023, 4095, 16383):
+            (tmp_path / "deep").write_bytes(write(white * levels))
+            with pytest.raises(UserError, match=r"less than 15 of 16 bits.*; save it in 8 bits"):
+                read_picture(tmp_path / "deep", 32, 3)
 
 
 def test_floats_of_any_scale_are_seen(tmp_path):
@@ -161,15 +173,15 @@ def test_where_zero_is_white_dark_and_bright_are_not_swapped(tmp_path):
 
 def test_a_transparent_level_of_16_bits_shows_the_background(tmp_path):
     for channels in (1, 3):
-        levels = np.full((40, 40, channels), 4095, np.uint16)
-        levels[:20] = 1234
-        levels[20:, :20] = 1235
-        (tmp_path / "clear.png").write_bytes(png(levels, [1234] * channels))
+        levels = np.full((40, 40, channels), 65535, np.uint16)
+        levels[:20] = 12340
+        levels[20:, :20] = 13000
+        (tmp_path / "clear.png").write_bytes(png(levels, [12340] * channels))
         pixels = read_picture(tmp_path / "clear.png", 32, 3, background="#ff0000")
         assert pixels[4, 16].tolist() == [255, 0, 0]
         assert pixels[28, 28].tolist() == [255, 255, 255]
         assert np.ptp(pixels[28, 4]) == 0
-        assert abs(int(pixels[28, 4, 0]) - 255 * 1235 / 4095) < 2
+        assert abs(int(pixels[28, 4, 0]) - 255 * 13000 / 65535) < 2
 
 
 def test_what_the_file_itself_says_is_white_counts(tmp_path):

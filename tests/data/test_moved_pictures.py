@@ -192,11 +192,11 @@ def test_changes_are_counted_by_content():
     def of(*numbers: int) -> torch.Tensor:
         return fingerprint([bytes([number] * 16) for number in numbers])
 
-    assert describe_changes(of(1, 2, 2, 200), of(200, 1, 1, 2)) is None
-    assert describe_changes(of(1, 2), of(1, 2, 200)) == "1 was added"
-    assert describe_changes(of(1, 2, 200), of(200)) == "2 were removed"
-    with pytest.raises(ValueError, match="of the 2 pictures that it was trained on, 0 are there"):
-        describe_changes(of(1, 2), of(3, 4, 5))
+    assert describe_changes(of(1, 2, 2, 200), of(200, 1, 1, 2), "cats") is None
+    assert describe_changes(of(1, 2), of(1, 2, 200), "cats") == "1 was added"
+    assert describe_changes(of(1, 2, 200), of(200), "cats") == "2 were removed"
+    with pytest.raises(UserError, match="of the 2 pictures that it was trained on, 0 are there"):
+        describe_changes(of(1, 2), of(3, 4, 5), "cats")
 
 
 def test_procedural_pictures_have_no_fingerprint(tmp_path: Path):
