@@ -136,7 +136,7 @@ def test_one_process_goes_on_where_two_have_stopped(batch, run: Run, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ALONE], ids=["torchrun", "Lightning"])
-def test_two_processes_go_on_with_one_run_and_leave_alone_what_is_in_use(launcher, run: Run, tmp_path: Path):
+def test_two_processes_go_on_with_the_newest_run_unless_it_is_in_use(launcher, run: Run, tmp_path: Path):
     for number in (0, 1):
         copied = tmp_path / "checkpoints" / "pictures" / f"version_{number}"
         copytree(run.checkpoints, copied)
@@ -145,12 +145,15 @@ def test_two_processes_go_on_with_one_run_and_leave_alone_what_is_in_use(launche
     others.acquire(copied)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.accelerator=cpu"]
-    done = start(launcher, tmp_path, small.arguments(*more, *(TOGETHER if launcher == ALONE else [])))
+    words = small.arguments(*more, *(TOGETHER if launcher == ALONE else []))
+    refused = start(launcher, tmp_path, words)
+    assert refused.returncode != 0
+    assert refused.stderr.count("version_1: process") == 1
     others.release()
+    done = start(launcher, tmp_path, words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("version_1: process") == 1
     ends = [checkpoint.read(path)["epoch"] for path in sorted((tmp_path / "checkpoints").rglob("last.ckpt"))]
-    assert ends == [EPOCHS, EPOCHS - 1]
+    assert ends == [EPOCHS - 1, EPOCHS]
     assert not list(tmp_path.rglob("run.lock"))
 
 

@@ -23,7 +23,7 @@ from vae.model.elbo import kl_divergence
 from vae.model.likelihoods import LIKELIHOODS
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.module import VAETraining
-from vae.training.runs.folders import claim_version_folder, next_version
+from vae.training.runs.run_folder import claim_version_folder, next_version
 
 BRIEF = [*QUICK, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
 MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}

@@ -4,8 +4,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -14,7 +15,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from data.system.errors import UserError
 
 _STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
-_SQUEUE_TIMEOUT = 10  # seconds
 
 
 def _by_slurm() -> bool:
@@ -40,31 +40,27 @@ def launched_processes() -> tuple[int, int] | None:
     return None
 
 
-def launcher_options(strategy: object, devices: object, num_nodes: object) -> dict[str, int]:
+def launcher_options(options: Mapping[str, Any]) -> dict[str, int]:
     """The trainer's `devices` and `num_nodes` of the launcher, where they have their defaults; empty without one.
 
     Raises:
         UserError: they contradict the launcher, or the strategy is not supported.
     """
+    strategy = options["trainer.strategy"]
     if isinstance(strategy, str) and strategy not in _STRATEGIES:
-        raise UserError(
-            f"--trainer.strategy {strategy}: the average of the weights and last.ckpt want whole weights in processes "
-            "of their own; these networks fit one device: take ddp"
-        )
-    counts = launched_processes()
-    if counts is None:
+        raise UserError(f"--trainer.strategy {strategy}: is not supported, as these networks fit one device; take ddp")
+    processes = launched_processes()
+    if processes is None:
         return {}
-    found = {}
-    for name, value, default, count in zip(
-        ("devices", "num_nodes"), (devices, num_nodes), ("auto", 1), counts, strict=True
-    ):
-        if value == default:
-            found[name] = count
-        elif value != count and str(value).isdecimal():
-            raise UserError(f"--trainer.{name} {value}: the launcher says {count}; leave it out")
     if _by_slurm():
-        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(counts[0]))  # Lightning refuses several tasks without it
-    return found
+        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(processes[0]))  # Lightning refuses several tasks without it
+    defaults, launched = {"trainer.devices": "auto", "trainer.num_nodes": 1}, {}
+    for (name, default), count in zip(defaults.items(), processes, strict=True):
+        if options[name] == default:
+            launched[name] = count
+        elif options[name] != count and str(options[name]).isdecimal():
+            raise UserError(f"--{name} {options[name]}: the launcher says {count}; leave it out")
+    return launched
 
 
 def is_first_process() -> bool:
@@ -94,36 +90,8 @@ def is_requeued() -> bool:
     return bool(job_id()) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
 
 
-def launch_name() -> str:
-    """A name that the processes of one launch share with no others; empty without a launcher."""
-    variables = os.environ
-    if TorchElasticEnvironment.detect():
-        alone = variables.get("LOCAL_WORLD_SIZE") == variables.get("WORLD_SIZE")
-        words = [variables.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")]
-        return " ".join([*words, socket.gethostname() if alone else ""])
-    if _by_slurm():
-        return " ".join([job_id(), *(variables.get(name, "") for name in ("SLURM_STEP_ID", "SLURM_RESTART_COUNT"))])
-    return ""
-
-
-def is_queued(job: str) -> bool:
-    """True if SLURM says that a job runs or waits."""
-    command = shutil.which("squeue")
-    if not command or not re.fullmatch(r"\d{1,20}(_\d{1,20})?", job):
-        return False
-    try:
-        found = subprocess.run(
-            [command, "--noheader", f"--jobs={job}"], capture_output=True, timeout=_SQUEUE_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return found.returncode == 0 and bool(found.stdout.strip())
-
-
 def requeue_after(code: object) -> None:
     """Has SLURM start the job again, if the exit code is that of SIGUSR1; with --ckpt_path last it then continues."""
-    if not _by_slurm() or code != 128 + signal.SIGUSR1:
-        return
     command = shutil.which("scontrol")
-    if command and re.fullmatch(r"\d+(_\d+)?", job_id()):
+    if _by_slurm() and code == 128 + signal.SIGUSR1 and command and re.fullmatch(r"\d+(_\d+)?", job_id()):
         subprocess.run([command, "requeue", job_id()], check=False)

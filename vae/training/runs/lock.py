@@ -20,10 +20,6 @@ _HEARTBEAT, _LEASE = 2.0, 60.0  # seconds between refreshes; without one for a l
 _POLL = 0.2
 
 
-class InUseError(UserError):
-    """Another process trains in the run."""
-
-
 class RunLock:
     """The lock of at most one run.
 
@@ -36,18 +32,17 @@ class RunLock:
         self._lease: SoftFileLease | None = None
 
     def acquire(self, run: Path) -> None:
-        """Locks a run.
-
-        Raises:
-            InUseError: another process trains in it.
-            PlaceError: the folder cannot be written to.
-        """
-        lease = SoftFileLease(run / LOCK_NAME, lease_duration=_LEASE, heartbeat_interval=_HEARTBEAT, thread_local=False)
-        began, before, waiting = time.monotonic(), _modified(run), False
+        """Locks a run. Raises `UserError` if another process trains in it, or the folder cannot be written to."""
+        path = run / LOCK_NAME
+        lease = SoftFileLease(path, lease_duration=_LEASE, heartbeat_interval=_HEARTBEAT, thread_local=False)
+        began, before, waiting = time.monotonic(), _modified(path), False
         while not _try_acquire(lease):
             silent = time.monotonic() - began
-            if _modified(run) != before or silent > _LEASE + _HEARTBEAT:
-                raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}")
+            if _modified(path) != before or silent > _LEASE + _HEARTBEAT:
+                raise UserError(
+                    f"{run}: {_holder(lease)} trains in it; wait for its end, or train another run without --ckpt_path "
+                    f"(if nothing trains there, remove {path})"
+                )
             if silent > 2 * _HEARTBEAT and not waiting:
                 waiting = True
                 echo(f"{run}: waits up to {_LEASE:.0f} s to see whether {_holder(lease)} still trains in it")
@@ -84,9 +79,9 @@ def _is_held(lease: SoftFileLease, pause: float) -> bool:
     return lease.compromise is None and owner is not None and owner.token == lease.token
 
 
-def _modified(run: Path) -> int | None:
-    """The time when the lock was last refreshed, by its disk; the file is opened, as network disks cache the rest."""
-    with suppress(OSError), (run / LOCK_NAME).open("rb") as file:
+def _modified(path: Path) -> int | None:
+    """The time when a lock was last refreshed, by its disk; the file is opened, as network disks cache the rest."""
+    with suppress(OSError), path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime_ns
     return None
 
@@ -96,8 +91,3 @@ def _holder(lease: SoftFileLease) -> str:
     if owner is None:
         return "another process"
     return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"  # a container's name has a number behind it
-
-
-def _remedy(run: Path) -> str:
-    lock = run / LOCK_NAME
-    return f"wait for its end, or train another run without --ckpt_path (if nothing trains there, remove {lock})"

@@ -49,9 +49,8 @@ class MorphLogger(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Renders in the first process, without waiting for the others; an error here does not stop the training."""
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if not due or trainer.sanity_checking or not trainer.is_global_zero or not _working_loggers(trainer):
-            return
-        if trainer.state.fn != "fit":
+        fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if not (due and fitting and trainer.is_global_zero and _working_loggers(trainer)):
             return
         try:
             self._log_pictures(trainer, pl_module)
@@ -79,7 +78,8 @@ class MorphLogger(pl.Callback):
             pair = torch.cat([pictures, decode_all(vae, mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
             logger.experiment.add_image("images/samples", _grid(decode_all(vae, prior), 8), step, dataformats="HWC")
-            if isinstance(logger, RunLogger) and (fault := logger.clear_fault()):
+            if isinstance(logger, RunLogger) and (fault := logger.events.fault):
+                logger.events.fault = None  # the training goes on
                 raise fault
 
     def _morphs(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
@@ -98,7 +98,7 @@ class MorphLogger(pl.Callback):
 def _working_loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     """The TensorBoard loggers of a trainer without a fault."""
     found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.fault)]
+    return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.events.fault)]
 
 
 def _grid(x: Tensor, columns: int) -> Tensor:
