@@ -78,19 +78,19 @@ CALLBACK, LOGGER = "--trainer.callbacks+=", "--trainer.logger="
 AT_ONCE = [
     (f"{LOGGER}WandbLogger", "WandbLogger: ", "leave it out"),
     (f"{CALLBACK}RichProgressBar", "RichProgressBar: ", "leave it out"),
-    (f"{LOGGER}CSVLogger", "needs save_dir", "--trainer.logger.save_dir"),
-    (f"{CALLBACK}EarlyStopping", "needs monitor", "--trainer.callbacks.monitor"),
+    (f"{LOGGER}CSVLogger", "--trainer.logger CSVLogger: ", "mend that"),
+    (f"{CALLBACK}EarlyStopping", "required: monitor", "mend that"),
     (f"{CALLBACK}EarlyStoping", "EarlyStoping", "EarlyStopping"),
     (f"{LOGGER}CSVLoger", "CSVLoger", "CSVLogger"),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitr=a",
-        "--trainer.callbacks.monitr",
-        "--trainer.callbacks.monitor",
+        "--trainer.callbacks EarlyStopping: Option 'monitr'",
+        "mend that",
     ),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=a --trainer.callbacks.patience=long",
-        "--trainer.callbacks.patience long",
-        "whole number",
+        "--trainer.callbacks EarlyStopping: patience long",
+        "mend that",
     ),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=val/elbo --trainer.callbacks.mode=up",

@@ -315,7 +315,7 @@ def nested(depth):
     return [nested(depth - 1)] * 2 if depth else 0
 
 
-HOSTILE_VALUES = {"tensor": torch.ones(3), "nested": nested(12), "long": "x" * 100_000}
+HOSTILE_VALUES = {"tensor": torch.ones(3), "nested": nested(12), "long": "x" * 100_000, "digits": 10**6000}
 
 
 @pytest.mark.parametrize("value", HOSTILE_VALUES.values(), ids=HOSTILE_VALUES)

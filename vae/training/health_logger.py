@@ -56,7 +56,7 @@ class HealthLogger(pl.Callback):
     """Logs after each validation the health of the latent space and the smoothness of morphs.
 
     `smoothness/…` is of morphs between held-out pictures, `reconstruction/…` of the pictures and `samples/…` of
-    draws from the prior, all with the first held-out pictures and the same draws. Every process measures the same.
+    draws from the prior, always with the same pictures and draws, and the same on every process.
 
     Args:
         pictures: held-out pictures to reconstruct, and samples from the prior.
