@@ -8,14 +8,15 @@ import sys
 from argparse import Action
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from types import NoneType
+from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.system.errors import echo
 from data.system.home import expand_tilde_arguments, expand_tildes
 from data.system.spelling import closest_match, suggest, suggest_file
-from vae.option_types import choices, describe_type
 
 _LONGEST = 100
+_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 
 
 class OneLineParser:
@@ -107,20 +108,19 @@ class OneLineParser:
         return f"{self._config()}: {key} is no option; {remedy}"
 
     def _no_value(self, option: str) -> str:
-        return f"{option}: has no value; write {describe_type(self._options().get(option))} after it"
+        return f"{option}: has no value; write {_describe_type(self._options().get(option))} after it"
 
     def _bad_value(self, key: str, value: str) -> str:
         action, shown = self._options().get(f"--{key}"), value[:_LONGEST]
         if action is None or not hasattr(action, "_typehint"):  # the options of a class, for example
             return f"--{key} {shown}: will not do; see {self._manual}"
-        near = closest_match(value, choices(action))
-        remedy = f"no such value; did you mean {near}?" if near else f"must be {describe_type(action)}"
+        near = closest_match(value, _choices(action))
+        remedy = f"no such value; did you mean {near}?" if near else f"must be {_describe_type(action)}"
         return f"--{key} {shown or repr(value)}: {remedy}"
 
     def _bad_class(self, key: str, kind: str | None, reason: str, value: str) -> str:
         reason = re.sub(r'Parser key "(.+?)".* Got value: ?(.*)', r"\1 \2 will not do", reason)
-        name = kind.rpartition(".")[2] if kind else value[:_LONGEST]
-        return f"--{key} {name}: {reason}; mend that, or name another class"
+        return f"--{key} {(kind or value)[:_LONGEST]}: {reason}; mend that, or name another class"
 
     def _config(self) -> str:
         found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
@@ -156,3 +156,40 @@ _RULES = (
 
 def _commands(action: Action) -> dict[str, Any]:
     return action.choices if isinstance(action.choices, dict) else {}
+
+
+def _types(hint: Any) -> list[Any]:
+    """The types that a hint allows, and the values of its literals.
+
+    >>> _types(Literal["a", "b"] | int | None)
+    ['a', 'b', <class 'int'>, <class 'NoneType'>]
+    """
+    if hint is bool:
+        return ["true", "false"]
+    if get_origin(hint) in (None, list):
+        return [get_origin(hint) or hint]
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [one for part in get_args(hint) for one in _types(part)]
+
+
+def _choices(action: Action) -> list[str]:
+    """The values of an option's literals, and the names of Lightning's classes where it takes one."""
+    allowed = [part for one in _types(getattr(action, "_typehint", None)) for part in (get_args(one) or (one,))]
+    classes = [one for one in allowed if getattr(one, "__module__", "").startswith("lightning.")]
+    return [one for one in allowed if isinstance(one, str)] + [name for one in classes for name in _subclasses(one)]
+
+
+def _subclasses(kind: type) -> list[str]:
+    known: list[type] = kind.__subclasses__()
+    return [name for one in known for name in (one.__name__, *_subclasses(one))]
+
+
+def _describe_type(action: Action | None) -> str:
+    """The type of an option in words, as `a whole number or null`; that of an unknown option is `a word`."""
+    allowed = _types(getattr(action, "_typehint", None) or str)
+    if float in allowed:
+        allowed = [one for one in allowed if one is not int]
+    words = [_WORDS.get(one, f"a {one.__name__}") if isinstance(one, type) else str(one) for one in allowed]
+    *most, last = dict.fromkeys(words)
+    return f"{', '.join(most)} or {last}" if most else last

@@ -78,18 +78,18 @@ CALLBACK, LOGGER = "--trainer.callbacks+=", "--trainer.logger="
 AT_ONCE = [
     (f"{LOGGER}WandbLogger", "WandbLogger: ", "leave it out"),
     (f"{CALLBACK}RichProgressBar", "RichProgressBar: ", "leave it out"),
-    (f"{LOGGER}CSVLogger", "--trainer.logger CSVLogger: ", "mend that"),
+    (f"{LOGGER}CSVLogger", "CSVLogger: the following arguments are required: save_dir", "mend that"),
     (f"{CALLBACK}EarlyStopping", "required: monitor", "mend that"),
     (f"{CALLBACK}EarlyStoping", "EarlyStoping", "EarlyStopping"),
     (f"{LOGGER}CSVLoger", "CSVLoger", "CSVLogger"),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitr=a",
-        "--trainer.callbacks EarlyStopping: Option 'monitr'",
+        "EarlyStopping: Option 'monitr'",
         "mend that",
     ),
     (
         f"{CALLBACK}EarlyStopping --trainer.callbacks.monitor=a --trainer.callbacks.patience=long",
-        "--trainer.callbacks EarlyStopping: patience long",
+        "EarlyStopping: patience long",
         "mend that",
     ),
     (

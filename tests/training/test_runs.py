@@ -289,6 +289,8 @@ def test_a_job_goes_on_with_its_own_run_or_with_the_newest(tmp_path, kept, chose
     for task in "12":
         array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": task}
         assert by_job(int(task), 1, **array) == f"cats/version_{int(task) - 1}"
+    another = {"SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "1"}
+    assert by_job(1, **another) is None  # tasks of an array may differ in any option
     assert by_job(8, 1) == by_job(8) == "cats/version_2"
     for odd in (b"", b"8" * 1000, b"\xff"):
         (tmp_path / "checkpoints" / "cats" / "version_4" / "job.txt").write_bytes(odd)

@@ -202,6 +202,7 @@ def test_a_loss_of_the_whole_batch_has_its_own_gradient_on_every_process(tmp_pat
 
 
 ELASTIC = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6"}
+DEFAULTS = {"trainer.strategy": "auto", "trainer.devices": "auto", "trainer.num_nodes": 1}
 SLURM = {"SLURM_NTASKS": "6", "SLURM_NNODES": "3", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "77"}
 
 
@@ -209,7 +210,7 @@ SLURM = {"SLURM_NTASKS": "6", "SLURM_NNODES": "3", "SLURM_JOB_NAME": "train", "S
 def test_the_launcher_says_how_many_processes_there_are(told, monkeypatch, one_line_error):
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert launch.launched_processes() == (2, 3)
+    assert launch.launcher_options(DEFAULTS) == {"trainer.devices": 2, "trainer.num_nodes": 3}
     assert "--trainer.devices 4" in one_line_error(train.main, "fit", "--trainer.devices=4")
     assert "--trainer.num_nodes 2" in one_line_error(train.main, "fit", "--trainer.num_nodes=2")
 
@@ -217,7 +218,7 @@ def test_the_launcher_says_how_many_processes_there_are(told, monkeypatch, one_l
 def test_torchrun_within_a_slurm_job_is_torchruns(monkeypatch):
     for name, value in (SLURM | {"SLURM_NTASKS": "3"} | ELASTIC).items():
         monkeypatch.setenv(name, value)
-    assert launch.launched_processes() == (2, 3)
+    assert launch.launcher_options(DEFAULTS) == {"trainer.devices": 2, "trainer.num_nodes": 3}
     assert launch.cluster_plugins() == []
     assert launch.stopping_signals() == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -22,45 +22,28 @@ def _by_slurm() -> bool:
     return SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
 
 
-def launched_processes() -> tuple[int, int] | None:
-    """The number of processes on each machine, and of machines; None where no launcher has started them.
-
-    Raises:
-        UserError: SLURM's nodes have different numbers of tasks.
-    """
-    variables = os.environ
-    if TorchElasticEnvironment.detect():
-        here = int(variables["LOCAL_WORLD_SIZE"])
-        return here, int(variables["WORLD_SIZE"]) // here
-    if _by_slurm():
-        tasks, machines = int(variables["SLURM_NTASKS"]), int(variables.get("SLURM_NNODES", 1))
-        if tasks % machines:
-            raise UserError(f"SLURM: {tasks} tasks on {machines} nodes; give each as many with --ntasks-per-node")
-        return tasks // machines, machines
-    return None
-
-
 def launcher_options(options: Mapping[str, Any]) -> dict[str, int]:
     """The trainer's `devices` and `num_nodes` of the launcher, where they have their defaults; empty without one.
 
     Raises:
-        UserError: they contradict the launcher, or the strategy is not supported.
+        UserError: the strategy is not supported, or SLURM's nodes have different numbers of tasks.
     """
-    strategy = options["trainer.strategy"]
+    strategy, variables = options["trainer.strategy"], os.environ
     if isinstance(strategy, str) and strategy not in _STRATEGIES:
         raise UserError(f"--trainer.strategy {strategy}: is not supported, as these networks fit one device; take ddp")
-    processes = launched_processes()
-    if processes is None:
+    if TorchElasticEnvironment.detect():
+        here, world = int(variables["LOCAL_WORLD_SIZE"]), int(variables["WORLD_SIZE"])
+        machines = world // here
+    elif _by_slurm():
+        world, machines = int(variables["SLURM_NTASKS"]), int(variables.get("SLURM_NNODES", 1))
+        here = world // machines
+        variables.setdefault("SLURM_NTASKS_PER_NODE", str(here))  # Lightning refuses several tasks without it
+    else:
         return {}
-    if _by_slurm():
-        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(processes[0]))  # Lightning refuses several tasks without it
-    defaults, launched = {"trainer.devices": "auto", "trainer.num_nodes": 1}, {}
-    for (name, default), count in zip(defaults.items(), processes, strict=True):
-        if options[name] == default:
-            launched[name] = count
-        elif options[name] != count and str(options[name]).isdecimal():
-            raise UserError(f"--{name} {options[name]}: the launcher says {count}; leave it out")
-    return launched
+    if here * machines != world:
+        raise UserError(f"{world} processes on {machines} machines: give each as many, as with --ntasks-per-node")
+    found = {"trainer.devices": (here, "auto"), "trainer.num_nodes": (machines, 1)}
+    return {name: count for name, (count, default) in found.items() if options[name] == default}
 
 
 def is_first_process() -> bool:
@@ -85,9 +68,9 @@ def job_id() -> str:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def is_requeued() -> bool:
-    """True if SLURM has started this job before."""
-    return bool(job_id()) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
+def has_own_run() -> bool:
+    """True if SLURM has started this job before, or it is one of an array: it then goes on with no other job's run."""
+    return bool(job_id()) and (os.environ.get("SLURM_RESTART_COUNT", "0") != "0" or "_" in job_id())
 
 
 def requeue_after(code: object) -> None:

@@ -17,7 +17,7 @@ from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.errors import as_list, fit_errors, foreign_errors, instantiate, trainer_errors
 from vae.training.cli.parser import add_training_options, check_plan, check_training_seed
 from vae.training.cli.report import TrainingReport
-from vae.training.health_logger import monitor_and_mode
+from vae.training.health_logger import best_mode
 from vae.training.module import VAETraining
 from vae.training.precision import resolve_precision
 from vae.training.runs.best_checkpoint import BestCheckpoint
@@ -135,7 +135,8 @@ class LoomCLI(LightningCLI):
         if not request.fitting:
             kwargs["enable_checkpointing"] = False
         elif writes:
-            best = BestCheckpoint(self._folder.path, *monitor_and_mode(request.options["checkpoint_metric"]))
+            metric = request.options["checkpoint_metric"]
+            best = BestCheckpoint(self._folder.path, metric, best_mode(metric))
             last = LastCheckpoint(self._folder.path, request.options["checkpoint_every_n_steps"])
             kwargs["callbacks"] = [*callbacks, best, last]
         kwargs["plugins"] = [*as_list(chosen.plugins), checkpoint_io, *environment.cluster_plugins()]

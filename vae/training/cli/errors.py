@@ -53,12 +53,7 @@ def as_list(chosen: Any) -> list[Any]:
 def foreign_errors(
     checkpoint: Path | None, extensions: Callable[[], list[type]], begun: Callable[[], bool]
 ) -> Iterator[None]:
-    """Turns the errors of extensions, and unexpected ones of a checkpoint that is loaded, into one line.
-
-    Args:
-        checkpoint: from which the training continues.
-        extensions: the classes that options name.
-        begun: whether the training has begun.
+    """Turns the errors of extensions, and of loading a checkpoint before the training has begun, into one line.
 
     Raises:
         UserError: before the training has begun.
@@ -123,13 +118,7 @@ def trainer_errors(given: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def fit_errors(report: TrainingReport) -> Iterator[None]:
-    """Adds to the error that ended a training how to continue it; an interruption prints that itself.
-
-    Raises:
-        SystemExit: the training was interrupted.
-        StorageError: something could not be written, in the end too.
-        TrainingError: it cannot continue by itself.
-    """
+    """Adds to the error that ended a training, or to a file that was not written, how to continue."""
     trainer = report.trainer
     try:
         yield

@@ -10,7 +10,7 @@ from vae.checkpoint import RENAMED_OPTIONS
 from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
-from vae.training.health_logger import HealthLogger, monitor_and_mode
+from vae.training.health_logger import HealthLogger, best_mode
 from vae.training.runs.run_config import LINKED
 from vae.training.tensorboard.morph_logger import MorphLogger
 
@@ -51,7 +51,7 @@ def add_training_options(parser: LightningArgumentParser) -> None:
         "--checkpoint_metric",
         type=str,
         default="val/elbo",
-        help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, latent/aggregate_variance, …",
+        help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, …",
     )
     parser.add_argument(
         "--checkpoint_every_n_steps",
@@ -63,7 +63,7 @@ def add_training_options(parser: LightningArgumentParser) -> None:
 
 def check_plan(options: Mapping[str, Any]) -> None:
     """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends."""
-    monitor_and_mode(options["checkpoint_metric"])
+    best_mode(options["checkpoint_metric"])
     check_at_least(1, "--checkpoint_every_n_steps", options["checkpoint_every_n_steps"])
     for name, least in _LEAST.items():
         check_at_least(least, f"--trainer.{name}", options[f"trainer.{name}"])

@@ -30,11 +30,9 @@ _ASK_EVERY = 10  # steps
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints beside their place and moves them there, synced; reads them without pickles, checked.
+    """Writes checkpoints of a module whole or not at all, and reads them without pickles, checked.
 
-    Args:
-        module: which they are of.
-        check: raises a `StorageError` where another process writes there by now.
+    `check` raises a `StorageError` where another process writes there by now.
 
     Attributes:
         error: of the first file that could not be written; no later one is tried.
@@ -87,15 +85,11 @@ def _log_error(trainer: pl.Trainer) -> StorageError | None:
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes `last.ckpt`: after each epoch, now and then within one, and before the training stops.
+    """Writes `last.ckpt` to a folder: after each epoch, within it every n steps or two minutes, and before stopping.
 
-    It stops on Ctrl-C and SIGTERM, after the current step, and where a file could not be written. A second Ctrl-C stops
-    at once. Processes that train together stop after the same step, whichever of them got the signal. Weights that are
-    not finite are not written; `NonFiniteGuard` reports them.
-
-    Args:
-        folder: of the file.
-        every_n_steps: how often within an epoch; None is every two minutes.
+    A training stops on Ctrl-C and SIGTERM, after the current step, and where a file could not be written. A second
+    Ctrl-C stops at once. Processes that train together stop after the same step, whichever of them got the signal.
+    Weights that are not finite are not written; `NonFiniteGuard` reports them.
     """
 
     def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
@@ -105,10 +99,7 @@ class LastCheckpoint(Checkpoint):
         self._signal: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Catches the signals that ask a training to stop.
-
-        The state from which a training goes on is not written again.
-        """
+        """Catches the signals that ask a training to stop."""
         self._saved = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             for number in stopping_signals():

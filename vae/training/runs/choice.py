@@ -16,9 +16,7 @@ from vae.training.runs.run_folder import read_job, run_folder_of
 def choose_checkpoint(request: Request, lock: RunLock) -> TrainedCheckpoint | None:
     """The checkpoint to resume from or to measure; None where a training starts afresh.
 
-    Args:
-        request: of the command.
-        lock: taken by the first process for the run in which a training continues.
+    The first process takes the lock of the run in which a training continues.
 
     Raises:
         UserError: the run is in use, its checkpoint cannot be used, or there is none to measure.
@@ -50,9 +48,10 @@ def _newest(request: Request) -> Path | None:
     """The newest checkpoint that nothing given contradicts, first of this job's; None if a training starts afresh."""
     runs, job = request.root / "checkpoints", environment.job_id()
     found = sorted(last_checkpoints(runs), key=lambda path: bool(job) and read_job(path.parent) != job)
-    if environment.is_requeued():  # its own was stopped before it wrote a checkpoint, or is there
+    reason = f"{runs}: holds no last.ckpt"
+    if request.fitting and environment.has_own_run():
         found = [path for path in found if read_job(path.parent) == job]
-    reason = f"{runs}: holds no last.ckpt" + (" of this job" if environment.is_requeued() else "")
+        reason = f"{reason} of job {job}"
     for path in found:
         contradicted = differences(TrainedCheckpoint.read(path), request)
         if not contradicted:

@@ -89,9 +89,6 @@ def _safe_options(request: Request, checkpoint: TrainedCheckpoint) -> dict[str, 
     """The checkpoint's options that are not given, in which a file may name neither places nor large amounts.
 
     A folder of pictures is believed of a run below `<root>/checkpoints`, where train.py writes its own.
-
-    Raises:
-        UserError: the user has to name the pictures, or so much.
     """
     path, trained = checkpoint.path, checkpoint.options
     options = {name: trained[name] for name in trained.keys() & request.options.keys() - request.given - _NOT_KEPT}

@@ -25,13 +25,8 @@ _PLAN = _TEXTS | {
 def read_plan(config: Path, checkpoint: TrainedCheckpoint, optional: bool) -> dict[str, Any]:
     """The trainer's options in a config, by their dotted names.
 
-    Args:
-        config: the file.
-        checkpoint: of the same run, which has the same options of model and data.
-        optional: whether no options will do where the file is missing, damaged, or of another run.
-
     Raises:
-        UserError: it is, and they will not do.
+        UserError: it is missing, damaged, or of another run than the checkpoint, unless no options will do.
     """
     fault = "missing"
     if config.is_file():

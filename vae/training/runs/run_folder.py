@@ -22,11 +22,7 @@ def next_version(*folders: Path) -> int:
 
 
 def claim_version_folder(checkpoints: Path, logs: Path) -> Path:
-    """Makes the folder of a new run; each gets its own, however many start in the same moment.
-
-    Args:
-        checkpoints: the folder of all runs on a source.
-        logs: that of their logs.
+    """Makes the folder of a new run among those of a source; each gets its own, however many start in one moment.
 
     Raises:
         StorageError: the folder cannot be made.
@@ -39,10 +35,7 @@ def claim_version_folder(checkpoints: Path, logs: Path) -> Path:
 
 
 def run_folder_of(checkpoint: Path, root: Path) -> Path | None:
-    """The folder in which a training continues from a checkpoint; None if it gets a new one.
-
-    It continues in the run's own from `<root>/checkpoints/<source>/<run>/last.ckpt`, whatever its source is called.
-    """
+    """The folder of `<root>/checkpoints/<source>/<run>/last.ckpt`; None for others, from which a new run begins."""
     run = checkpoint.parent.absolute()
     runs = [resolved(folder.parent.parent) for folder in (run, resolved(run))]  # the run, or its parent, may be a link
     return checkpoint.parent if checkpoint.name == "last.ckpt" and resolved(root / "checkpoints") in runs else None
@@ -80,13 +73,9 @@ class RunFolder:
         return self._root / "logs"
 
     def open(self, root: Path, source: str, resumed: Path | None, writes: bool) -> None:
-        """Sets `path`: the folder of the run that is resumed, else that of a new one.
+        """Sets `path`: the folder, below `root`, of the run whose checkpoint is resumed, else of a new one on a source.
 
-        Args:
-            root: the folder of `checkpoints/` and `logs/`.
-            source: the source of the pictures.
-            resumed: the checkpoint that the training continues from.
-            writes: whether the training will write there; then the first process makes the folder and locks it.
+        If the training writes there, the first process makes the folder and locks it.
 
         Raises:
             StorageError: the folder cannot be made.

@@ -101,10 +101,7 @@ def _counts(name: str, found: Any, depth: int = 0) -> Any:
 
 
 def callback_states(found: Any) -> dict[str, dict[str, Any]]:
-    """The states of callbacks that hold numbers alone; the others begin afresh.
-
-    A `ModelCheckpoint` has names of files in its state, which it removes later, wherever they are.
-    """
+    """The states of callbacks that hold numbers alone; others, as a `ModelCheckpoint` with its files, begin afresh."""
     states: dict[str, dict[str, Any]] = {}
     for name, state in found.items():
         kind = str(name).partition("{")[0]

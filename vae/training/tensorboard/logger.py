@@ -31,14 +31,13 @@ def _record(event: Any) -> bytes:
 
 
 class EventFile:
-    """A file of events, each written at once, whole or not at all.
+    """A file of events, each written at once, whole or not at all; its folder is made with the first one.
 
     Args:
-        folder: the file's folder; made with the first event.
+        folder: of the file.
         purge_step: TensorBoard hides what earlier logs in the folder have of this step and later; None hides nothing.
 
     Attributes:
-        path: the file.
         fault: the error of the first event that could not be written; None if all were.
     """
 
@@ -61,19 +60,15 @@ class EventFile:
 
     def _append(self, record: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab", buffering=0) as file:
-            start = file.tell()
-            try:
-                if not start:
-                    record = b"".join(map(_record, self._opening)) + record
-                left = memoryview(record)
-                while left:
-                    left = left[file.write(left) :]
-            except BaseException:
-                file.truncate(start)
-                if not start:
-                    self.path.unlink()
-                raise
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(record if size else b"".join(map(_record, self._opening)) + record)
+        except BaseException:
+            os.truncate(self.path, size)
+            if not size:
+                self.path.unlink()
+            raise
 
     def get_logdir(self) -> str:
         return str(self.path.parent)
