@@ -35,18 +35,17 @@ class RunLock:
         """Locks a run. Raises `UserError` if another process trains in it, or the folder cannot be written to."""
         path = run / LOCK_NAME
         lease = SoftFileLease(path, lease_duration=_LEASE, heartbeat_interval=_HEARTBEAT, thread_local=False)
-        began, before, waiting = time.monotonic(), _modified(path), False
-        while not _try_acquire(lease):
-            silent = time.monotonic() - began
-            if _modified(path) != before or silent > _LEASE + _HEARTBEAT:
+        before, longest = _modified(path), _LEASE + _HEARTBEAT
+        if before is not None:
+            echo(f"{run}: looks, for {longest:.0f} s at most, whether {_holder(lease)} still trains in it")
+        with storage_errors(path):
+            try:
+                lease.acquire(longest, _POLL, cancel_check=lambda: _modified(path) not in (None, before))
+            except (Timeout, LeaseSettingsMismatch):  # both are kinds of OSError
                 raise UserError(
                     f"{run}: {_holder(lease)} trains in it; wait for its end, or train another run without --ckpt_path "
                     f"(if nothing trains there, remove {path})"
-                )
-            if silent > 2 * _HEARTBEAT and not waiting:
-                waiting = True
-                echo(f"{run}: waits up to {_LEASE:.0f} s to see whether {_holder(lease)} still trains in it")
-            time.sleep(_POLL)
+                ) from None
         self.run, self._lease = run, lease
 
     def check(self) -> None:
@@ -60,16 +59,6 @@ class RunLock:
         if lease is not None:
             with suppress(OSError):  # the disk is gone or read-only by now
                 lease.release()
-
-
-def _try_acquire(lease: SoftFileLease) -> bool:
-    """Takes the lock if it is free, or that of a dead process; returns whether it did."""
-    with storage_errors(Path(lease.lock_file)):
-        try:
-            lease.acquire(timeout=0)
-        except (Timeout, LeaseSettingsMismatch):  # both are kinds of OSError
-            return False
-    return True
 
 
 def _is_held(lease: SoftFileLease, pause: float) -> bool:
