@@ -51,11 +51,7 @@ _RENDERED = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_param
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint file, of today's format: tensors and plain values only.
-
-    Raises:
-        UserError: the file is missing, damaged, unsafe or not a checkpoint of this project.
-    """
+    """The content of a checkpoint file, of today's format: tensors and plain values only; else a `UserError`."""
     check_regular_file(path)
     if not path.exists():
         raise UserError(f"{path}: no such checkpoint; {suggest_file(path, 'train one with python train.py')}")
@@ -63,27 +59,24 @@ def read(path: Path) -> dict[str, Any]:
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
         if size > path.stat().st_size:  # torch compresses nothing; what is compressed may be far larger than its file
-            raise UserError(f"{path}: unpacks to {size} bytes, which no checkpoint does; name another one")
+            raise ValueError(f"unpacks to {size} bytes")
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except UserError:
-        raise
-    except zipfile.BadZipFile:
-        raise UserError(f"{path}: not a checkpoint, or a damaged one; name a .ckpt file that train.py wrote") from None
     except Exception as error:  # torch raises nearly anything on damaged or hostile bytes
-        raise UserError(f"{path}: not a readable checkpoint ({type(error).__name__}); name another one") from None
-    groups = ("state_dict", "hyper_parameters", "datamodule_hyper_parameters")
-    if not isinstance(content, dict) or not all(
-        isinstance(content.get(key, {}), dict) and (content.get(key) or key == groups[-1]) for key in groups
-    ):
+        fault = f"no readable checkpoint ({type(error).__name__}); name a .ckpt file that train.py wrote"
+        raise UserError(f"{path}: {fault}") from None
+    content = content if isinstance(content, dict) else {}
+    weights, model = content.get("state_dict"), content.get("hyper_parameters")
+    data = content.get("datamodule_hyper_parameters", {})
+    if not all(isinstance(group, dict) for group in (weights, model, data)) or not weights or not model:
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
     written = content.get("format", 1)
     if type(written) is not int or not 1 <= written <= FORMAT:
-        found = written if type(written) is int else type(written).__name__
-        raise UserError(f"{path}: has format {found}, not {FORMAT}; use the version of Latent Loom that wrote it")
+        raise UserError(f"{path}: is not of format 1 or {FORMAT}; use the version of Latent Loom that wrote it")
     if written == 1:
         _upgrade(content)
-    for name, value in (option for group in groups[1:] for option in content.get(group, {}).items()):
-        if not isinstance(value, str | int | float | None) or len(str(value)) > _LONGEST_OPTION:
+    for name, value in (*content["hyper_parameters"].items(), *data.items()):
+        is_number = isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**64)
+        if not is_number and not (isinstance(value, str) and len(value) <= _LONGEST_OPTION):
             raise UserError(f"{path}: the value of {str(name)[:50]} is not that of an option; name another one")
     return content
 
@@ -103,8 +96,7 @@ def _upgrade(content: dict[str, Any]) -> None:
 def _upgraded_plan(plan: dict[str, Any], loops: dict[str, Any]) -> dict[str, Any]:
     """The plan of format 1 with the place as a number of pictures.
 
-    Format 1 did not say how many pictures an epoch has. Any number beyond those that were seen in it will do: the
-    training that goes on knows its own, and keeps epoch and offset.
+    Format 1 did not say how many an epoch has. Any number beyond those seen in it will do: the training knows its own.
     """
     batches, size = loops["epoch_loop.batch_progress"], count("pictures in a batch", plan["dealt"], 1)
     epoch = count("epochs", loops["epoch_progress"]["current"]["processed"])
@@ -122,10 +114,6 @@ def _renamed(name: str) -> str:
 def load_vae(path: Path | str, device: torch.device | str = "cpu") -> VAE:
     """The VAE of a checkpoint: in eval mode, in float32; with averaged weights if the training averaged them.
 
-    Args:
-        path: the file.
-        device: where its weights are to be: `cpu`, `cuda`, `mps`.
-
     Raises:
         UserError (a ValueError): one line that names the file, or the device, and the fault.
     """
@@ -133,16 +121,7 @@ def load_vae(path: Path | str, device: torch.device | str = "cpu") -> VAE:
 
 
 def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = "cpu") -> VAE:
-    """The VAE of a checkpoint's content, as `load_vae` returns it.
-
-    Args:
-        content: as `read` returns it.
-        path: the file that messages name.
-        device: where the weights are to be.
-
-    Raises:
-        UserError: the content will not do, or there is no such device.
-    """
+    """The VAE of a checkpoint's content, from `read`, as `load_vae` returns it; messages name `path`."""
     wanted = {field.name for field in fields(VAEConfig)}
     options = {name: value for name, value in content["hyper_parameters"].items() if name in wanted}
     weights = content["state_dict"].items()
@@ -165,11 +144,7 @@ def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = 
 
 
 def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:
-    """Checked copies of the weights that a file holds for a model.
-
-    Args:
-        found: the weights in the file, by name.
-        model: a model of the same sizes, on any device, "meta" too.
+    """Checked copies of the weights, by name, that a file holds for a model, which may be on the device "meta".
 
     Raises:
         ValueError: one is missing, unknown, of another shape, larger than the file, or not finite in the model's type.
@@ -206,11 +181,9 @@ def last_checkpoints(folder: Path) -> list[Path]:
 def strip_checkpoint(source: Path, target: Path) -> None:
     """Writes the weights of the VAE and the hyperparameters of a checkpoint into another file."""
     content = read(source)
-    rendered = {key: content[key] for key in _RENDERED if key in content}
-    weights = content["state_dict"].items()
-    rendered["state_dict"] = {name: weight for name, weight in weights if name.startswith(_PREFIX)}
-    file = io.BytesIO()
-    torch.save(rendered, file)
+    weights, file = content["state_dict"].items(), io.BytesIO()
+    content["state_dict"] = {name: weight for name, weight in weights if name.startswith(_PREFIX)}
+    torch.save({key: content[key] for key in _RENDERED if key in content}, file)
     save_bytes(file.getvalue(), target)
 
 

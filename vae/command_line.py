@@ -8,15 +8,15 @@ import sys
 from argparse import Action
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
+from types import NoneType
+from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.system.errors import echo
 from data.system.home import expand_tilde_arguments, expand_tildes
 from data.system.spelling import closest_match, suggest, suggest_file
-from vae.option_types import choices, describe_type
 
 _LONGEST = 100
-_MOST_NAMED = 4  # options in a remedy
+_WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 
 
 class OneLineParser:
@@ -41,20 +41,6 @@ class OneLineParser:
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
 
-    def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:
-        """Adds the options of a class, and keeps it: a class that an option names has a parser of its own."""
-        self._class = theclass
-        return super().add_class_arguments(theclass, *args, **kwargs)  # type: ignore[misc]
-
-    @property
-    def _prefix(self) -> str:
-        """The beginning of an option's name: two dashes, or the option that names the class which it is of."""
-        if self.exit_on_error:
-            return "--"
-        name = re.escape(self._class.__name__)
-        found = re.search(rf"\0(--[\w.]+)\+?[\0=](?:\S*\.)?{name}\0", "".join(f"\0{word}" for word in sys.argv) + "\0")
-        return f"{found[1]}." if found else f"{self._class.__name__}."
-
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The options of a command line, in which `~` is the user's folder."""
         words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
@@ -63,10 +49,12 @@ class OneLineParser:
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
+        if not self.exit_on_error:  # of the options of a class that an option names, which is then the mistake
+            super().error(message, ex)  # type: ignore[misc]
         words = " ".join(str(message).split())
         matches = ((re.match(pattern, words), describe) for pattern, describe in _RULES)
         line = next((describe(self, *match.groups()) for match, describe in matches if match), None)
-        echo(f"{self.program}: {line or f'{words}; see {self._manual}'}", sys.stderr)
+        echo(f"{self.program}: {line or words.rstrip('.') + f'; see {self._manual}'}", sys.stderr)
         raise SystemExit(2)
 
     def commands_with(self, option: str) -> list[str]:
@@ -100,28 +88,18 @@ class OneLineParser:
     def _unknown_option(self, words: str) -> str:
         words = words or "''"
         word = words.split()[0]
+        option, equals, value = word.partition("=")
+        near = closest_match(option, self._options())
         if not word.startswith("-"):
-            return f"{word}: follows no option; {self._meant_option(words)}"
-        option = word.partition("=")[0]
-        if option in self.synonyms:
-            return f"{option}: no such option; did you mean {self.synonyms[option]}?"
+            default = self.option_for.get(word) or self.option_for.get(Path(word).suffix, self.default_option)
+            remedy = f"is {default} {words} meant, or a value in quotes?" if default in self._options() else ""
+            if equals and near:
+                remedy = f"did you mean {near} {value}?"
+            return f"{word}: follows no option; {remedy or f'see {self._manual}'}"
         if option.startswith("--") and (commands := self.commands_with(option)):
             return f"{option}: no option of {self._command}, but of {', '.join(commands)}; see {self._manual}"
-        longer = [name for name in self._options() if name.startswith(option)]
-        if not 0 < len(longer) <= _MOST_NAMED:
-            return f"{option}: no such option; {suggest(option, self._options(), f'see {self._manual}')}"
-        *most, last = longer
-        return f"{option}: no such option; did you mean {', '.join(most)}{' or ' if most else ''}{last}?"
-
-    def _meant_option(self, words: str) -> str:
-        word, *_ = words.split()
-        option, equals, value = word.partition("=")
-        if equals and (near := closest_match(option, self._options())):
-            return f"did you mean {near} {value}?"
-        meant = self.option_for.get(word) or self.option_for.get(Path(word).suffix, self.default_option)
-        if meant not in self._options():
-            return f"see {self._manual}"
-        return f"is {meant} {words} meant, or a value in quotes?"
+        meant = self.synonyms.get(option) or near
+        return f"{option}: no such option; {f'did you mean {meant}?' if meant else f'see {self._manual}'}"
 
     def _unknown_key(self, key: str) -> str:
         renamed = self.synonyms.get(f"--{key}")
@@ -130,37 +108,19 @@ class OneLineParser:
         return f"{self._config()}: {key} is no option; {remedy}"
 
     def _no_value(self, option: str) -> str:
-        return f"{option}: has no value; write {describe_type(self._options().get(option))} after it"
-
-    def _value_of_flag(self, option: str, value: str) -> str:
-        return f"{option} {value}: is a switch, which takes no value; write {option} alone, or leave it out"
-
-    def _linked(self, option: str, source: str) -> str:
-        return f"--{option}: is what another option says; give --{source}"
-
-    def _group(self, name: str) -> str:
-        first = next(option for option in self._options() if option.startswith(f"--{name}."))
-        return f"--{name}: stands for many options; name one of them, as {first} VALUE"
+        return f"{option}: has no value; write {_describe_type(self._options().get(option))} after it"
 
     def _bad_value(self, key: str, value: str) -> str:
-        action = self._options().get(f"--{key}")
-        option, shown = self._prefix + key, value[:_LONGEST]
-        if action is None:
-            return f"{option} {shown}: will not do; see {self._manual}"
-        near = closest_match(value, choices(action))
-        remedy = f"no such value; did you mean {near}?" if near else f"must be {describe_type(action)}"
-        return f"{option} {shown or repr(value)}: {remedy}"
+        action, shown = self._options().get(f"--{key}"), value[:_LONGEST]
+        if action is None or not hasattr(action, "_typehint"):  # the options of a class, for example
+            return f"--{key} {shown}: will not do; see {self._manual}"
+        near = closest_match(value, _choices(action))
+        remedy = f"no such value; did you mean {near}?" if near else f"must be {_describe_type(action)}"
+        return f"--{key} {shown or repr(value)}: {remedy}"
 
-    def _bad_class(self, key: str, reason: str, value: str) -> str:
-        return f"--{key} {value[:_LONGEST]}: {reason}; mend that, or name another class"
-
-    def _missing(self, names: str) -> str:
-        first = names.split(", ")[0]
-        return f"{self._prefix.rstrip('.')} {self._class.__name__}: needs {names}; give {self._prefix}{first} VALUE"
-
-    def _not_accepted(self, name: str) -> str:
-        known = [f"{self._prefix}{option[2:]}" for option in self._options()]
-        return f"{self._prefix}{name}: no such option; {suggest(f'{self._prefix}{name}', known)}"
+    def _bad_class(self, key: str, kind: str | None, reason: str, value: str) -> str:
+        reason = re.sub(r'Parser key "(.+?)".* Got value: ?(.*)', r"\1 \2 will not do", reason)
+        return f"--{key} {(kind or value)[:_LONGEST]}: {reason}; mend that, or name another class"
 
     def _config(self) -> str:
         found = re.findall(r"\0(?:-c|--config)[\0=]([^\0]+)", "".join(f"\0{word}" for word in self.args))
@@ -178,24 +138,58 @@ class OneLineParser:
 
 # the first error of a class that an option names, unless it is that the value names none
 _CLASS = (
-    r"""Parser key "(.+?)": (?:- Expected a path |(?=.*'class_path')).*?Errors: """
-    r"- (?:Problem with given class_path \S+ )?(?!Expected a|Not a valid)(.+?) - .*Given value: ?(.*)"
+    r"""Parser key "(.+?)": (?:- Expected a path |(?=.*class_path)).*?Errors: - """
+    r"""(?:Problem with given class_path '(\S+)': )?(?!Expected a|Not a valid)(.+?) - """
+    r"""(?:Problem |Expected a |Not a ).*Given value: ?(.*)"""
 )
 _RULES = (
     (r"argument subcommand: invalid choice", OneLineParser._unknown_command),
     (r"[Uu]nrecognized arguments: ?(.*)", OneLineParser._unknown_option),
     (r"Subcommand '\w+' does not accept option '(.+)'", OneLineParser._unknown_key),
     (r"argument (?:-\w/)?(--\S+): expected", OneLineParser._no_value),
-    (r"argument (--\S+): ignored explicit argument '(.*)'", OneLineParser._value_of_flag),
-    (r'Linked "(.+)" must be given via "(.+)"', OneLineParser._linked),
     (r'(?:Parser key "config"|Problems parsing config|Unexpected config): ?(.*)', OneLineParser._bad_config),
-    (r'Parser key "(.+?)": Unable to load config', OneLineParser._group),
+    (r'Parser key "(.+?)": Unable to load config .(\S+). ', OneLineParser._bad_value),
     (_CLASS, OneLineParser._bad_class),
     (r'Parser key "(.+?)".* (?:Got|Given) value: ?(.*)', OneLineParser._bad_value),
-    (r"the following arguments are required: (.*)", OneLineParser._missing),
-    (r"Option '(.+)' is not accepted", OneLineParser._not_accepted),
 )
 
 
 def _commands(action: Action) -> dict[str, Any]:
     return action.choices if isinstance(action.choices, dict) else {}
+
+
+def _types(hint: Any) -> list[Any]:
+    """The types that a hint allows, and the values of its literals.
+
+    >>> _types(Literal["a", "b"] | int | None)
+    ['a', 'b', <class 'int'>, <class 'NoneType'>]
+    """
+    if hint is bool:
+        return ["true", "false"]
+    if get_origin(hint) in (None, list):
+        return [get_origin(hint) or hint]
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [one for part in get_args(hint) for one in _types(part)]
+
+
+def _choices(action: Action) -> list[str]:
+    """The values of an option's literals, and the names of Lightning's classes where it takes one."""
+    allowed = [part for one in _types(getattr(action, "_typehint", None)) for part in (get_args(one) or (one,))]
+    classes = [one for one in allowed if getattr(one, "__module__", "").startswith("lightning.")]
+    return [one for one in allowed if isinstance(one, str)] + [name for one in classes for name in _subclasses(one)]
+
+
+def _subclasses(kind: type) -> list[str]:
+    known: list[type] = kind.__subclasses__()
+    return [name for one in known for name in (one.__name__, *_subclasses(one))]
+
+
+def _describe_type(action: Action | None) -> str:
+    """The type of an option in words, as `a whole number or null`; that of an unknown option is `a word`."""
+    allowed = _types(getattr(action, "_typehint", None) or str)
+    if float in allowed:
+        allowed = [one for one in allowed if one is not int]
+    words = [_WORDS.get(one, f"a {one.__name__}") if isinstance(one, type) else str(one) for one in allowed]
+    *most, last = dict.fromkeys(words)
+    return f"{', '.join(most)} or {last}" if most else last

@@ -31,21 +31,14 @@ def metadata(vae: VAE) -> dict[str, str]:
     return {"format": str(FORMAT), "range": PIXEL_RANGE, **sizes}
 
 
-class _Method(nn.Module):
-    """A method of the VAE as a module of its own, which torch can export."""
-
-    def __init__(self, vae: VAE, method: Callable[[Tensor], Any]) -> None:
-        super().__init__()
-        self.vae, self.forward = vae, method
-        self.eval()
-
-
 def _onnx(vae: VAE, method: Callable[[Tensor], Any], example: Tensor, outputs: list[str]) -> bytes:
     """The bytes of an ONNX file that computes a method of one tensor."""
     import_optional("onnx", "onnx")
     import_optional("onnxscript", "onnx")
+    module = nn.Module()
+    module.vae, module.forward = vae, method
     program = torch.onnx.export(
-        _Method(vae, method),
+        module.eval(),
         (example,),
         dynamo=True,
         verbose=False,
@@ -95,16 +88,12 @@ EXPORTERS = {".onnx": decoder_onnx, ".safetensors": weights_safetensors, ".pth":
 
 
 def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
-    """Writes a model's files, each whole or not at all.
+    """Writes a model's files, each whole or not at all, and returns their paths.
 
     Args:
         vae: in eval mode, on the CPU.
         out: the suffix picks the format, see `EXPORTERS`.
-        encoder: whether the encoder is written beside the decoder: encoder.onnx beside decoder.onnx, and
-            cats-encoder.onnx beside cats.onnx.
-
-    Returns:
-        the files.
+        encoder: writes encoder.onnx beside decoder.onnx, and cats-encoder.onnx beside cats.onnx.
 
     Raises:
         UserError: another suffix, a missing package, or a place that cannot be written to.
@@ -119,7 +108,7 @@ def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
         stem = out.stem.replace("decoder", "encoder")
         exporters[out.with_stem(stem if stem != out.stem else f"{stem}-encoder")] = encoder_onnx
     check_writable(*exporters)
-    for content, path in [(exporter(vae), path) for path, exporter in exporters.items()]:
+    for path, content in {path: exporter(vae) for path, exporter in exporters.items()}.items():
         save_bytes(content, path)
     return list(exporters)
 
@@ -129,13 +118,7 @@ def usage(vae: VAE, out: Path) -> list[str]:
     if out.suffix.lower() == ".onnx":
         return [f"Next: python render.py compare --generator {shell_quoted(out)}, which walks it beside a checkpoint"]
     if out.suffix.lower() == ".pth":
-        load = f"model.load_state_dict(torch.load({str(out)!r}))"
-        return [
-            "Next, in Python:",
-            "import torch",
-            "from vae import VAE",
-            f"model = {vae.config}",
-            load,
-            "model.eval()",
-        ]
+        made = f"model = {vae.config}"
+        loaded = f"model.load_state_dict(torch.load({str(out)!r}))"
+        return ["Next, in Python:", "import torch", "from vae import VAE", made, loaded, "model.eval()"]
     return []

@@ -50,12 +50,8 @@ def zero_inactive(model: Generator, z: Tensor) -> Tensor:
 
 
 def prior_latents(model: Generator, seed: int, count: int, truncation: float = 1.0) -> Tensor:
-    """The first latents (count, D) of a seed as a model takes them, on the CPU.
+    """The first latents (count, D) of `seeded_latents` as a model takes them, on the CPU.
 
-    Args:
-        model: whose latents they are.
-        seed: of `seeded_latents`.
-        count: 1 or more.
-        truncation: what they are multiplied by; less than 1 is closer to the mean picture (Karras 2019, appendix B).
+    Truncation multiplies them: less than 1 is closer to the mean picture (Karras 2019, appendix B).
     """
     return zero_inactive(model, truncation * seeded_latents(seed, count, model.latent_dim))

@@ -2,8 +2,8 @@
 
     python -m vae.onnx_worker FILE THREADS MEMORY
 
-The first request is empty and is answered with the file's metadata in JSON; the others are inputs of the network, and
-are answered with its output as an npy file of float32.
+The first request is empty and is answered with the file's `latent_dim`, `batch` and `range` in JSON; the others are
+latents (N, D) in float32, and are answered with the network's output as an npy file of float32.
 """
 
 import io
@@ -21,9 +21,9 @@ from data.system.errors import UserError
 from data.system.worker_process import serve
 
 LARGEST = 1024  # pixels a side
-FLOATS = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(double)": np.float64}
+_FLOATS = {"tensor(float16)": np.float16, "tensor(float)": np.float32, "tensor(double)": np.float64}
+_MOST_NUMBERS = 2**20  # of a batch of latents
 _SHORT = 120  # letters
-_DIMENSIONS = 6  # of a shape, that messages name
 
 
 class _Network:
@@ -44,33 +44,23 @@ class _Network:
         try:
             if self._session is not None:
                 return _run(self._session, request)
-            self._session, metadata = _session(self._path, self._threads)
-            return [json.dumps(metadata).encode()]
+            self._session = _session(self._path, self._threads)
+            return [json.dumps(_description(self._session)).encode()]
         except Exception as error:  # onnx and onnxruntime raise nearly anything on damaged or hostile bytes
             raise UserError(_reason(error, self._memory)) from None
 
 
-def _session(path: Path, threads: int) -> tuple[Any, dict[str, Any]]:
-    """An ONNX file, ready to be run, and its metadata; None where it would read other files."""
+def _session(path: Path, threads: int) -> Any:
+    """An ONNX file, ready to be run. Raises `ValueError` where it would read other files."""
     import onnx
     import onnxruntime  # type: ignore[import-untyped]
 
     content = path.read_bytes()
     if _has_external_weights(onnx.load_model_from_string(content)):
-        return None, {"external": True}
+        raise ValueError("keeps its weights in another file: use external_data=False")
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 4, threads
-    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    first, outputs = session.get_inputs()[0], session.get_outputs()
-    pixel_range = session.get_modelmeta().custom_metadata_map.get("range")
-    return session, {
-        "external": False,
-        "inputs": len(session.get_inputs()),
-        "outputs": len(outputs),
-        "type": first.type[:_SHORT],
-        "shape": [side[:_SHORT] if isinstance(side, str) else side for side in first.shape[:_DIMENSIONS]],
-        "range": pixel_range and pixel_range[:_SHORT],
-    }
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _has_external_weights(message: Any) -> bool:
@@ -82,13 +72,30 @@ def _has_external_weights(message: Any) -> bool:
     return any(_has_external_weights(part) for part in each)
 
 
+def _description(session: Any) -> dict[str, Any]:
+    """The sizes of the latents, and the range that the file declares. Raises `ValueError` if it is no generator."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or len(outputs) != 1:
+        raise ValueError(f"has {len(inputs)} inputs and {len(outputs)} outputs, a generator one of each")
+    kind, shape = inputs[0].type, inputs[0].shape
+    if kind not in _FLOATS or len(shape) not in (2, 4) or shape[2:] not in ([], [1, 1]):
+        raise ValueError(f"takes {kind} of {shape}, not latents (N, D) or (N, D, 1, 1)")
+    batch, latent_dim = (side if isinstance(side, int) else None for side in shape[:2])
+    if latent_dim is None:
+        raise ValueError("does not say how many numbers a latent has: leave only the batch free")
+    if not 1 <= latent_dim * (batch or 1) <= _MOST_NUMBERS:
+        raise ValueError(f"takes latents {shape}, of which there are too many numbers or none")
+    pixel_range = session.get_modelmeta().custom_metadata_map.get("range")
+    return {"latent_dim": latent_dim, "batch": batch, "range": pixel_range and pixel_range[:_SHORT]}
+
+
 def _run(session: Any, content: bytes) -> tuple[bytes, memoryview]:
-    """The network's output of an input (N, D) or (N, D, 1, 1): the head of an npy file, and the numbers."""
+    """The network's output of latents: the head of an npy file, and the numbers."""
     (given,) = session.get_inputs()
-    z = np.frombuffer(content, FLOATS[given.type]).reshape(-1, *given.shape[1:])
-    (drawn,) = session.run(None, {given.name: z})
-    if not isinstance(drawn, np.ndarray) or drawn.size > len(z) * 3 * LARGEST**2:
-        raise ValueError(f"draws {np.shape(drawn)[:_DIMENSIONS]}, no pictures of at most {LARGEST} pixels a side")
+    latents = np.frombuffer(content, np.float32).astype(_FLOATS[given.type]).reshape(-1, *given.shape[1:])
+    (drawn,) = session.run(None, {given.name: latents})
+    if not isinstance(drawn, np.ndarray) or drawn.size > len(latents) * 3 * LARGEST**2:
+        raise ValueError(f"draws {np.shape(drawn)[:6]}, no pictures of at most {LARGEST} pixels a side")
     with np.errstate(over="ignore"):  # which makes infinities
         x = np.ascontiguousarray(drawn, np.float32)
     head = io.BytesIO()

@@ -315,7 +315,7 @@ def nested(depth):
     return [nested(depth - 1)] * 2 if depth else 0
 
 
-HOSTILE_VALUES = {"tensor": torch.ones(3), "nested": nested(12), "long": "x" * 100_000}
+HOSTILE_VALUES = {"tensor": torch.ones(3), "nested": nested(12), "long": "x" * 100_000, "digits": 10**6000}
 
 
 @pytest.mark.parametrize("value", HOSTILE_VALUES.values(), ids=HOSTILE_VALUES)
@@ -334,7 +334,7 @@ def test_a_file_that_unpacks_to_more_than_it_is_is_refused(path, tmp_path):
         for name in whole.namelist():
             packed.writestr(name, whole.read(name))
         packed.writestr("more", bytes(10_000_000))
-    with pytest.raises(UserError, match="unpacks to 1"):
+    with pytest.raises(UserError, match="no readable checkpoint"):
         load_vae(tmp_path / "packed.ckpt")
 
 

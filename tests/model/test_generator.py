@@ -226,9 +226,9 @@ def same(shape: list, kind: int = TensorProto.FLOAT) -> bytes:
 
 two = {"z": LATENTS["z"], "label": (TensorProto.INT64, ["N"])}
 HOSTILE: dict[str, tuple[bytes, str]] = {
-    "empty": (b"", "not an ONNX file"),
-    "text": (b"Dear reader, I am not a network.", "not an ONNX file"),
-    "cut short": (linear(weights())[:-500], "not an ONNX file"),
+    "empty": (b"", "cannot be run"),
+    "text": (b"Dear reader, I am not a network.", "cannot be run"),
+    "cut short": (linear(weights())[:-500], "cannot be run"),
     "two inputs": (linear(weights(), latents=two), "2 inputs"),
     "another file's data": (linear(elsewhere()), "external_data=False"),
     "another file's data in a branch": (within_a_branch(), "external_data=False"),

@@ -81,7 +81,7 @@ def test_a_file_that_wants_too_much_memory_is_refused(content, place, monkeypatc
     Path("eater.onnx").write_bytes(content)
     monkeypatch.setattr(onnx_generator, "MEMORY", 1 << 30)
     line = one_line_error(render.main, *WORDS, "--generator=eater.onnx")
-    assert line == "render.py: eater.onnx: cannot be run (wants more than 1 GiB of memory); choose another one"
+    assert line.startswith("render.py: eater.onnx: cannot be run (wants more than 1 GiB of memory); ")
 
 
 @pytest.mark.slow
@@ -99,17 +99,16 @@ def test_a_file_that_crashes_its_process_is_refused(place):
     with ThreadPoolExecutor(1) as pool:
         pool.submit(crash)
         try:
-            with pytest.raises(UserError, match=r"^crash.onnx: cannot be run \(onnxruntime crashed\); choose"):
+            with pytest.raises(UserError, match=r"^crash.onnx: cannot be run \(onnxruntime crashed\); export"):
                 OnnxGenerator(Path("crash.onnx"))
         finally:
             done.set()
 
 
 @pytest.mark.slow
-def test_a_generator_may_be_as_slow_as_it_was_at_first_and_is_the_same_for_all_threads(place, monkeypatch):
+def test_a_generator_is_the_same_for_all_threads(place):
     Path("slow.onnx").write_bytes(looping(turns=100_000))
     generator = OnnxGenerator(Path("slow.onnx"))
-    monkeypatch.setattr(onnx_generator, "SECONDS", 0.01)
     z = torch.randn(6, 2, 4, generator=torch.Generator().manual_seed(0))
     expected = [generator.decode(some) for some in z]
     with ThreadPoolExecutor(3) as pool:

@@ -1,7 +1,6 @@
 """One training at a time in a run, and `--ckpt_path last` is the newest run that fits what was given."""
 
 import contextlib
-import json
 import os
 import signal
 import socket
@@ -22,10 +21,10 @@ from parsers import short_start  # noqa: F401
 from readme import ROOT
 
 import train
+from data.system.errors import UserError
 from vae import checkpoint
-from vae.training import environment
 from vae.training.runs import lock as run_lock
-from vae.training.runs.lock import LOCK_NAME, InUseError, RunLock
+from vae.training.runs.lock import LOCK_NAME, RunLock
 
 QUIET = ["--trainer.enable_progress_bar=false", *QUICK]
 LONG = ["--trainer.max_epochs=500", "--checkpoint_every_n_steps=1", *QUIET]
@@ -188,14 +187,6 @@ def test_a_run_continues_with_the_config_that_an_earlier_version_wrote(run: Run,
     assert "config.yaml: the config of another run" in one_line_error(train.main, *words)
 
 
-def test_a_resumed_checkpoint_is_read_once(run: Run, tmp_path, monkeypatch):
-    again, read, load = copy(run, tmp_path), [], torch.load
-    monkeypatch.setattr(torch, "load", lambda path, **how: read.append(path) or load(path, **how))
-    more = [f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1"]
-    train.main(again.arguments("--ckpt_path=last", *more, *QUIET))
-    assert read == [again.checkpoints / "last.ckpt"]
-
-
 def test_what_was_written_until_the_lock_was_taken_is_what_goes_on(run: Run, tmp_path, monkeypatch, one_line_error):
     again, acquire = copy(run, tmp_path), RunLock.acquire
     last = again.checkpoints / "last.ckpt"
@@ -232,7 +223,7 @@ def kept(run: Run, tmp_path):
         torch.save(whole | groups | {"plan": whole["plan"] | {"seed": seed}}, path)
         (folder / "config.yaml").write_bytes((run.checkpoints / "config.yaml").read_bytes())
         if job:
-            (folder / "job.json").write_text(json.dumps({"job": job, "launch": ""}))
+            (folder / "job.txt").write_text(job)
         os.utime(path, (1_000_000 + count, 1_000_000 + count))
         return path
 
@@ -283,35 +274,11 @@ def test_last_is_the_newest_run_that_fits(run: Run, tmp_path, kept, chosen, one_
     assert "latent_dim is 4" in one_line_error(train.main, *words, "--model.latent_dim=5")
 
 
-def test_a_run_in_use_is_passed_over(run: Run, tmp_path, kept, chosen, one_line_error, monkeypatch):
-    (tmp_path / "cats").mkdir()
-    older, newer = (kept(f"cats/version_{number}", source=str(tmp_path / "cats")) for number in (0, 1))
-    with contextlib.closing(Closing(newer.parent)):
-        assert chosen() == "cats/version_0"
-        with contextlib.closing(Closing(older.parent)):
-            words = ["fit", f"--trainer.default_root_dir={tmp_path}", "--ckpt_path=last"]
-            assert f"process {os.getpid()}" in one_line_error(train.main, *words)
-            for name, value in job(9).items():  # two starts of a job's line are two runs
-                monkeypatch.setenv(name, value)
-            assert chosen(f"--data.source={tmp_path / 'cats'}") is None
-    assert chosen() == "cats/version_1"
-
-
-class Closing(RunLock):
-    def __init__(self, run: Path) -> None:
-        super().__init__()
-        self.acquire(run)
-
-    close = RunLock.release
-
-
-def test_a_job_goes_on_with_its_own_run_and_takes_none_that_waits_for_its_job(tmp_path, kept, chosen, monkeypatch):
+def test_a_job_goes_on_with_its_own_run_or_with_the_newest(tmp_path, kept, chosen, monkeypatch):
     (tmp_path / "cats").mkdir()
     cats = f"--data.source={tmp_path / 'cats'}"
     for number, owner in enumerate(("7_1", "7_2", "8", "", "9")):
         kept(f"cats/version_{number}", source=str(tmp_path / "cats"), job=owner)
-    queued = {"8"}
-    monkeypatch.setattr(environment, "is_queued", queued.__contains__)
 
     def by_job(number: int, restarts: int = 0, **more: str) -> str | None:
         with monkeypatch.context() as patch:
@@ -322,30 +289,13 @@ def test_a_job_goes_on_with_its_own_run_and_takes_none_that_waits_for_its_job(tm
     for task in "12":
         array = {"SLURM_ARRAY_JOB_ID": "7", "SLURM_ARRAY_TASK_ID": task}
         assert by_job(int(task), 1, **array) == f"cats/version_{int(task) - 1}"
-    assert by_job(8, 1) == "cats/version_2"
-    assert by_job(8) == "cats/version_2"
-    assert by_job(10) == "cats/version_4"  # a new job goes on where one has ended
-    queued.add("9")
-    assert by_job(10) == "cats/version_3"
-    queued |= {"7_1", "7_2"}
-    (tmp_path / "checkpoints" / "cats" / "version_3" / "job.json").write_text('{"job": "8", "launch": ""}')
-    assert by_job(10) is None
-    queued.clear()
-    assert by_job(10, restarts=1) is None  # its own was killed before anything was kept
-    for odd in ("", "{", "[]", "7", '{"job": 7, "launch": 8}', "[" * 5000):
-        (tmp_path / "checkpoints" / "cats" / "version_4" / "job.json").write_text(odd)
-        assert chosen(cats) == "cats/version_4"
-
-
-def test_squeue_says_whether_a_job_waits(tmp_path, monkeypatch):
-    squeue = tmp_path / "squeue"
-    squeue.write_text('#!/bin/sh\n[ "$2" = --jobs=7_1 ] && echo PENDING && exit\n[ "$2" = --jobs=8 ] && exit\nexit 1\n')
-    squeue.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert environment.is_queued("7_1")
-    assert not any(map(environment.is_queued, ("8", "9", "", "7_1 --all", "--help")))
-    monkeypatch.setenv("PATH", str(tmp_path / "nowhere"))
-    assert not environment.is_queued("7_1")
+    another = {"SLURM_ARRAY_JOB_ID": "11", "SLURM_ARRAY_TASK_ID": "1"}
+    assert by_job(1, **another) is None  # tasks of an array may differ in any option
+    assert by_job(8, 1) == by_job(8) == "cats/version_2"
+    for odd in (b"", b"8" * 1000, b"\xff"):
+        (tmp_path / "checkpoints" / "cats" / "version_4" / "job.txt").write_bytes(odd)
+        assert chosen(cats) == by_job(10) == "cats/version_4"
+    assert by_job(10, restarts=1) is None  # its own was stopped before anything was kept
 
 
 def foreign(run: Path, **changed: str) -> Path:
@@ -375,7 +325,7 @@ def test_the_lock_of_another_machine_holds_as_long_as_it_is_refreshed_by_whateve
     alive.start()
     try:
         for _ in range(4):
-            with pytest.raises(InUseError, match="process 1 on elsewhere"):
+            with pytest.raises(UserError, match="process 1 on elsewhere"):
                 RunLock().acquire(tmp_path)
     finally:
         stop.set()

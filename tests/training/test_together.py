@@ -136,7 +136,7 @@ def test_one_process_goes_on_where_two_have_stopped(batch, run: Run, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", [TORCHRUN, ALONE], ids=["torchrun", "Lightning"])
-def test_two_processes_go_on_with_one_run_and_leave_alone_what_is_in_use(launcher, run: Run, tmp_path: Path):
+def test_two_processes_go_on_with_the_newest_run_unless_it_is_in_use(launcher, run: Run, tmp_path: Path):
     for number in (0, 1):
         copied = tmp_path / "checkpoints" / "pictures" / f"version_{number}"
         copytree(run.checkpoints, copied)
@@ -145,12 +145,15 @@ def test_two_processes_go_on_with_one_run_and_leave_alone_what_is_in_use(launche
     others.acquire(copied)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.accelerator=cpu"]
-    done = start(launcher, tmp_path, small.arguments(*more, *(TOGETHER if launcher == ALONE else [])))
+    words = small.arguments(*more, *(TOGETHER if launcher == ALONE else []))
+    refused = start(launcher, tmp_path, words)
+    assert refused.returncode != 0
+    assert refused.stderr.count("version_1: process") == 1
     others.release()
+    done = start(launcher, tmp_path, words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("version_1: process") == 1
     ends = [checkpoint.read(path)["epoch"] for path in sorted((tmp_path / "checkpoints").rglob("last.ckpt"))]
-    assert ends == [EPOCHS, EPOCHS - 1]
+    assert ends == [EPOCHS - 1, EPOCHS]
     assert not list(tmp_path.rglob("run.lock"))
 
 
@@ -199,6 +202,7 @@ def test_a_loss_of_the_whole_batch_has_its_own_gradient_on_every_process(tmp_pat
 
 
 ELASTIC = {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6"}
+DEFAULTS = {"trainer.strategy": "auto", "trainer.devices": "auto", "trainer.num_nodes": 1}
 SLURM = {"SLURM_NTASKS": "6", "SLURM_NNODES": "3", "SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "77"}
 
 
@@ -206,7 +210,7 @@ SLURM = {"SLURM_NTASKS": "6", "SLURM_NNODES": "3", "SLURM_JOB_NAME": "train", "S
 def test_the_launcher_says_how_many_processes_there_are(told, monkeypatch, one_line_error):
     for name, value in told.items():
         monkeypatch.setenv(name, value)
-    assert launch.launched_processes() == (2, 3)
+    assert launch.launcher_options(DEFAULTS) == {"trainer.devices": 2, "trainer.num_nodes": 3}
     assert "--trainer.devices 4" in one_line_error(train.main, "fit", "--trainer.devices=4")
     assert "--trainer.num_nodes 2" in one_line_error(train.main, "fit", "--trainer.num_nodes=2")
 
@@ -214,7 +218,7 @@ def test_the_launcher_says_how_many_processes_there_are(told, monkeypatch, one_l
 def test_torchrun_within_a_slurm_job_is_torchruns(monkeypatch):
     for name, value in (SLURM | {"SLURM_NTASKS": "3"} | ELASTIC).items():
         monkeypatch.setenv(name, value)
-    assert launch.launched_processes() == (2, 3)
+    assert launch.launcher_options(DEFAULTS) == {"trainer.devices": 2, "trainer.num_nodes": 3}
     assert launch.cluster_plugins() == []
     assert launch.stopping_signals() == (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

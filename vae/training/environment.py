@@ -4,8 +4,9 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
+from collections.abc import Mapping
+from typing import Any
 
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
@@ -14,7 +15,6 @@ from lightning.pytorch.utilities import rank_zero_only
 from data.system.errors import UserError
 
 _STRATEGIES = ("auto", "ddp", "ddp_find_unused_parameters_false", "ddp_find_unused_parameters_true")
-_SQUEUE_TIMEOUT = 10  # seconds
 
 
 def _by_slurm() -> bool:
@@ -22,49 +22,28 @@ def _by_slurm() -> bool:
     return SLURMEnvironment.detect() and not TorchElasticEnvironment.detect()
 
 
-def launched_processes() -> tuple[int, int] | None:
-    """The number of processes on each machine, and of machines; None where no launcher has started them.
-
-    Raises:
-        UserError: SLURM's nodes have different numbers of tasks.
-    """
-    variables = os.environ
-    if TorchElasticEnvironment.detect():
-        here = int(variables["LOCAL_WORLD_SIZE"])
-        return here, int(variables["WORLD_SIZE"]) // here
-    if _by_slurm():
-        tasks, machines = int(variables["SLURM_NTASKS"]), int(variables.get("SLURM_NNODES", 1))
-        if tasks % machines:
-            raise UserError(f"SLURM: {tasks} tasks on {machines} nodes; give each as many with --ntasks-per-node")
-        return tasks // machines, machines
-    return None
-
-
-def launcher_options(strategy: object, devices: object, num_nodes: object) -> dict[str, int]:
+def launcher_options(options: Mapping[str, Any]) -> dict[str, int]:
     """The trainer's `devices` and `num_nodes` of the launcher, where they have their defaults; empty without one.
 
     Raises:
-        UserError: they contradict the launcher, or the strategy is not supported.
+        UserError: the strategy is not supported, or SLURM's nodes have different numbers of tasks.
     """
+    strategy, variables = options["trainer.strategy"], os.environ
     if isinstance(strategy, str) and strategy not in _STRATEGIES:
-        raise UserError(
-            f"--trainer.strategy {strategy}: the average of the weights and last.ckpt want whole weights in processes "
-            "of their own; these networks fit one device: take ddp"
-        )
-    counts = launched_processes()
-    if counts is None:
+        raise UserError(f"--trainer.strategy {strategy}: is not supported, as these networks fit one device; take ddp")
+    if TorchElasticEnvironment.detect():
+        here, world = int(variables["LOCAL_WORLD_SIZE"]), int(variables["WORLD_SIZE"])
+        machines = world // here
+    elif _by_slurm():
+        world, machines = int(variables["SLURM_NTASKS"]), int(variables.get("SLURM_NNODES", 1))
+        here = world // machines
+        variables.setdefault("SLURM_NTASKS_PER_NODE", str(here))  # Lightning refuses several tasks without it
+    else:
         return {}
-    found = {}
-    for name, value, default, count in zip(
-        ("devices", "num_nodes"), (devices, num_nodes), ("auto", 1), counts, strict=True
-    ):
-        if value == default:
-            found[name] = count
-        elif value != count and str(value).isdecimal():
-            raise UserError(f"--trainer.{name} {value}: the launcher says {count}; leave it out")
-    if _by_slurm():
-        os.environ.setdefault("SLURM_NTASKS_PER_NODE", str(counts[0]))  # Lightning refuses several tasks without it
-    return found
+    if here * machines != world:
+        raise UserError(f"{world} processes on {machines} machines: give each as many, as with --ntasks-per-node")
+    found = {"trainer.devices": (here, "auto"), "trainer.num_nodes": (machines, 1)}
+    return {name: count for name, (count, default) in found.items() if options[name] == default}
 
 
 def is_first_process() -> bool:
@@ -89,41 +68,13 @@ def job_id() -> str:
     return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
 
 
-def is_requeued() -> bool:
-    """True if SLURM has started this job before."""
-    return bool(job_id()) and os.environ.get("SLURM_RESTART_COUNT", "0") != "0"
-
-
-def launch_name() -> str:
-    """A name that the processes of one launch share with no others; empty without a launcher."""
-    variables = os.environ
-    if TorchElasticEnvironment.detect():
-        alone = variables.get("LOCAL_WORLD_SIZE") == variables.get("WORLD_SIZE")
-        words = [variables.get(name, "") for name in ("TORCHELASTIC_RUN_ID", "MASTER_ADDR", "MASTER_PORT")]
-        return " ".join([*words, socket.gethostname() if alone else ""])
-    if _by_slurm():
-        return " ".join([job_id(), *(variables.get(name, "") for name in ("SLURM_STEP_ID", "SLURM_RESTART_COUNT"))])
-    return ""
-
-
-def is_queued(job: str) -> bool:
-    """True if SLURM says that a job runs or waits."""
-    command = shutil.which("squeue")
-    if not command or not re.fullmatch(r"\d{1,20}(_\d{1,20})?", job):
-        return False
-    try:
-        found = subprocess.run(
-            [command, "--noheader", f"--jobs={job}"], capture_output=True, timeout=_SQUEUE_TIMEOUT, check=False
-        )
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return found.returncode == 0 and bool(found.stdout.strip())
+def has_own_run() -> bool:
+    """True if SLURM has started this job before, or it is one of an array: it then goes on with no other job's run."""
+    return bool(job_id()) and (os.environ.get("SLURM_RESTART_COUNT", "0") != "0" or "_" in job_id())
 
 
 def requeue_after(code: object) -> None:
     """Has SLURM start the job again, if the exit code is that of SIGUSR1; with --ckpt_path last it then continues."""
-    if not _by_slurm() or code != 128 + signal.SIGUSR1:
-        return
     command = shutil.which("scontrol")
-    if command and re.fullmatch(r"\d+(_\d+)?", job_id()):
+    if _by_slurm() and code == 128 + signal.SIGUSR1 and command and re.fullmatch(r"\d+(_\d+)?", job_id()):
         subprocess.run([command, "requeue", job_id()], check=False)

@@ -11,7 +11,6 @@ from data.rng import normal
 from vae.metrics.posterior import AggregatePosterior
 from vae.model.elbo import Elbo, bits_per_dim
 from vae.model.vae import VAE
-from vae.training.health_logger import log_health
 
 _IWAE_SAMPLES = 64
 
@@ -34,7 +33,7 @@ class VAEEvaluation(pl.LightningModule):
         health = self.val_posterior.compute()
         self.val_posterior.reset()
         numbers = {"val/active_units": health.active_units, "latent/aggregate_mean": health.aggregate_mean}
-        log_health(self, {**numbers, "latent/aggregate_variance": health.aggregate_variance})
+        self.log_dict({**numbers, "latent/aggregate_variance": health.aggregate_variance}, sync_dist=True)
         for logger in self.loggers:
             if isinstance(logger, TensorBoardLogger):
                 logger.experiment.add_histogram("latent/kl", health.kl, self.global_step - 1)

@@ -16,9 +16,7 @@ from vae.metrics.posterior import picture_health
 from vae.metrics.smoothness import LARGER_IS_BETTER, Smoothness, smoothness
 from vae.model.vae import VAE
 
-_NEAR_ONE = ("latent/aggregate_variance", "samples/sharpness", "samples/saturation", "reconstruction/sharpness")
-_OFF_ONE = "off_one/"
-# every number of a validation by which `best` can be chosen, those logged elsewhere too, and which way is better
+# the numbers of a validation by which `best.ckpt` can be chosen, those logged elsewhere too, and which way is better
 _MODES = dict.fromkeys(("val/elbo", "val/reconstruction", "val/active_units"), "max")
 _MODES |= dict.fromkeys(("val/kl", "val/bits_per_dim", "val/sigma", "latent/aggregate_mean"), "min")
 _MODES |= {
@@ -26,37 +24,24 @@ _MODES |= {
     for number in Smoothness._fields
     for path in BETWEEN_TWO
 }
-METRICS = (*_MODES, *_NEAR_ONE, *(_OFF_ONE + name for name in _NEAR_ONE))
 
 
-def monitor_and_mode(metric: str) -> tuple[str, str]:
-    """The number that `ModelCheckpoint` must monitor so that `best` is the best by a metric, and `min` or `max`.
+def best_mode(metric: str) -> str:
+    """Which values of a metric are the best ones, `min` or `max`. Raises `UserError` unless it is logged.
 
-    Raises:
-        UserError: not a metric that is logged.
-
-    >>> monitor_and_mode("val/elbo"), monitor_and_mode("latent/aggregate_variance")
-    (('val/elbo', 'max'), ('off_one/latent/aggregate_variance', 'min'))
+    >>> best_mode("val/elbo")
+    'max'
     """
-    if metric in _NEAR_ONE:
-        return _OFF_ONE + metric, "min"
-    if metric in _MODES:
-        return metric, _MODES[metric]
-    raise UserError(f"--checkpoint_metric {metric}: no such metric; {suggest(metric, (*_MODES, *_NEAR_ONE))}")
-
-
-def log_health(module: pl.LightningModule, numbers: dict[str, Tensor]) -> None:
-    """Logs numbers by their names, and, for `monitor_and_mode`, how far those are from 1 that should be 1."""
-    off_one = {_OFF_ONE + name: (value - 1).abs() for name, value in numbers.items() if name in _NEAR_ONE}
-    module.log_dict(numbers, sync_dist=True)
-    module.log_dict(off_one, sync_dist=True, logger=False)
+    if metric not in _MODES:
+        raise UserError(f"--checkpoint_metric {metric}: no such metric; {suggest(metric, _MODES)}")
+    return _MODES[metric]
 
 
 class HealthLogger(pl.Callback):
     """Logs after each validation the health of the latent space and the smoothness of morphs.
 
     `smoothness/…` is of morphs between held-out pictures, `reconstruction/…` of the pictures and `samples/…` of
-    draws from the prior, all with the first held-out pictures and the same draws. Every process measures the same.
+    draws from the prior, always with the same pictures and draws, and the same on every process.
 
     Args:
         pictures: held-out pictures to reconstruct, and samples from the prior.
@@ -77,7 +62,7 @@ class HealthLogger(pl.Callback):
         if self._pictures is None:
             self._pictures = validation_pictures(trainer, self.pictures)
         vae: VAE = pl_module.vae  # type: ignore[assignment]
-        log_health(pl_module, self.measure(vae, self._pictures.to(pl_module.device)))
+        pl_module.log_dict(self.measure(vae, self._pictures.to(pl_module.device)), sync_dist=True)
 
     @torch.no_grad()
     def measure(self, vae: VAE, pictures: Tensor) -> dict[str, Tensor]:

@@ -1,8 +1,9 @@
 """`LoomCLI`: a LightningCLI whose runs have folders of their own and can be resumed."""
 
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,12 +14,10 @@ from data.system.errors import echo
 from data.system.files import check_utf8
 from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
-from vae.training.cli.errors import checkpoint_errors, fit_errors, trainer_errors
-from vae.training.cli.extensions import as_list, extension_errors, instantiate
-from vae.training.cli.monitors import check_monitors
+from vae.training.cli.errors import as_list, fit_errors, foreign_errors, instantiate, trainer_errors
 from vae.training.cli.parser import add_training_options, check_plan, check_training_seed
 from vae.training.cli.report import TrainingReport
-from vae.training.health_logger import monitor_and_mode
+from vae.training.health_logger import best_mode
 from vae.training.module import VAETraining
 from vae.training.precision import resolve_precision
 from vae.training.runs.best_checkpoint import BestCheckpoint
@@ -42,7 +41,8 @@ class LoomCLI(LightningCLI):
     datamodule: ImageData
     _request: Request
     _given: Any  # jsonargparse's namespace of the options that the user gave
-    _checkpoint: TrainedCheckpoint | None = None
+    _checkpoint: TrainedCheckpoint | None = None  # until its state is checked
+    _resumed: Path | None = None
     _resumption = Resumption()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,8 +83,9 @@ class LoomCLI(LightningCLI):
         self._request = Request(command, dict(self.config[command].items()), frozenset(given))
         check_training_seed(self._request.options["seed_everything"])
         self._checkpoint = choose_checkpoint(self._request, self._folder.lock)
+        self._resumed = None if self._checkpoint is None else self._checkpoint.path
         if self._request.options.get("ckpt_path") == "last":
-            named = None if self._checkpoint is None else str(self._checkpoint.path)
+            named = None if self._resumed is None else str(self._resumed)
             sys.argv.append(f"--ckpt_path={named or 'null'}")  # for the processes that Lightning starts
             self._override({"ckpt_path": named})
         if self._checkpoint is not None:
@@ -95,13 +96,9 @@ class LoomCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Resolves the precision and the number of processes, and checks the plan."""
         check_utf8(str(self._request.root))
-        strategy, devices, num_nodes, precision, accelerator = (
-            self._request.options.get(f"trainer.{name}")
-            for name in ("strategy", "devices", "num_nodes", "precision", "accelerator")
-        )
-        found: dict[str, Any] = dict(environment.launcher_options(strategy, devices, num_nodes))
-        found["precision"] = resolve_precision(precision, accelerator)
-        self._override({f"trainer.{name}": value for name, value in found.items()})
+        options = self._request.options
+        precision = resolve_precision(options["trainer.precision"], options["trainer.accelerator"])
+        self._override({**environment.launcher_options(options), "trainer.precision": precision})
         if self._request.fitting:
             check_plan(self._request.options)
 
@@ -112,62 +109,49 @@ class LoomCLI(LightningCLI):
             super().instantiate_classes()
         self.datamodule.trained_on = self._resumption.pictures
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _errors(self) -> AbstractContextManager[None]:
         """Errors of checkpoints and of extensions as one line."""
 
-        def begun() -> bool:
-            return hasattr(self, "model") and self.model.begun
-
-        def extensions() -> list[object]:
+        def extensions() -> list[type]:
             trainer = self.config_init[self._request.command].trainer if hasattr(self, "config_init") else {}
-            return [one for chosen in trainer.values() for one in as_list(chosen)]
+            return [type(one) for chosen in trainer.values() for one in as_list(chosen)]
 
-        path = None if self._checkpoint is None else self._checkpoint.path
-        named = self.config[self._request.command].trainer.as_dict()
-        with checkpoint_errors(path, begun), extension_errors(named, extensions, begun):
-            yield
+        return foreign_errors(self._resumed, extensions, lambda: hasattr(self, "model") and self.model.begun)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds the logger, unless one was chosen, and the checkpoints, unless they are off; both for `fit` alone."""
-        chosen, options = self.config_init[self._request.command].trainer, self._request.options
-        fitting = self._request.fitting
-        writes = fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
+        chosen, request = self.config_init[self._request.command].trainer, self._request
+        writes = request.fitting and chosen.enable_checkpointing is not False and not chosen.fast_dev_run
         callbacks = as_list(chosen.callbacks)
-        monitor, mode = monitor_and_mode(options["checkpoint_metric"]) if fitting else ("", "")
-        if fitting:
-            check_monitors(callbacks)
-        checkpoint_io = AtomicCheckpointIO(self.model)
-        checkpoint_io.check = self._folder.lock.check
-        dropped = self._check_state(checkpoint_io)
-        resumed = None if self._checkpoint is None else self._checkpoint.path
-        self._folder.open(self._request.root, self._request.source, resumed, writes)
+        checkpoint_io = AtomicCheckpointIO(self.model, self._folder.lock.check)
+        if self._checkpoint is not None:
+            content = self._checkpoint.content
+            checkpoint_io.checked = checked_state(content, self.model, self._checkpoint.path)
+            self._report_dropped(callbacks, set(content.get("callbacks", {})) - set(checkpoint_io.checked["callbacks"]))
+            self._checkpoint = None  # whose memory is free while a training runs
+        self._folder.open(request.root, request.source, self._resumed, writes)
         if chosen.logger in (None, True):
-            kwargs["logger"] = RunLogger(self._folder.logs, self._resumption.step) if fitting else False
-        if not fitting:
+            kwargs["logger"] = RunLogger(self._folder.logs, self._resumption.step) if request.fitting else False
+        if not request.fitting:
             kwargs["enable_checkpointing"] = False
         elif writes:
-            best = BestCheckpoint(self._folder.path, monitor, mode)
-            last = LastCheckpoint(self._folder.path, options["checkpoint_every_n_steps"])
+            metric = request.options["checkpoint_metric"]
+            best = BestCheckpoint(self._folder.path, metric, best_mode(metric))
+            last = LastCheckpoint(self._folder.path, request.options["checkpoint_every_n_steps"])
             kwargs["callbacks"] = [*callbacks, best, last]
         kwargs["plugins"] = [*as_list(chosen.plugins), checkpoint_io, *environment.cluster_plugins()]
         with trainer_errors(self._given.as_dict().get("trainer", {})):
             trainer = super().instantiate_trainer(**kwargs)
-        for callback in trainer.callbacks if fitting and environment.is_first_process() else ():  # type: ignore[attr-defined]
-            if callback.state_key in dropped:
-                kind = type(callback).__name__
-                echo(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
         # where max_steps is given, Lightning would end an epoch twice when it continues from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
 
-    def _check_state(self, checkpoint_io: AtomicCheckpointIO) -> set[str]:
-        """Checks the training's state in the checkpoint and hands it on; returns the callbacks that lose theirs."""
-        if self._checkpoint is None:
-            return set()
-        content, self._checkpoint = self._checkpoint.content, self._checkpoint.without_content()
-        checkpoint_io.checked = checked_state(content, self.model, self._checkpoint.path)
-        return set(content.get("callbacks", {})) - set(checkpoint_io.checked["callbacks"])
+    def _report_dropped(self, callbacks: list[pl.Callback], dropped: set[str]) -> None:
+        """Prints which of the user's callbacks go on without the state that they had."""
+        for callback in callbacks if self._request.fitting and environment.is_first_process() else ():
+            if callback.state_key in dropped:
+                kind = type(callback).__name__
+                echo(f"{kind}: goes on without what it noted before, which is not all numbers; what it wrote stays")
 
     @property
     def _report(self) -> TrainingReport:

@@ -19,10 +19,7 @@ def recipes() -> list[str]:
 
 
 def resolve_config(config: str) -> str:
-    """The file that `--config` names: an existing one, else the recipe of that name.
-
-    Args:
-        config: a path, a name, or YAML text, which is returned unchanged.
+    """The file that `--config` names: an existing one, else the recipe of that name; YAML text comes back unchanged.
 
     Raises:
         UserError: it is a bare name and neither, or in the folder of a user who does not exist.

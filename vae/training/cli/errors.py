@@ -1,20 +1,96 @@
-"""Errors of Lightning, of checkpoints and of trainings as one line that names the option, the fault and the remedy."""
+"""Errors of Lightning, checkpoints, trainings and extensions as one line that names the fault and the remedy.
+
+Extensions are the loggers, callbacks and all else that an option names by its class. They are of other packages, or the
+user's own, and may raise anything: the traceback says whose the error is.
+"""
 
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from data.system.errors import StorageError, TrainingError, UserError, describe_oserror
 from vae.training import environment
-from vae.training.cli.extensions import ExtensionError
 from vae.training.cli.report import TrainingReport
 from vae.training.runs.checkpointing import write_error
 
-_LONGEST = 200
+_LONGEST = 300
+_OWN_PACKAGES = ("data", "vae")
+
+
+class ExtensionError(TrainingError):
+    """An extension failed while a training ran."""
+
+
+class _ConstructionError(BaseException):
+    """The message of a class that failed. Any `Exception` would have jsonargparse try it as another type."""
+
+
+def instantiate(kind: type, /, *args: Any, **kwargs: Any) -> Any:
+    """An object of a class that an option names; the instantiator for jsonargparse."""
+    try:
+        return kind(*args, **kwargs)
+    except Exception as error:
+        if kind.__module__.partition(".")[0] in _OWN_PACKAGES or isinstance(error, UserError):
+            raise
+        raise _ConstructionError(_extension_message(error, [kind]) or f"{kind.__name__}: {_reason(error)}") from None
+
+
+def as_list(chosen: Any) -> list[Any]:
+    """The list of what an option names: Lightning takes one callback or plugin as well as a list of them.
+
+    >>> as_list(None), as_list(1), as_list((1, 2))
+    ([], [1], [1, 2])
+    """
+    return list(chosen) if isinstance(chosen, (list, tuple)) else [] if chosen is None else [chosen]
+
+
+@contextmanager
+def foreign_errors(
+    checkpoint: Path | None, extensions: Callable[[], list[type]], begun: Callable[[], bool]
+) -> Iterator[None]:
+    """Turns the errors of extensions, and of loading a checkpoint before the training has begun, into one line.
+
+    Raises:
+        UserError: before the training has begun.
+        ExtensionError: an extension failed later.
+    """
+    try:
+        yield
+    except _ConstructionError as failed:
+        raise UserError(f"{failed}; mend that, or leave it out") from None
+    except (UserError, TrainingError):
+        raise
+    except Exception as error:
+        if message := _extension_message(error, extensions()):
+            kind = ExtensionError if begun() else UserError
+            raise kind(f"{message}; mend that, or leave it out") from None
+        if checkpoint is None or begun() or isinstance(error, MisconfigurationException | OSError):
+            raise
+        raise UserError(f"{checkpoint}: will not do ({_reason(error)}); name another one") from None
+
+
+def _extension_message(error: Exception, kinds: list[type]) -> str:
+    """The class in whose method an error was raised, the error, and the innermost such place; empty if in none."""
+    message, traceback = "", error.__traceback__
+    while traceback is not None:
+        kind = type(traceback.tb_frame.f_locals.get("self"))
+        if kind in kinds:
+            message = f"{kind.__name__}: {_reason(error)} ({_place(traceback)})"
+        traceback = traceback.tb_next
+    return message
+
+
+def _place(traceback: TracebackType) -> str:
+    return f"{Path(traceback.tb_frame.f_code.co_filename).name}, line {traceback.tb_lineno}"
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".!: ")[:_LONGEST]
 
 
 @contextmanager
@@ -24,18 +100,6 @@ def misconfiguration_errors() -> Iterator[None]:
         yield
     except MisconfigurationException as error:
         raise UserError(" ".join(str(error).split())) from None
-
-
-@contextmanager
-def checkpoint_errors(checkpoint: Path | None, begun: Callable[[], bool]) -> Iterator[None]:
-    """Turns an unexpected error before a resumed training has begun into a `UserError` about its checkpoint."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, UserError | MisconfigurationException | OSError) or checkpoint is None or begun():
-            raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_LONGEST]
-        raise UserError(f"{checkpoint}: will not do ({reason}); name another one") from None
 
 
 @contextmanager
@@ -54,13 +118,7 @@ def trainer_errors(given: Mapping[str, Any]) -> Iterator[None]:
 
 @contextmanager
 def fit_errors(report: TrainingReport) -> Iterator[None]:
-    """Adds to the error that ended a training how to continue it; an interruption prints that itself.
-
-    Raises:
-        SystemExit: the training was interrupted.
-        StorageError: something could not be written, in the end too.
-        TrainingError: it cannot continue by itself.
-    """
+    """Adds to the error that ended a training, or to a file that was not written, how to continue."""
     trainer = report.trainer
     try:
         yield

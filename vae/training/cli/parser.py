@@ -10,7 +10,7 @@ from vae.checkpoint import RENAMED_OPTIONS
 from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
-from vae.training.health_logger import HealthLogger
+from vae.training.health_logger import HealthLogger, best_mode
 from vae.training.runs.run_config import LINKED
 from vae.training.tensorboard.morph_logger import MorphLogger
 
@@ -51,7 +51,7 @@ def add_training_options(parser: LightningArgumentParser) -> None:
         "--checkpoint_metric",
         type=str,
         default="val/elbo",
-        help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, latent/aggregate_variance, …",
+        help="what best.ckpt is best by: val/elbo, smoothness/sharp_mid/slerp, …",
     )
     parser.add_argument(
         "--checkpoint_every_n_steps",
@@ -63,24 +63,17 @@ def add_training_options(parser: LightningArgumentParser) -> None:
 
 def check_plan(options: Mapping[str, Any]) -> None:
     """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends."""
+    best_mode(options["checkpoint_metric"])
     check_at_least(1, "--checkpoint_every_n_steps", options["checkpoint_every_n_steps"])
     for name, least in _LEAST.items():
         check_at_least(least, f"--trainer.{name}", options[f"trainer.{name}"])
     for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if options[f"trainer.{name}"] == 0:
             raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")
-    if options["trainer.barebones"]:
-        raise UserError("--trainer.barebones: would keep no checkpoint and log nothing; leave it out")
     if options.get("trainer.max_time"):
-        raise UserError(
-            "--trainer.max_time: would count the epoch in which it ends as done; end the program by SIGTERM, "
-            "as timeout 2h python train.py … does, and go on with --ckpt_path last"
-        )
+        raise UserError("--trainer.max_time: would count its last epoch as done; end it by SIGTERM, as timeout 2h does")
     if options["trainer.max_epochs"] == -1 and options["trainer.max_steps"] == -1:
-        raise UserError(
-            "--trainer.max_epochs -1: the recipe changes what is learnt on the way to a planned end; "
-            "name it with --trainer.max_epochs or --trainer.max_steps"
-        )
+        raise UserError("--trainer.max_epochs -1: the recipe needs a planned end; give another, or --trainer.max_steps")
 
 
 def check_training_seed(seed: bool | int) -> None:

@@ -16,13 +16,7 @@ from vae.training.tensorboard.logger import RunLogger
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """The lines of one training.
-
-    Attributes:
-        trainer, module, data: what trains, and what it trains on.
-        folder: of the run.
-        metric: the number that `best.ckpt` is best by.
-    """
+    """The lines of one training, whose `best.ckpt` is best by `metric`."""
 
     trainer: pl.Trainer
     module: VAETraining

@@ -9,15 +9,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 
 class BestCheckpoint(ModelCheckpoint):
-    """Writes `best.ckpt`. A training that goes on takes its score from the checkpoint, and no file name.
+    """Writes `best.ckpt` to a folder. A training that goes on takes its score from the checkpoint, and no file name.
 
     Lightning's own trusts the file names in a checkpoint, and removes those files when something is better; where a run
     was moved it forgets the score, and overwrites the best weights with worse ones.
-
-    Args:
-        folder: of the file.
-        monitor: the metric.
-        mode: `min` or `max`.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str) -> None:

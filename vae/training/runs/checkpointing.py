@@ -30,24 +30,20 @@ _ASK_EVERY = 10  # steps
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints beside their place and moves them there, synced; reads them without pickles, checked.
+    """Writes checkpoints of a module whole or not at all, and reads them without pickles, checked.
 
-    Args:
-        module: which they are of.
+    `check` raises a `StorageError` where another process writes there by now.
 
     Attributes:
         error: of the first file that could not be written; no later one is tried.
-        check: raises a `StorageError` where another process writes there by now.
         checked: the content of the checkpoint to load, if it was read and checked before.
     """
 
-    checked: dict[str, Any] | None = None
-    error: StorageError | None = None
-    check: Callable[[], None] = staticmethod(lambda: None)
-
-    def __init__(self, module: VAETraining) -> None:
+    def __init__(self, module: VAETraining, check: Callable[[], None]) -> None:
         super().__init__()
-        self.module = module
+        self.module, self.check = module, check
+        self.checked: dict[str, Any] | None = None
+        self.error: StorageError | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint. The other processes wait for the first, which must not fail alone."""
@@ -80,19 +76,20 @@ def write_error(trainer: pl.Trainer) -> StorageError | None:
     checkpoints = trainer.strategy.checkpoint_io
     if isinstance(checkpoints, AtomicCheckpointIO) and checkpoints.error:
         return checkpoints.error
-    return next(filter(None, (logger.fault for logger in trainer.loggers if isinstance(logger, RunLogger))), None)
+    return _log_error(trainer)
+
+
+def _log_error(trainer: pl.Trainer) -> StorageError | None:
+    faults = (logger.events.fault for logger in trainer.loggers if isinstance(logger, RunLogger))
+    return next(filter(None, faults), None)
 
 
 class LastCheckpoint(Checkpoint):
-    """Writes `last.ckpt`: after each epoch, now and then within one, and before the training stops.
+    """Writes `last.ckpt` to a folder: after each epoch, within it every n steps or two minutes, and before stopping.
 
-    It stops on Ctrl-C and SIGTERM, after the current step, and where a file could not be written. A second Ctrl-C stops
-    at once. Processes that train together stop after the same step, whichever of them got the signal. Weights that are
-    not finite are not written; `NonFiniteGuard` reports them.
-
-    Args:
-        folder: of the file.
-        every_n_steps: how often within an epoch; None is every two minutes.
+    A training stops on Ctrl-C and SIGTERM, after the current step, and where a file could not be written. A second
+    Ctrl-C stops at once. Processes that train together stop after the same step, whichever of them got the signal.
+    Weights that are not finite are not written; `NonFiniteGuard` reports them.
     """
 
     def __init__(self, folder: Path, every_n_steps: int | None = None) -> None:
@@ -102,16 +99,12 @@ class LastCheckpoint(Checkpoint):
         self._signal: int | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Catches the signals that ask a training to stop.
-
-        The state from which a training goes on is not written again.
-        """
+        """Catches the signals that ask a training to stop."""
         self._saved = trainer.global_step
         if threading.current_thread() is threading.main_thread():
             for number in stopping_signals():
-                if signal.getsignal(number) is signal.SIG_IGN:  # nohup asks for that
-                    continue
-                signal.signal(number, self._note)  # Lightning puts back what was there before it came
+                if signal.getsignal(number) is not signal.SIG_IGN:  # for which nohup asks
+                    signal.signal(number, self._note)  # Lightning puts back what was there before it came
 
     def _note(self, number: int, _: FrameType | None) -> None:
         if self._signal is not None and number == signal.SIGINT:
@@ -144,8 +137,7 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the state after validation, which is done again if its numbers could not be logged."""
-        lost = any(isinstance(logger, RunLogger) and logger.fault for logger in trainer.loggers)
-        if trainer.strategy.reduce_boolean_decision(lost, all=False):
+        if trainer.strategy.reduce_boolean_decision(_log_error(trainer) is not None, all=False):
             self._stop(trainer)
         self._save(trainer)
 
@@ -170,9 +162,9 @@ class SaveRunConfig(SaveConfigCallback):
 
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Writes it; Lightning calls this on the first process alone."""
-        last = next((one for one in trainer.checkpoint_callbacks if isinstance(one, LastCheckpoint)), None)
-        if stage == "fit" and last is not None:
-            text = self.parser.dump(self.config, skip_unset=False)
-            checkpoints = trainer.strategy.checkpoint_io
-            assert isinstance(checkpoints, AtomicCheckpointIO)
-            checkpoints.try_to_save(text.encode(), last.path.with_name("config.yaml"))
+        checkpoints = trainer.strategy.checkpoint_io
+        assert isinstance(checkpoints, AtomicCheckpointIO)
+        for last in trainer.checkpoint_callbacks if stage == "fit" else ():
+            if isinstance(last, LastCheckpoint):
+                text = self.parser.dump(self.config, skip_unset=False)
+                checkpoints.try_to_save(text.encode(), last.path.with_name("config.yaml"))

@@ -20,10 +20,6 @@ _HEARTBEAT, _LEASE = 2.0, 60.0  # seconds between refreshes; without one for a l
 _POLL = 0.2
 
 
-class InUseError(UserError):
-    """Another process trains in the run."""
-
-
 class RunLock:
     """The lock of at most one run.
 
@@ -36,22 +32,20 @@ class RunLock:
         self._lease: SoftFileLease | None = None
 
     def acquire(self, run: Path) -> None:
-        """Locks a run.
-
-        Raises:
-            InUseError: another process trains in it.
-            PlaceError: the folder cannot be written to.
-        """
-        lease = SoftFileLease(run / LOCK_NAME, lease_duration=_LEASE, heartbeat_interval=_HEARTBEAT, thread_local=False)
-        began, before, waiting = time.monotonic(), _modified(run), False
-        while not _try_acquire(lease):
-            silent = time.monotonic() - began
-            if _modified(run) != before or silent > _LEASE + _HEARTBEAT:
-                raise InUseError(f"{run}: {_holder(lease)} trains in it; {_remedy(run)}")
-            if silent > 2 * _HEARTBEAT and not waiting:
-                waiting = True
-                echo(f"{run}: waits up to {_LEASE:.0f} s to see whether {_holder(lease)} still trains in it")
-            time.sleep(_POLL)
+        """Locks a run. Raises `UserError` if another process trains in it, or the folder cannot be written to."""
+        path = run / LOCK_NAME
+        lease = SoftFileLease(path, lease_duration=_LEASE, heartbeat_interval=_HEARTBEAT, thread_local=False)
+        before, longest = _modified(path), _LEASE + _HEARTBEAT
+        if before is not None:
+            echo(f"{run}: looks, for {longest:.0f} s at most, whether {_holder(lease)} still trains in it")
+        with storage_errors(path):
+            try:
+                lease.acquire(longest, _POLL, cancel_check=lambda: _modified(path) not in (None, before))
+            except (Timeout, LeaseSettingsMismatch):  # both are kinds of OSError
+                raise UserError(
+                    f"{run}: {_holder(lease)} trains in it; wait for its end, or train another run without --ckpt_path "
+                    f"(if nothing trains there, remove {path})"
+                ) from None
         self.run, self._lease = run, lease
 
     def check(self) -> None:
@@ -67,16 +61,6 @@ class RunLock:
                 lease.release()
 
 
-def _try_acquire(lease: SoftFileLease) -> bool:
-    """Takes the lock if it is free, or that of a dead process; returns whether it did."""
-    with storage_errors(Path(lease.lock_file)):
-        try:
-            lease.acquire(timeout=0)
-        except (Timeout, LeaseSettingsMismatch):  # both are kinds of OSError
-            return False
-    return True
-
-
 def _is_held(lease: SoftFileLease, pause: float) -> bool:
     """True if this process has the lock, asked after some seconds: a disk may not answer at once."""
     time.sleep(pause)
@@ -84,9 +68,9 @@ def _is_held(lease: SoftFileLease, pause: float) -> bool:
     return lease.compromise is None and owner is not None and owner.token == lease.token
 
 
-def _modified(run: Path) -> int | None:
-    """The time when the lock was last refreshed, by its disk; the file is opened, as network disks cache the rest."""
-    with suppress(OSError), (run / LOCK_NAME).open("rb") as file:
+def _modified(path: Path) -> int | None:
+    """The time when a lock was last refreshed, by its disk; the file is opened, as network disks cache the rest."""
+    with suppress(OSError), path.open("rb") as file:
         return os.fstat(file.fileno()).st_mtime_ns
     return None
 
@@ -96,8 +80,3 @@ def _holder(lease: SoftFileLease) -> str:
     if owner is None:
         return "another process"
     return f"process {owner.pid} on {owner.hostname.partition('?')[0]}"  # a container's name has a number behind it
-
-
-def _remedy(run: Path) -> str:
-    lock = run / LOCK_NAME
-    return f"wait for its end, or train another run without --ckpt_path (if nothing trains there, remove {lock})"

@@ -49,39 +49,19 @@ class Request:
 
 @dataclass(frozen=True)
 class TrainedCheckpoint:
-    """The content of a checkpoint file.
-
-    Attributes:
-        path: the file.
-        content: from `vae.checkpoint.read`.
-        modified: the file's time of modification in ns, before it was read.
-    """
+    """A checkpoint file and its content, from `vae.checkpoint.read`."""
 
     path: Path
     content: dict[str, Any]
-    modified: int
 
     @classmethod
     def read(cls, path: Path) -> "TrainedCheckpoint":
         """Reads a file. Raises `UserError` unless it is a checkpoint of this project."""
-        modified = path.stat().st_mtime_ns if path.exists() else 0
-        return cls(path, checkpoint.read(path), modified)
-
-    def read_again(self) -> "TrainedCheckpoint":
-        """The checkpoint that the file holds by now, read only if it was modified."""
-        unchanged = self.path.exists() and self.path.stat().st_mtime_ns == self.modified
-        return self if unchanged else self.read(self.path)
-
-    def without_content(self) -> "TrainedCheckpoint":
-        """The path alone, so that the memory of the content is free while a training runs."""
-        return replace(self, content={})
+        return cls(path, checkpoint.read(path))
 
     @property
-    def model_options(self) -> dict[str, Any]:
-        """The options of the model by their names: texts, numbers and None."""
-        return self.content["hyper_parameters"]
-
-    @property
-    def data_options(self) -> dict[str, Any]:
-        """The options of the data by their names, likewise."""
-        return _DATA_DEFAULTS | self.content.get("datamodule_hyper_parameters", {})
+    def options(self) -> dict[str, Any]:
+        """The options of model and data by their dotted names: texts, numbers and None."""
+        data = _DATA_DEFAULTS | self.content.get("datamodule_hyper_parameters", {})
+        groups = {"model": self.content["hyper_parameters"], "data": data}
+        return {f"{group}.{name}": value for group, values in groups.items() for name, value in values.items()}

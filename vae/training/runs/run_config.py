@@ -10,8 +10,10 @@ from vae.checkpoint import RENAMED_OPTIONS
 from vae.safe_yaml import parse_yaml, read_config
 from vae.training.runs.request import TrainedCheckpoint
 
-FREE_DATA = {"batch_size", "workers", "cache_dir"}  # may change on resuming; the others decide what is held out
-FREE_MODEL = {"compile", "on_nonfinite", "skip_at_most"}
+FREE = {  # may change on resuming; the other options of model and data decide what is learnt and what is held out
+    *("data.batch_size", "data.workers", "data.cache_dir"),
+    *("model.compile", "model.on_nonfinite", "model.skip_at_most"),
+}
 LINKED = {"image_size", "channels"}  # given to the data, for the model too, and so fixed by the weights
 _TEXTS = {"precision", "gradient_clip_algorithm"}  # may be texts; the others are numbers
 _PLAN = _TEXTS | {
@@ -21,15 +23,10 @@ _PLAN = _TEXTS | {
 
 
 def read_plan(config: Path, checkpoint: TrainedCheckpoint, optional: bool) -> dict[str, Any]:
-    """The trainer's options in a config.
-
-    Args:
-        config: the file.
-        checkpoint: of the same run, which has the same options of model and data.
-        optional: whether no options will do where the file is missing, damaged, or of another run.
+    """The trainer's options in a config, by their dotted names.
 
     Raises:
-        UserError: it is, and they will not do.
+        UserError: it is missing, damaged, or of another run than the checkpoint, unless no options will do.
     """
     fault = "missing"
     if config.is_file():
@@ -38,22 +35,22 @@ def read_plan(config: Path, checkpoint: TrainedCheckpoint, optional: bool) -> di
         except (yaml.YAMLError, KeyError, TypeError, ValueError):
             fault = "not the config of a run"
         else:
-            expected = checkpoint.model_options | checkpoint.content.get("datamodule_hyper_parameters", {})
-            compared = expected.keys() & trained.keys() - FREE_DATA - FREE_MODEL - LINKED - {"source"}
+            fault = "the config of another run"
+            expected = checkpoint.options
+            compared = expected.keys() & trained.keys() - FREE - {"data.source"}
             if all(expected[name] == trained[name] for name in compared):
                 return plan
-            fault = "the config of another run"
     if optional:
         return {}
     raise UserError(f"{config}: {fault}; put the run's own there, or name its plan with --config FILE")
 
 
 def _parse(config: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The plan, and the options of model and data under the names that they have now."""
+    """The plan, and the options of model and data under the names that they have now, all by dotted names."""
     found = dict(parse_yaml(read_config(config)))
-    trainer, model, data = (dict(found[group]) for group in ("trainer", "model", "data"))
-    plan = {name: trainer[name] for name in trainer.keys() & _PLAN}
+    plan = {f"trainer.{name}": value for name, value in dict(found["trainer"]).items() if name in _PLAN}
     for name, value in plan.items():
-        if not isinstance(value, int | float | None) and not (name in _TEXTS and isinstance(value, str)):
+        if not isinstance(value, int | float | None) and not (name[8:] in _TEXTS and isinstance(value, str)):
             raise ValueError(name)
-    return plan, {RENAMED_OPTIONS.get(name, name): value for name, value in model.items()} | data
+    trained = {f"model.{RENAMED_OPTIONS.get(name, name)}": value for name, value in dict(found["model"]).items()}
+    return plan, trained | {f"data.{name}": value for name, value in dict(found["data"]).items()}

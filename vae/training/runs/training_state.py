@@ -21,7 +21,6 @@ from vae.training.module import VAETraining
 from vae.training.progress import TrainingPlan
 
 _DEEPEST = 8  # of nested counts
-_FIXED = ("betas", "eps", "weight_decay", "amsgrad", "maximize")  # of the optimizer, which its options decide
 _CHECKED_ELSEWHERE = ("hyper_parameters", "datamodule_hyper_parameters", "ImageData")
 _BEST = "BestCheckpoint"
 _LOOPS = ("fit_loop", "validate_loop", "test_loop", "predict_loop")
@@ -29,12 +28,7 @@ _EARLY_STOPPING = ("wait_count", "stopped_epoch", "best_score", "patience")
 
 
 def checked_state(content: dict[str, Any], module: VAETraining, path: Path) -> dict[str, Any]:
-    """The contents of a checkpoint that Lightning may load.
-
-    Args:
-        content: from `vae.checkpoint.read`.
-        module: which it is for.
-        path: of the file, for the message.
+    """The content, from `vae.checkpoint.read`, that Lightning may load; messages name `path`.
 
     Raises:
         UserError: something in it is not what a training of this model would have written.
@@ -84,14 +78,8 @@ def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
     """AdamW's moments of each weight that has learned; each step sets the learning rates."""
     weights: list[nn.Parameter] = [weight for group in own.param_groups for weight in group["params"]]
     groups, state = own.state_dict()["param_groups"], {}
-    if len(found["param_groups"]) != len(groups):
-        raise ValueError(f"the optimizer has {len(found['param_groups'])} groups of weights instead of {len(groups)}")
-    for group, group_of_file in zip(groups, found["param_groups"], strict=True):
-        if group_of_file["params"] != group["params"]:
-            raise ValueError("the optimizer is of other weights")
-        for name in _FIXED:
-            if group_of_file.get(name, group[name]) != group[name]:
-                raise ValueError(f"the optimizer's {name} is not {group[name]}")
+    if [group["params"] for group in found["param_groups"]] != [group["params"] for group in groups]:
+        raise ValueError("the optimizer is of other weights")
     for index, moments in found["state"].items():
         weight = weights[count("the number of a weight", index, 0, len(weights) - 1)]
         keys("the optimizer's state", moments, ("step", "exp_avg", "exp_avg_sq"))
@@ -113,10 +101,7 @@ def _counts(name: str, found: Any, depth: int = 0) -> Any:
 
 
 def callback_states(found: Any) -> dict[str, dict[str, Any]]:
-    """The states of callbacks that hold numbers alone; the others begin afresh.
-
-    A `ModelCheckpoint` has names of files in its state, which it removes later, wherever they are.
-    """
+    """The states of callbacks that hold numbers alone; others, as a `ModelCheckpoint` with its files, begin afresh."""
     states: dict[str, dict[str, Any]] = {}
     for name, state in found.items():
         kind = str(name).partition("{")[0]

@@ -31,11 +31,7 @@ LAYOUT = {  # as `SummaryWriter.add_custom_scalars` takes it
 
 
 def hparams_summaries(hyperparameters: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """The summaries of a run for HParams: the table's columns, the run's values in them, and its successful end.
-
-    Args:
-        hyperparameters: by name; those without a column and those that are None are left out.
-    """
+    """The summaries of a run for HParams: the table's columns, the run's values in them, and its successful end."""
     compared = {name: hyperparameters[name] for name in _COLUMNS if hyperparameters.get(name) is not None}
     make: Any = hparams
     return make(compared, dict.fromkeys(_METRICS, 0.0))  # of the metrics it reads the names alone

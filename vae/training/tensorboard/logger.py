@@ -31,14 +31,13 @@ def _record(event: Any) -> bytes:
 
 
 class EventFile:
-    """A file of events, each written at once, whole or not at all.
+    """A file of events, each written at once, whole or not at all; its folder is made with the first one.
 
     Args:
-        folder: the file's folder; made with the first event.
+        folder: of the file.
         purge_step: TensorBoard hides what earlier logs in the folder have of this step and later; None hides nothing.
 
     Attributes:
-        path: the file.
         fault: the error of the first event that could not be written; None if all were.
     """
 
@@ -61,19 +60,15 @@ class EventFile:
 
     def _append(self, record: bytes) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab", buffering=0) as file:
-            start = file.tell()
-            try:
-                if not start:
-                    record = b"".join(map(_record, self._opening)) + record
-                left = memoryview(record)
-                while left:
-                    left = left[file.write(left) :]
-            except BaseException:
-                file.truncate(start)
-                if not start:
-                    self.path.unlink()
-                raise
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab") as file:
+                file.write(record if size else b"".join(map(_record, self._opening)) + record)
+        except BaseException:
+            os.truncate(self.path, size)
+            if not size:
+                self.path.unlink()
+            raise
 
     def get_logdir(self) -> str:
         return str(self.path.parent)
@@ -81,18 +76,12 @@ class EventFile:
     def flush(self) -> None:
         """Nothing: no event waits to be written."""
 
-    def close(self) -> None:
-        """Nothing: the file is not held open."""
-
-
-class _FileWriter(FileWriter):
-    event_writer: Any
-
-    def __init__(self, events: EventFile) -> None:
-        self.event_writer = events
+    close = flush  # nor is the file held open
 
 
 class _SummaryWriter(SummaryWriter):
+    """torch's writer of an `EventFile`."""
+
     file_writer: Any
     all_writers: Any
 
@@ -101,45 +90,35 @@ class _SummaryWriter(SummaryWriter):
         super().__init__(events.get_logdir())
 
     def _get_file_writer(self) -> FileWriter:
-        """The writer of all `add_…` methods."""
         if self.file_writer is None:
-            self.file_writer = _FileWriter(self._events)
+            self.file_writer = FileWriter.__new__(FileWriter)
+            self.file_writer.event_writer = self._events
             self.all_writers = {self._events.get_logdir(): self.file_writer}
         return self.file_writer
 
 
 class RunLogger(TensorBoardLogger):
-    """Lightning's logger; a training continues where an event cannot be written, and `fault` says which one.
+    """Lightning's logger; a training continues where an event cannot be written, and `events.fault` says which one.
 
     Args:
         folder: `<root>/<name>/<version>`, for the logs of a run.
-        purge_step: TensorBoard hides what earlier logs in the folder have of this step and later; None hides nothing.
+        purge_step: as of `EventFile`.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None) -> None:
         digits = folder.name.removeprefix("version_")  # the progress bar shows this number
         names = folder.parent.name, int(digits) if digits.isdecimal() else folder.name
         super().__init__(folder.parent.parent, *names, default_hp_metric=False)
-        self._events = EventFile(folder, purge_step)
+        self.events = EventFile(folder, purge_step)
         self._new = not any(folder.glob("events.out.tfevents.*"))
         self._success: Any = None  # the summary of a successful end
-
-    @property
-    def fault(self) -> StorageError | None:
-        """The error of the first event that could not be written; None if all were."""
-        return self._events.fault
-
-    def clear_fault(self) -> StorageError | None:
-        """Sets `fault` to None and returns what it was."""
-        fault, self._events.fault = self._events.fault, None
-        return fault
 
     @property
     @rank_zero_experiment
     def experiment(self) -> SummaryWriter:
         """The writer of torch, made at the first use."""
         if self._experiment is None:
-            self._experiment = _SummaryWriter(self._events)
+            self._experiment = _SummaryWriter(self.events)
         return self._experiment
 
     @rank_zero_only
@@ -147,19 +126,17 @@ class RunLogger(TensorBoardLogger):
         """Writes the arrangement of the charts and the run's row in HParams, unless earlier logs have them."""
         columns, values, self._success = dashboard.hparams_summaries(dict(params))
         if self._new:
+            writer = self.experiment._get_file_writer()
             self.experiment.add_custom_scalars(dashboard.LAYOUT)
-            self._write(columns, values)
+            writer.add_summary(columns)
+            writer.add_summary(values)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
         """Marks the run as successful in HParams if its training is done; one that was interrupted may continue."""
         super().finalize(status)
         if status == "success" and self._success is not None:
-            self._write(self._success)
-
-    def _write(self, *summaries: Any) -> None:
-        for summary in summaries:
-            self.experiment._get_file_writer().add_summary(summary)
+            self.experiment._get_file_writer().add_summary(self._success)
 
     def save(self) -> None:
         """Nothing: every event is written at once, and the hyperparameters are in the run's config.yaml."""

@@ -49,9 +49,8 @@ class MorphLogger(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Renders in the first process, without waiting for the others; an error here does not stop the training."""
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
-        if not due or trainer.sanity_checking or not trainer.is_global_zero or not _working_loggers(trainer):
-            return
-        if trainer.state.fn != "fit":
+        fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
+        if not (due and fitting and trainer.is_global_zero and _working_loggers(trainer)):
             return
         try:
             self._log_pictures(trainer, pl_module)
@@ -68,18 +67,21 @@ class MorphLogger(pl.Callback):
             self._pictures = self._pictures[torch.arange(_RECONSTRUCTIONS) % len(self._pictures)]
         pictures = self._pictures.to(pl_module.device)
         mu = encode_means(vae, pictures)
-        prior = vae.zero_inactive(
-            torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0)).to(mu)
-        )
-
+        draws = torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+        prior = vae.zero_inactive(draws.to(mu))
         for logger in _working_loggers(trainer):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
             for tag, morph in self._morphs(vae, prior[:4], mu[:4]).items():
-                _add_encoded(logger, tag, encode_animation(morph, ".gif", _FPS), step)
+                gif = Summary.Image(
+                    encoded_image_string=encode_animation(morph, ".gif", _FPS)
+                )  # `add_image` decodes it
+                summary = Summary(value=[Summary.Value(tag=tag, image=gif)])
+                logger.experiment._get_file_writer().add_summary(summary, step)
             pair = torch.cat([pictures, decode_all(vae, mu)])
             logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
             logger.experiment.add_image("images/samples", _grid(decode_all(vae, prior), 8), step, dataformats="HWC")
-            if isinstance(logger, RunLogger) and (fault := logger.clear_fault()):
+            if isinstance(logger, RunLogger) and (fault := logger.events.fault):
+                logger.events.fault = None  # the training goes on
                 raise fault
 
     def _morphs(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, list[Frame]]:
@@ -98,7 +100,7 @@ class MorphLogger(pl.Callback):
 def _working_loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
     """The TensorBoard loggers of a trainer without a fault."""
     found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.fault)]
+    return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.events.fault)]
 
 
 def _grid(x: Tensor, columns: int) -> Tensor:
@@ -112,9 +114,3 @@ def _frames(vae: VAE, walks: list[Tensor]) -> list[Frame]:
     """The frames of several walks (N, D) side by side, two in a row."""
     x = decode_all(vae, torch.stack(walks, dim=1).flatten(0, 1))
     return [_grid(tiles, 2).numpy() for tiles in torch.split(x, len(walks))]
-
-
-def _add_encoded(logger: TensorBoardLogger, tag: str, picture: bytes, step: int) -> None:
-    """Logs an encoded picture: the Images tab plays a GIF, which `add_image` would decode."""
-    summary = Summary(value=[Summary.Value(tag=tag, image=Summary.Image(encoded_image_string=picture))])
-    logger.experiment._get_file_writer().add_summary(summary, step)
