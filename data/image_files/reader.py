@@ -146,7 +146,7 @@ def _decoder_errors(path: Path, frame: int = 0) -> Iterator[None]:
         raise UserError(f"{name}: takes more memory to decode than there is; make it smaller") from None
     except Exception as error:  # Pillow's decoders raise nearly anything on hostile bytes
         reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{name}: not a readable picture ({reason[:_LONGEST_REASON]})") from None
+        raise UserError(f"{name}: not a readable picture ({reason[:_LONGEST_REASON]}); name another one") from None
 
 
 def _open(path: Path) -> Image.Image:

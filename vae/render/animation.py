@@ -19,8 +19,9 @@ from vae.render import captions
 from vae.render.chart import clip_colour, live_chart, measure_curves
 from vae.render.clips import Clip
 from vae.render.formats import size_limit, writers
+from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame
-from vae.render.frames import FrameMeter, render_frames
+from vae.render.frames import FrameMeter, check_memory, render_frames
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
@@ -80,6 +81,10 @@ def render_animation(
     closed = clips[0].trajectory.closed
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
     t, changes = frame_times(clips, motion)
+    streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
+    check_memory(len(clips) * (1 if streamed else len(t[0])), picture.side(0))
+    if compared:
+        check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
     films = [_Film(clip, when, picture.dtype, compared or closed) for clip, when in zip(clips, t, strict=True)]
     frames = _comparison(films, columns, picture) if compared else _tiles(films, columns, picture)
     kept, fps, given_up = _write(frames, len(t[0]), closed, picture, motion, out)

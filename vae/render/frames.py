@@ -9,12 +9,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from data.system.errors import UserError
 from data.transforms import to_uint8
 from vae.generator import Generator
 from vae.inference import decode_batches
 from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import gradient_energy
 from vae.render.formats.frame import Frame
+
+_MOST_BYTES = 2_000_000_000
 
 Item = TypeVar("Item")
 
@@ -77,3 +80,12 @@ def prefetch(items: Iterator[Item]) -> Iterator[Item]:
         while (item := future.result()) is not None:
             future = thread.submit(next, items, None)
             yield item
+
+
+def check_memory(pictures: int, side: int) -> None:
+    """Raises `UserError` if pictures of a side, all held at once, would take more than 2 GB."""
+    if (needed := 3 * pictures * side**2) > _MOST_BYTES:
+        raise UserError(
+            f"{pictures:,} pictures of {side} pixels a side are {needed / 1e9:.0f} GB, held at once; ask for fewer or a "
+            "smaller --size, or write .mp4, .webm or .gif without --max_size"
+        )

@@ -18,7 +18,7 @@ from vae.render import captions
 from vae.render.clips import choose_keyframes, path_clip
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_still, write_still
-from vae.render.frames import render_frames
+from vae.render.frames import check_memory, render_frames
 from vae.render.models import single_model
 from vae.render.options import (
     KeyframeOptions,
@@ -87,6 +87,7 @@ def strip(
     chosen = choose_keyframes(vae, keyframes, 2, 2, "a path needs two ends")
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
+    check_memory(len(names) * still.steps, picture.side(vae.image_size))
     for name in names:
         prefix = f"{name} " if paths.paths else "t = "
         z = path_clip(name, name, vae, chosen).trajectory.at(t)
@@ -116,6 +117,7 @@ def traverse(
     kl = kl_per_latent(vae)
     active = int(zero_inactive(vae, torch.ones_like(kl)).count_nonzero())
     chosen = kl.argsort(descending=True)[: min(still.rows, active)].tolist()
+    check_memory(len(chosen) * still.steps, picture.side(vae.image_size))
     values, rows = torch.linspace(-_REACH, _REACH, still.steps), []
     for latent in chosen:
         z = keyframe.z.repeat(still.steps, 1)
@@ -129,6 +131,7 @@ def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, 
     """Pictures drawn from the prior."""
     vae, out = _start(request, model, picture)
     columns, rows = still.grid or (8, 6)
+    check_memory(columns * rows, picture.side(vae.image_size))
     z = prior_latents(vae, still.seed, columns * rows, still.truncation)
     frames = [picture.resized(frame) for frame in render_frames(vae, z, picture.dtype)]
     return _finish([captions.in_grid(frames, columns)], out, f"{len(frames)} pictures")

@@ -25,6 +25,7 @@ class Format:
         draft_options: in place of those, for drafts.
         longest_side: the most pixels that a side can have.
         highest_fps: the most frames a second that players show at full speed.
+        streamed: whether frames are written as they come; else the encoder holds all of them.
     """
 
     encoder: Callable[..., None]
@@ -34,6 +35,7 @@ class Format:
     draft_options: Mapping[str, Any] = field(default_factory=dict)
     longest_side: int = 65_535
     highest_fps: float = 1000
+    streamed: bool = True
 
     def encode(self, path: Path, frames: Iterator[Frame], fps: float, quality: Quality) -> None:
         """Writes a file of frames (H, W, 3)."""
@@ -68,12 +70,16 @@ FORMATS = {
         options={"format": "WEBP", "quality": 90, "method": 4, "kmin": 0, "kmax": 1},  # kmax: merge no frames
         draft_options={"method": 0},
         longest_side=16_383,
+        streamed=False,
     ),
-    ".png": Format(encode_by_pillow, (256, 64, 16), "colours", {"format": "PNG"}, {"compress_level": 1}),
+    ".png": Format(
+        encode_by_pillow, (256, 64, 16), "colours", {"format": "PNG"}, {"compress_level": 1}, streamed=False
+    ),
     ".avif": Format(
         encode_by_pillow,
         (65, 45, 30, 15),
         options={"format": "AVIF", "quality": 85, "speed": 6},
         draft_options={"speed": 10},
+        streamed=False,
     ),
 }
