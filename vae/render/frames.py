@@ -86,6 +86,6 @@ def check_memory(pictures: int, side: int) -> None:
     """Raises `UserError` if pictures of a side, all held at once, would take more than 2 GB."""
     if (needed := 3 * pictures * side**2) > _MOST_BYTES:
         raise UserError(
-            f"{pictures:,} pictures of {side} pixels a side are {needed / 1e9:.0f} GB, held at once; ask for fewer or a "
-            "smaller --size, or write .mp4, .webm or .gif without --max_size"
+            f"{pictures:,} pictures of {side} pixels a side are {needed / 1e9:.0f} GB, held at once; ask for fewer or "
+            "a smaller --size, or write .mp4, .webm or .gif without --max_size"
         )
