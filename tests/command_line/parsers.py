@@ -55,13 +55,18 @@ def one_parser() -> Iterator[None]:
         yield
 
 
+def shorten_start(patch: pytest.MonkeyPatch) -> None:
+    """Parsers are built once, and configs are kept without comments, which take long."""
+    dump = TrainingParser.dump
+    build_parsers_once(patch)
+    patch.setattr(TrainingParser, "dump", lambda *words, **named: dump(*words, **named | {"with_comments": False}))
+
+
 @pytest.fixture(autouse=True)
 def short_start() -> Iterator[None]:
-    """For each file that imports it: parsers are built once, and configs are kept without comments, which take long."""
-    dump = TrainingParser.dump
+    """For each file that imports it."""
     with pytest.MonkeyPatch.context() as patch:
-        build_parsers_once(patch)
-        patch.setattr(TrainingParser, "dump", lambda *words, **named: dump(*words, **named | {"with_comments": False}))
+        shorten_start(patch)
         yield
 
 

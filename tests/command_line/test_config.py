@@ -9,7 +9,7 @@ from parsers import (
     one_parser,  # noqa: F401
     printed_config,
 )
-from test_together import TORCHRUN, start
+from test_together import forked
 
 import train
 from vae import checkpoint
@@ -55,8 +55,8 @@ def test_every_recipe_trains_and_is_kept(name: str, tmp_path: Path, monkeypatch)
 
 @pytest.mark.slow
 def test_the_recipe_for_clusters_leaves_counting_to_the_launcher(tmp_path: Path):
-    done = start(TORCHRUN, tmp_path, ["fit", "--config=cluster", *LITTLE, "--trainer.limit_train_batches=1.0"])
-    assert done.returncode == 0, done.stderr
+    codes, told = forked(2, tmp_path, ["fit", "--config=cluster", *LITTLE, "--trainer.limit_train_batches=1.0"])
+    assert codes == {0}, told
     kept = checkpoint.read(next((tmp_path / "checkpoints").rglob("last.ckpt")))
     assert kept["global_step"] == 2, "and not the 4 of one process"
     assert (tmp_path / "latent-loom-cache").is_dir()

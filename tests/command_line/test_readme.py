@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import scene
+from parsers import short_start  # noqa: F401
 from readme import PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
 
 import render
@@ -30,9 +31,9 @@ OTHER_PROGRAMS = {  # what tests them
 }
 DOWNLOADS = {"CIFAR10"}
 
-HEALTH = ["--health.pairs=2", "--health.pictures=8", "--trainer.enable_progress_bar=false"]
+HEALTH = ["--health.pairs=1", "--health.pictures=2", "--health.frames=3", "--trainer.enable_progress_bar=false"]
 FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
-TINY = ["--data.image_size=32", "--model.width=8", *FEW]
+TINY = ["--data.image_size=32", "--model.width=8", "--watch.frames=3", *FEW]
 MOVING = ["--frames=4", "--size=32"]
 STILL = {command: ["--size=32"] for command in ("strip", "traverse", "samples")}
 SMALL = STILL | {"lines": ["--pairs=8"], "explore": [], "export": []}

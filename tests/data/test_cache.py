@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,16 +12,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import count_of, data_of, fill, scene
+from conftest import QUICK, count_of, data_of, fill, scene
+from forked import start_two
 
-import train
 from data.cache import build_cache, load_cache
 from data.datamodule import ImageData
 from data.image_files.decode_pool import DecodePool
 from data.picture_source import PictureReport, PictureSource
 from data.system.errors import UserError
 
-HERE = Path(train.__file__).parent
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
@@ -244,15 +241,9 @@ def test_two_processes_train_together_though_files_vanish_in_between(tmp_path):
         *("fit", f"--data.source={folder}", f"--data.cache_dir={tmp_path / 'cache'}", "--data.image_size=32"),
         *("--data.batch_size=4", "--data.val_fraction=0.2", "--model.latent_dim=4", "--model.width=8"),
         *("--trainer.max_epochs=1", "--trainer.callbacks=changes.Change", "--watch.every_n_epochs=0"),
-        *("--trainer.devices=2", "--trainer.accelerator=cpu", "--trainer.strategy=ddp"),
+        *QUICK,
     ]
-    done = subprocess.run(
-        [sys.executable, HERE / "train.py", *words],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    said = tmp_path / "said.txt"
+    processes = start_two(words, tmp_path, said)
+    assert [process.wait() for process in processes] == [0, 0], said.read_text()
     assert torch.load(tmp_path / "checkpoints" / "pictures" / "version_0" / "last.ckpt", weights_only=True)

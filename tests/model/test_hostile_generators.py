@@ -131,7 +131,8 @@ STOPS = {  # the signal, the exit code, what is said
     "SIGKILL": (signal.SIGKILL, -signal.SIGKILL, b""),
 }
 PLACES = {"at once": 0, "where it draws a film": 16}  # the number of latents from which on a file does not end
-CASES = [pytest.param(*stop, PLACES[when], id=f"{name} {when}") for name, stop in STOPS.items() for when in PLACES]
+MOMENTS = [("SIGTERM", "at once"), ("SIGINT", "where it draws a film"), *(("SIGKILL", when) for when in PLACES)]
+CASES = [pytest.param(*STOPS[name], PLACES[when], id=f"{name} {when}") for name, when in MOMENTS]
 
 
 @pytest.mark.slow

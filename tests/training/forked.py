@@ -1,4 +1,4 @@
-"""`train.py` in processes of its own, forked from one that has imported it: an import costs seconds, a fork nothing.
+"""`train.py` and `render.py` in processes of their own, forked from one that has imported them: a fork costs nothing.
 
 What Python does as it starts and ends is left out; tests that are marked slow start the program itself.
 """
@@ -10,11 +10,13 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -51,7 +53,8 @@ class Forked:
 @functools.cache
 def _server() -> tuple[subprocess.Popen, Path]:
     folder = Path(tempfile.mkdtemp())
-    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    paths = os.pathsep.join(str(ROOT / place) for place in (".", "tests", "tests/command_line"))
+    variables = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     pipe = subprocess.PIPE
     server = subprocess.Popen([sys.executable, __file__], env=variables, stdin=pipe, stdout=pipe, text=True)
     atexit.register(server.communicate)
@@ -59,24 +62,47 @@ def _server() -> tuple[subprocess.Popen, Path]:
 
 
 def start(
-    words: list[str], place: Path, output: Path, moment: tuple[str, str, int] | None = None, **more: str
+    words: list[str],
+    place: Path,
+    output: Path,
+    moment: tuple[str, str, int] | None = None,
+    script: str = "train.py",
+    **more: str,
 ) -> Forked:
-    """Starts a training.
+    """Starts a training, or a rendering.
 
     Args:
         words: the command line.
-        place: the working folder.
+        place: the working folder, from which modules are imported too.
         output: the file to which what is said is appended.
         moment: a function, as `module:path.of.it`, `before` or `after`, and the signal that is sent then.
+        script: the program.
         more: environment variables.
     """
     server, folder = _server()
     assert server.stdin
     assert server.stdout
     request = {"words": words, "place": str(place), "output": str(output), "moment": moment, "more": more}
+    request["script"] = script
     print(json.dumps(request | {"folder": str(folder)}), file=server.stdin, flush=True)
     pid = int(server.stdout.readline())
     return Forked(pid, folder / f"{pid}")
+
+
+def start_two(
+    words: list[str], place: Path, output: Path, own: Sequence[list[str]] = ([], []), **more: str
+) -> list[Forked]:
+    """Starts a training of two processes on the CPU, as torchrun would; `own` are further words of each."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
+    shared |= {"TORCHELASTIC_RUN_ID": f"{port}"}
+    words = [*words, "--trainer.accelerator=cpu"]
+    return [
+        start([*words, *own[rank]], place, output, RANK=str(rank), LOCAL_RANK=str(rank), **shared, **more)
+        for rank in (0, 1)
+    ]
 
 
 def send_at(moment: str, when: str, number: int) -> None:
@@ -99,23 +125,26 @@ def send_at(moment: str, when: str, number: int) -> None:
     setattr(holder, last, watched)
 
 
-def _train(request: dict) -> int:
-    import train
+def _run(request: dict) -> int:
+    from lightning_utilities.core.rank_zero import rank_zero_only
+
     from data.system import signals
 
     os.chdir(request["place"])
+    sys.path.insert(0, request["place"])
     os.environ.update(request["more"])
+    rank_zero_only.rank = int(os.environ.get("RANK", "0"))  # which Lightning reads when it is imported
     output = os.open(request["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     for number in (1, 2):
         os.dup2(output, number)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    sys.argv = [str(ROOT / "train.py"), *request["words"]]
+    sys.argv = [str(ROOT / request["script"]), *request["words"]]
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     if request["moment"]:
         send_at(*request["moment"])
     try:
-        signals.run(train.main)
+        signals.run(importlib.import_module(Path(request["script"]).stem).main)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
     except BaseException:
@@ -125,11 +154,14 @@ def _train(request: dict) -> int:
 
 
 def _serve() -> None:
+    import pytest
     import torch
+    from parsers import shorten_start
 
-    import train  # noqa: F401
+    import render  # noqa: F401
 
     torch.set_num_threads(1)
+    shorten_start(pytest.MonkeyPatch())
     running: dict[int, Path] = {}
     while True:
         if select.select([sys.stdin], [], [], 0.01 if running else None)[0]:
@@ -139,7 +171,7 @@ def _serve() -> None:
             request = json.loads(line)
             pid = os.fork()
             if not pid:
-                code = _train(request)
+                code = _run(request)
                 for stream in (sys.stdout, sys.stderr):
                     stream.flush()
                 os._exit(code)

@@ -15,6 +15,7 @@ from pathlib import Path
 import jsonargparse
 import pytest
 from conftest import EPOCHS, TOGETHER, Run, events, faults_in, heed
+from forked import start, start_two
 from parsers import short_start  # noqa: F401
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -497,22 +498,23 @@ def test_an_interrupt_while_options_are_read_is_one_line(script, monkeypatch, ca
 @pytest.mark.parametrize("suffix", [".gif", ".mp4", ""])
 def test_an_interrupt_at_any_moment_of_a_rendering_leaves_nothing_or_all_of_it(suffix, run: Run, tmp_path):
     chance, whole = random.Random(suffix), None
-    film = ["--size=128", "--frames=300", "--pace=latent"]
+    film = ["--size=128", "--frames=150", "--pace=latent"]
     for moment in range(5):
         out = tmp_path / str(moment) / f"film{suffix}"
+        said = tmp_path / f"{moment}.txt"
         before = time.monotonic()
-        started = program("render.py", *words(run, "slerp", out, *film), stdout=subprocess.DEVNULL)
+        started = start(words(run, "slerp", out, *film), tmp_path, said, script="render.py")
         if whole is not None:
-            time.sleep(0.1 + chance.random() * whole)
+            time.sleep(0.05 + chance.random() * whole)
             started.send_signal(signal.SIGINT)
-        _, told = started.communicate(timeout=60)
+        code, told = started.wait(), said.read_text()
         whole = whole or time.monotonic() - before
         last = [line.split("\r")[-1].strip() for line in told.splitlines()]
-        if started.returncode == 130:
+        if code == 130:
             assert [line for line in last if line.startswith("render.py: interrupted")] == last[-1:], told
             assert not out.parent.exists()
         else:
-            assert started.returncode == 0, told
+            assert code == 0, told
             assert files(out.parent)[0] == out.name
             assert len(list(out.parent.iterdir())) == 1
 
@@ -522,8 +524,14 @@ def test_an_interrupt_at_any_moment_of_a_rendering_leaves_nothing_or_all_of_it(s
 def test_two_processes_whose_place_is_full_end_with_one_line(room, run: Run, small, tmp_path):
     again = on(run, small(60_000_000))
     fill(again.root, room * PAGE)
-    started = program("train.py", *again.arguments(QUIET, *TOGETHER), cwd=tmp_path)
-    _, told = started.communicate(timeout=200)
-    assert started.returncode == 2
+    if room:
+        started = program("train.py", *again.arguments(QUIET, *TOGETHER), cwd=tmp_path)
+        _, told = started.communicate(timeout=200)
+        assert started.returncode == 2
+    else:
+        said = tmp_path / "said.txt"
+        processes = start_two(again.arguments(QUIET), tmp_path, said)
+        assert 2 in [process.wait() for process in processes]
+        told = said.read_text()
     assert len(faults_in(told)) == 1, told
     assert "No space left on device" in told

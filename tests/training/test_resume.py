@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import EPOCHS, QUICK, TOGETHER, Run, copy, events, faults_in, fill, heed
+from forked import Forked, start, start_two
 from parsers import short_start  # noqa: F401
 
 import train
@@ -219,25 +220,20 @@ def test_a_plan_that_ended_within_an_epoch_goes_on_with_the_next_one(pictures, t
 
 
 class Program:
-    """`train.py` as a process of its own, which can be stopped."""
+    """`train.py` in a process of its own, which can be stopped."""
 
     def __init__(self, run: Run, log: Path):
         self.run, self.log = run, log
 
-    def start(self, *words: str) -> subprocess.Popen:
-        command = [sys.executable, train.__file__, *words]
-        alone = os.environ | {"OMP_NUM_THREADS": "1"}
-        with self.log.open("a") as log:
-            return subprocess.Popen(
-                command, cwd=self.run.root, env=alone, stdout=log, stderr=log, preexec_fn=heed, start_new_session=True
-            )
+    def start(self, *words: str) -> Forked:
+        return start(list(words), self.run.root, self.log)
 
-    def resume(self) -> subprocess.Popen:
+    def resume(self) -> Forked:
         return self.start(*going_on(self.run), OFTEN, *QUIET[:1])
 
 
-LONG = ["--trainer.max_epochs=20", "--watch.every_n_epochs=5"]
-STEPS = 60
+LONG = ["--trainer.max_epochs=12", "--watch.every_n_epochs=4"]
+STEPS = 36
 
 
 @pytest.fixture(scope="module")
@@ -264,13 +260,13 @@ def killed_and_resumed(kills: int, uninterrupted: Run, folder: Path, seed: int) 
     return run
 
 
-def seconds_of_a_step(process: subprocess.Popen, last: Path, saves: int) -> float:
+def seconds_of_a_step(process: Forked, last: Path, saves: int) -> float:
     """How long the last step took, after the checkpoint was written so often."""
     seen, moments, deadline = last.stat().st_mtime_ns if last.is_file() else 0, [], time.monotonic() + 120
     while len(moments) < saves:
         assert time.monotonic() < deadline
         assert process.poll() is None
-        time.sleep(0.002)
+        time.sleep(0.01)
         if last.is_file() and (found := last.stat().st_mtime_ns) != seen:
             seen = found
             moments.append(time.monotonic())
@@ -368,24 +364,41 @@ def test_a_training_that_is_killed_twelve_times_ends_with_the_same_weights_and_c
         check_curves(run, uninterrupted)
 
 
+TWO = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=12"]
+
+
+def wait_for_all(processes: list[Forked], log: Path) -> None:
+    assert [process.wait() for process in processes] == [0] * len(processes), log.read_text()
+
+
+@pytest.fixture(scope="module")
+def two_uninterrupted(pictures, tmp_path_factory) -> Run:
+    run = Run(tmp_path_factory.mktemp("two"), pictures, pictures.parent / "cache", "", "")
+    log = run.root / "log.txt"
+    wait_for_all(start_two(run.arguments(*TWO), run.root, log), log)
+    return run
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)])
-def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, pictures, tmp_path):
-    """All are killed; of SIGTERM only the first is told."""
-    plan = [OFTEN, *PLAN, "--data.batch_size=4", "--trainer.max_epochs=16", *TOGETHER]
-    whole, killed = (Run(tmp_path / name, pictures, pictures.parent / "cache", "", "") for name in ("whole", "killed"))
-    for run in (whole, killed):
-        run.root.mkdir()
-    assert Program(whole, tmp_path / "whole.txt").start(*whole.arguments(*plan)).wait(120) == 0
-    program = Program(killed, tmp_path / "killed.txt")
-    process = program.start(*killed.arguments(*plan))
-    while not (killed.checkpoints / "last.ckpt").is_file():
-        assert process.poll() is None, program.log.read_text()
+def test_two_processes_that_are_stopped_go_on_to_the_same_weights(sent, code, two_uninterrupted, tmp_path):
+    """All are killed; of SIGTERM only the first is told, which has started the other."""
+    run = Run(tmp_path, two_uninterrupted.pictures, two_uninterrupted.cache, "", "")
+    log = tmp_path / "log.txt"
+    if sent == signal.SIGKILL:
+        processes = start_two(run.arguments(*TWO), run.root, log)
+    else:
+        command = [sys.executable, train.__file__, *run.arguments(*TWO, *TOGETHER)]
+        alone = os.environ | {"OMP_NUM_THREADS": "1"}
+        with log.open("a") as said:
+            processes = [subprocess.Popen(command, cwd=run.root, env=alone, stdout=said, stderr=said, preexec_fn=heed)]
+    while not (run.checkpoints / "last.ckpt").is_file():
+        assert processes[0].poll() is None, log.read_text()
         time.sleep(0.02)
-    (os.killpg if sent == signal.SIGKILL else os.kill)(process.pid, sent)
-    assert process.wait(60) == code
-    assert checkpoint.read(killed.checkpoints / "last.ckpt")["epoch"] < 15
-    words = [*going_on(killed), *QUIET, *TOGETHER]
-    assert program.start(*words).wait(120) == 0, program.log.read_text()
-    assert same(learnt(killed), learnt(whole))
-    check_curves(killed, whole)
+    for process in processes:
+        process.send_signal(sent)
+    assert [process.wait(60) for process in processes] == [code] * len(processes), log.read_text()
+    assert checkpoint.read(run.checkpoints / "last.ckpt")["epoch"] < 11
+    wait_for_all(start_two([*going_on(run), *QUIET], run.root, log), log)
+    assert same(learnt(run), learnt(two_uninterrupted))
+    check_curves(run, two_uninterrupted)

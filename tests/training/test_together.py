@@ -13,8 +13,10 @@ from shutil import copytree
 import pytest
 import torch
 from conftest import EPOCHS, QUICK, TOGETHER, Run, events, heed
+from forked import start as fork
+from forked import start_two as fork_two
 from parsers import short_start  # noqa: F401
-from torch.multiprocessing import spawn
+from torch.multiprocessing import start_processes
 
 import train
 from vae import checkpoint
@@ -39,7 +41,7 @@ class Keep(pl.Callback):
             morph_logger.encode_animation = self.fail
 
     def fail(self, *words):
-        time.sleep(3)
+        time.sleep(1)
         raise OSError("the disk is full")
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
@@ -60,6 +62,15 @@ def start(launcher: list[str], here: Path, words: list[str], **more: str) -> sub
     paths = os.environ | {"PYTHONPATH": str(here), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"} | more
     command = [*launcher, train.__file__, *words]
     return subprocess.run(command, cwd=here, env=paths, capture_output=True, text=True, timeout=300, preexec_fn=heed)
+
+
+def forked(processes: int, here: Path, words: list[str]) -> tuple[set[int], str]:
+    """The exit codes and what is said of so many processes, as `start` would start them but for their own start."""
+    here.mkdir(exist_ok=True)
+    (here / "spy.py").write_text(SPY)
+    said = here / "said.txt"
+    started = [fork(words, here, said)] if processes == 1 else fork_two(words, here, said)
+    return {process.wait() for process in started}, said.read_text()
 
 
 def kept(here: Path, rank: int, world: int) -> dict:
@@ -90,11 +101,11 @@ def test_two_processes_train_one_run_on_every_picture_once(launcher, run: Run, t
 @pytest.mark.slow
 def test_two_processes_learn_and_measure_what_one_does(run: Run, tmp_path: Path):
     ends, curves = [], []
-    for name, launcher, batch in (("one", ALONE, 16), ("two", TORCHRUN, 8)):
+    for name, processes, batch in (("one", 1, 16), ("two", 2, 8)):
         small = Run(tmp_path / name, run.pictures, run.cache, "", "")
         plan = [*EXACT, f"--data.batch_size={batch}", "--trainer.max_epochs=4", "--model.free_bits=0.01"]
-        done = start(launcher, small.root, small.arguments(*plan, "--trainer.callbacks=spy.Keep"))
-        assert done.returncode == 0, done.stderr
+        codes, told = forked(processes, small.root, small.arguments(*plan, *QUICK))
+        assert codes == {0}, told
         ends.append(checkpoint.read(small.checkpoints / "last.ckpt")["state_dict"])
         log = events(small.logs)
         assert len(log.Scalars("train/discriminator_loss")) >= 2  # the last share has been reached
@@ -111,20 +122,21 @@ def test_two_processes_learn_and_measure_what_one_does(run: Run, tmp_path: Path)
 @pytest.mark.parametrize("batch", [6, 4])
 def test_one_process_goes_on_where_two_have_stopped(batch, run: Run, tmp_path: Path):
     """With batches as large as theirs to the same weights; with others it sees the pictures that they had not."""
-    plans = {"two": [*TOGETHER, "--data.batch_size=3"], "one": ["--data.batch_size=6"]}
-    for name, plan in plans.items():
+    plans = {"two": (2, 143, "--data.batch_size=3"), "one": (1, 0, "--data.batch_size=6")}
+    for name, (processes, code, plan) in list(plans.items())[: 2 if batch == 6 else 1]:
         small = Run(tmp_path / name, run.pictures, run.cache, "", "")
         stop = ["--trainer.callbacks=spy.Keep", f"--trainer.callbacks.stop_after={10 if name == 'two' else 0}"]
-        done = start(ALONE, small.root, small.arguments(*EXACT, *plan, "--trainer.max_epochs=4", *stop))
-        assert done.returncode == (143 if name == "two" else 0), done.stderr
+        words = small.arguments(*EXACT, *QUICK, plan, "--trainer.max_epochs=3", *stop)
+        codes, told = forked(processes, small.root, words)
+        assert codes == {code}, told
     two, one = (Run(tmp_path / name, run.pictures, run.cache, "", "") for name in ("two", "one"))
     before = [kept(two.root, rank, 2)["seen"] for rank in (0, 1)]
     assert checkpoint.read(two.checkpoints / "last.ckpt")["global_step"] == 10
     words = ["fit", "--ckpt_path=last", *EXACT, f"--data.batch_size={batch}", "--trainer.callbacks=spy.Keep"]
-    done = start(ALONE, two.root, [*words, "--trainer.enable_progress_bar=false"])
-    assert done.returncode == 0, done.stderr
+    codes, told = forked(1, two.root, [*words, "--trainer.enable_progress_bar=false", *QUICK])
+    assert codes == {0}, told
     ended = checkpoint.read(two.checkpoints / "last.ckpt")
-    assert ended["epoch"] == 3
+    assert ended["epoch"] == 2
     after = kept(two.root, 0, 1)["seen"]
     halved = [number for seen in (*before, after) for at, number in seen if at == 1]
     assert len(halved) == len(set(halved)) >= 36
@@ -135,7 +147,7 @@ def test_one_process_goes_on_where_two_have_stopped(batch, run: Run, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("launcher", [TORCHRUN, ALONE], ids=["torchrun", "Lightning"])
+@pytest.mark.parametrize("launcher", ["torchrun", "Lightning"])
 def test_two_processes_go_on_with_the_newest_run_unless_it_is_in_use(launcher, run: Run, tmp_path: Path):
     for number in (0, 1):
         copied = tmp_path / "checkpoints" / "pictures" / f"version_{number}"
@@ -144,14 +156,20 @@ def test_two_processes_go_on_with_the_newest_run_unless_it_is_in_use(launcher, r
     others = RunLock()
     others.acquire(copied)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    more = ["--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.accelerator=cpu"]
-    words = small.arguments(*more, *(TOGETHER if launcher == ALONE else []))
-    refused = start(launcher, tmp_path, words)
-    assert refused.returncode != 0
-    assert refused.stderr.count("version_1: process") == 1
+    words = small.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", *QUICK)
+
+    def go_on():
+        if launcher == "torchrun":
+            return forked(2, tmp_path, words)
+        done = start(ALONE, tmp_path, [*words, *TOGETHER])
+        return {done.returncode}, done.stdout + done.stderr
+
+    codes, told = go_on()
+    assert 0 not in codes
+    assert told.count("version_1: process") == 1
     others.release()
-    done = start(launcher, tmp_path, words)
-    assert done.returncode == 0, done.stderr
+    codes, told = go_on()
+    assert codes == {0}, told
     ends = [checkpoint.read(path)["epoch"] for path in sorted((tmp_path / "checkpoints").rglob("last.ckpt"))]
     assert ends == [EPOCHS - 1, EPOCHS]
     assert not list(tmp_path.rglob("run.lock"))
@@ -159,18 +177,13 @@ def test_two_processes_go_on_with_the_newest_run_unless_it_is_in_use(launcher, r
 
 @pytest.mark.slow
 def test_a_machine_that_does_not_find_the_checkpoint_is_noticed_by_all(run: Run, tmp_path: Path):
-    script = tmp_path / "apart.py"
-    script.write_text(
-        "import os, sys, train\n"
-        "train.main([*sys.argv[1:], f'--trainer.default_root_dir={sys.argv[0][:-8]}rank{os.environ[\"RANK\"]}'])\n"
-    )
     first = Run(tmp_path / "rank0", run.pictures, run.cache, "", "")
-    train.main(first.arguments(*EXACT, "--trainer.max_epochs=1"))
-    words = first.arguments(*EXACT, "--ckpt_path=last", "--trainer.max_epochs=3", "--data.batch_size=4")
-    apart = os.environ | {"PYTHONPATH": str(Path(train.__file__).parent)}
-    done = subprocess.run([*TORCHRUN, script, *words], env=apart, capture_output=True, text=True, timeout=120)
-    assert done.returncode != 0
-    told = [line for line in done.stderr.splitlines() if line.startswith("train.py:")]
+    train.main(first.arguments(*EXACT, *QUICK, "--trainer.max_epochs=1"))
+    words = first.arguments(*EXACT, *QUICK, "--ckpt_path=last", "--trainer.max_epochs=3", "--data.batch_size=4")
+    places = [[f"--trainer.default_root_dir={tmp_path}/rank{rank}"] for rank in (0, 1)]
+    processes = fork_two(words, tmp_path, tmp_path / "said.txt", places)
+    assert 0 not in [process.wait() for process in processes]
+    told = [line for line in (tmp_path / "said.txt").read_text().splitlines() if line.startswith("train.py:")]
     assert told
     assert all("a disk that all share" in line for line in told)
 
@@ -187,9 +200,10 @@ def _check_statistics(rank: int, folder: str, whole: torch.Tensor) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*use of fork")
 def test_a_loss_of_the_whole_batch_has_its_own_gradient_on_every_process(tmp_path: Path):
     whole = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    spawn(_check_statistics, (str(tmp_path), whole), nprocs=2)
+    start_processes(_check_statistics, (str(tmp_path), whole), nprocs=2, start_method="fork")
     parts = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     everything = whole.clone().requires_grad_()
     scale = build_likelihood("gaussian").train()
@@ -242,17 +256,17 @@ def test_a_job_that_slurm_ends_keeps_its_step_and_is_queued_again_if_it_was_aske
     scontrol.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
     scontrol.chmod(scontrol.stat().st_mode | stat.S_IXUSR)
     told = SLURM | {"SLURM_NTASKS": "1", "SLURM_NNODES": "1", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
-    told |= {"SLURM_NODEID": "0", "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    told |= {"SLURM_NODEID": "0", "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     words = small.arguments("--trainer.max_epochs=50", "--watch.every_n_epochs=0", "--checkpoint_every_n_steps=1")
-    command = [sys.executable, train.__file__, *words]
-    process = subprocess.Popen(command, env=os.environ | told, stderr=subprocess.PIPE, text=True, preexec_fn=heed)
+    said = tmp_path / "said.txt"
+    process = fork(words, tmp_path, said, **told)
     while not (small.checkpoints / "last.ckpt").is_file():
-        assert process.poll() is None, process.stderr.read()
+        assert process.poll() is None, said.read_text()
         time.sleep(0.02)
     process.send_signal(sent)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 128 + sent, errors
+    code, errors = process.wait(60), said.read_text()
+    assert code == 128 + sent, errors
     assert "--ckpt_path" in errors.splitlines()[-1]
     asked = tmp_path / "asked"
     assert (asked.read_text() if asked.is_file() else None) == ("requeue 77\n" if sent == signal.SIGUSR1 else None)
@@ -263,13 +277,12 @@ def test_a_job_that_slurm_ends_keeps_its_step_and_is_queued_again_if_it_was_aske
 def test_two_processes_validate_as_one_does(run: Run, tmp_path: Path):
     """Every held-out picture counts once, and has noise of its own."""
     found, where = [], [f"--data.source={run.pictures}", f"--data.cache_dir={run.cache}"]
-    for together in ([], TOGETHER):
+    for processes in (1, 2):
         measured = ["validate", f"--ckpt_path={run.checkpoints / 'last.ckpt'}", *where]
-        words = [*measured, "--trainer.precision=32-true", *together]
-        done = start(ALONE, tmp_path, words)
-        assert done.returncode == 0, done.stderr
+        codes, told = forked(processes, tmp_path / str(processes), [*measured, "--trainer.precision=32-true"])
+        assert codes == {0}, told
         names = ("val/elbo", "val/kl", "val/active_units", "latent/aggregate_variance", "smoothness/cycle/slerp")
-        found.append([float(re.search(rf"{name}\s+(\S+)", done.stdout)[1]) for name in names])
+        found.append([float(re.search(rf"{name}\s+(\S+)", told)[1]) for name in names])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
