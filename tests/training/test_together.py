@@ -158,17 +158,16 @@ def test_two_processes_go_on_with_the_newest_run_unless_it_is_in_use(launcher, r
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     words = small.arguments("--ckpt_path=last", f"--trainer.max_epochs={EPOCHS + 1}", *QUICK)
 
-    def go_on():
-        if launcher == "torchrun":
-            return forked(2, tmp_path, words)
-        done = start(ALONE, tmp_path, [*words, *TOGETHER])
-        return {done.returncode}, done.stdout + done.stderr
-
-    codes, told = go_on()
-    assert 0 not in codes
-    assert told.count("version_1: process") == 1
+    real = {"torchrun": (TORCHRUN, words), "Lightning": (ALONE, [*words, *TOGETHER])}[launcher]
+    refused = start(real[0], tmp_path, real[1])
+    assert refused.returncode != 0
+    assert refused.stderr.count("version_1: process") == 1
     others.release()
-    codes, told = go_on()
+    if launcher == "torchrun":
+        codes, told = forked(2, tmp_path, words)
+    else:
+        done = start(ALONE, tmp_path, real[1])
+        codes, told = {done.returncode}, done.stdout + done.stderr
     assert codes == {0}, told
     ends = [checkpoint.read(path)["epoch"] for path in sorted((tmp_path / "checkpoints").rglob("last.ckpt"))]
     assert ends == [EPOCHS - 1, EPOCHS]
