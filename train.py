@@ -1,6 +1,6 @@
 """Trains a VAE on pictures. Without arguments, `fit` on the built-in patterns.
 
-python train.py fit --data.source ~/pictures --model.latent_dim 64 --trainer.max_epochs 50
+python train.py fit --data.source ~/pictures --minutes 60
 """
 
 from data.system import signals
@@ -64,7 +64,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 seed_everything_default=0,
                 parser_kwargs={"description": __doc__, "version": __version__},
                 trainer_defaults={
-                    "max_epochs": 4,
+                    "max_epochs": -1,
                     "precision": None,
                     "gradient_clip_val": 1.0,
                     "num_sanity_val_steps": 0,

@@ -45,22 +45,25 @@ class TrainingPlan(NamedTuple):
         pictures_per_epoch: training pictures.
         seed: of order and noise.
         progress: the largest share of a plan that was done.
+        pictures_planned: where the training ends; 0 where epochs or steps are planned, or nothing yet.
     """
 
     pictures_seen: int
     pictures_per_epoch: int
     seed: int
     progress: float
+    pictures_planned: int = 0
 
     @classmethod
     def checked(cls, found: Any) -> "TrainingPlan":
         """The plan in a checkpoint. Raises `ValueError` unless `ProgressModule` could have written it."""
-        keys("plan", found, cls._fields)
+        found = keys("plan", cls._field_defaults | found if isinstance(found, dict) else found, cls._fields)
         return cls(
             count("pictures seen", found["pictures_seen"]),
             count("pictures in an epoch", found["pictures_per_epoch"], 1),
             count("seed", found["seed"], 0, 2**63 - 1),
             number("progress", found["progress"], 0, 1),
+            count("pictures planned", found["pictures_planned"]),
         )
 
 
@@ -70,12 +73,13 @@ class ProgressModule(pl.LightningModule):
     Attributes:
         pictures_seen: before the current optimizer step.
         batch_start: pictures seen, or being accumulated, before the current batch.
+        pictures_planned: where the training ends, see `vae.training.time_budget`; 0 while that is not planned.
         begun: whether a step was made, or is about to be.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.pictures_seen = self.batch_start = 0
+        self.pictures_seen = self.batch_start = self.pictures_planned = 0
         self.begun = False
         self._seed = torch.initial_seed() % 2**63
         self._loaded_progress = 0.0
@@ -90,6 +94,8 @@ class ProgressModule(pl.LightningModule):
 
         Of an epoch those count that its batches hold.
         """
+        if self.pictures_planned:
+            return min(1.0, self.pictures_seen / self.pictures_planned)
         trainer, order = self.trainer, self.order
         batches = min(trainer.num_training_batches, len(order))
         epoch, offset = divmod(self.pictures_seen, order.count)
@@ -102,6 +108,11 @@ class ProgressModule(pl.LightningModule):
             steps = math.ceil(batches / trainer.accumulate_grad_batches)
             planned.append(seen + math.ceil((trainer.max_steps - trainer.global_step) * in_epoch / steps))
         return min(1.0, seen / max(min(planned), 1)) if planned else 0.0
+
+    @property
+    def _has_no_end(self) -> bool:
+        """True if neither epochs nor steps are planned."""
+        return self.trainer.max_epochs in (None, -1) and self.trainer.max_steps == -1
 
     @property
     def max_progress(self) -> float:
@@ -136,6 +147,8 @@ class ProgressModule(pl.LightningModule):
         self.batch_start = self._batch_end()
         if self.trainer.is_last_batch or (batch_idx + 1) % self.trainer.accumulate_grad_batches == 0:
             self.pictures_seen = self.batch_start
+        if 0 < self.pictures_planned <= self.pictures_seen:
+            self.trainer.should_stop = True
 
     def on_train_epoch_end(self) -> None:
         """Counts what is left of the epoch, of which a callback or `max_steps` may have ended Lightning's early."""
@@ -160,7 +173,7 @@ class ProgressModule(pl.LightningModule):
                     counts["ready"] = counts["started"]
             elif total["processed"] > total["completed"]:  # a callback writes at the end of a batch, before it counts
                 seen = self._batch_end()
-        plan = TrainingPlan(seen, self.order.count, self._seed, self.max_progress)
+        plan = TrainingPlan(seen, self.order.count, self._seed, self.max_progress, self.pictures_planned)
         checkpoint |= {"format": FORMAT, "plan": plan._asdict()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -173,6 +186,8 @@ class ProgressModule(pl.LightningModule):
             offset = min(offset, order.count - order.pictures_per_batch)
         self.pictures_seen = self.batch_start = epoch * order.count + offset
         self._seed, self._loaded_progress = plan.seed, plan.progress
+        if self._has_no_end:
+            self.pictures_planned = plan.pictures_planned
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         at_end = not offset and batches["is_last_batch"]
         done = len(order) if at_end else len(order) - (order.count - offset) // order.pictures_per_batch

@@ -11,7 +11,7 @@ from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
 from vae.training.health_logger import HealthLogger, best_mode
-from vae.training.runs.run_config import LINKED
+from vae.training.runs.run_config import LINKED, has_planned_end
 from vae.training.tensorboard.morph_logger import MorphLogger
 
 guard_configs()
@@ -28,6 +28,7 @@ class TrainingParser(OneLineParser, LightningArgumentParser):
     }
     synonyms: ClassVar = {
         "--epochs": "--trainer.max_epochs",
+        "--time": "--minutes",
         "--steps": "--trainer.max_steps",
         "--gpus": "--trainer.devices",
         "--dataset": "--data.source",
@@ -47,6 +48,12 @@ def add_training_options(parser: LightningArgumentParser) -> None:
         parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
     parser.add_lightning_class_args(MorphLogger, "watch")
     parser.add_lightning_class_args(HealthLogger, "health")
+    parser.add_argument(
+        "--minutes",
+        type=float | None,
+        default=5.0,
+        help="how long to train; trainer.max_epochs or trainer.max_steps takes its place",
+    )
     parser.add_argument(
         "--checkpoint_metric",
         type=str,
@@ -72,8 +79,8 @@ def check_plan(options: Mapping[str, Any]) -> None:
             raise UserError(f"--trainer.{name} 0: leaves nothing to train; give more, or leave it out")
     if options.get("trainer.max_time"):
         raise UserError("--trainer.max_time: would count its last epoch as done; end it by SIGTERM, as timeout 2h does")
-    if options["trainer.max_epochs"] == -1 and options["trainer.max_steps"] == -1:
-        raise UserError("--trainer.max_epochs -1: the recipe needs a planned end; give another, or --trainer.max_steps")
+    if options["minutes"] is None and not has_planned_end(options):
+        raise UserError("--minutes null: the recipe needs a planned end; give minutes, or --trainer.max_epochs")
 
 
 def check_training_seed(seed: bool | int) -> None:

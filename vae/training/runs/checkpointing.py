@@ -87,6 +87,8 @@ def _log_error(trainer: pl.Trainer) -> StorageError | None:
 class LastCheckpoint(Checkpoint):
     """Writes `last.ckpt` to a folder: after each epoch, within it every n steps or two minutes, and before stopping.
 
+    Where validations do not follow the epochs, it is written at the training's end instead of after each epoch.
+
     A training stops on Ctrl-C and SIGTERM, after the current step, and where a file could not be written. A second
     Ctrl-C stops at once. Processes that train together stop after the same step, whichever of them got the signal.
     Weights that are not finite are not written; `NonFiniteGuard` reports them.
@@ -139,7 +141,8 @@ class LastCheckpoint(Checkpoint):
         """Writes the state after validation, which is done again if its numbers could not be logged."""
         if trainer.strategy.reduce_boolean_decision(_log_error(trainer) is not None, all=False):
             self._stop(trainer)
-        self._save(trainer)
+        if trainer.check_val_every_n_epoch is not None or trainer.should_stop:  # else epochs may be very short
+            self._save(trainer)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.global_step > self._saved and are_finite(trainer.lightning_module):

@@ -16,7 +16,7 @@ from data.system.files import resolved
 from vae.checkpoint import build_vae
 from vae.training.progress import TrainingPlan
 from vae.training.runs.request import Request, TrainedCheckpoint
-from vae.training.runs.run_config import FREE, LINKED, read_plan
+from vae.training.runs.run_config import FREE, LINKED, has_planned_end, read_plan
 
 _PIXEL_OPTIONS = ("source", "image_size", "channels", "limit", "seed", "background", "white", "all_frames")
 _LARGEST = {"data.limit": 2**24, "data.batch_size": 2**16}  # that a file may ask for
@@ -31,11 +31,13 @@ class Resumption:
         options: by their dotted names, the values that take the place of defaults.
         step: the number of steps that are done; None unless it is resumed.
         pictures: their `data.fingerprint`; None where they are not compared.
+        planned_anew: whether it goes on for other minutes than its own.
     """
 
     options: Mapping[str, Any] = field(default_factory=dict)
     step: int | None = None
     pictures: Tensor | None = None
+    planned_anew: bool = False
 
 
 def resume(request: Request, checkpoint: TrainedCheckpoint) -> Resumption:
@@ -61,8 +63,8 @@ def resume(request: Request, checkpoint: TrainedCheckpoint) -> Resumption:
     if not request.fitting:
         same = not any(f"data.{name}" in request.given for name in _PIXEL_OPTIONS)
         return Resumption(options, None, pictures if same else None)
-    plan, step = _remaining_plan(request, checkpoint)
-    return Resumption(options | plan, step, pictures)
+    plan, step, planned_anew = _remaining_plan(request, checkpoint)
+    return Resumption(options | plan, step, pictures, planned_anew)
 
 
 def differences(checkpoint: TrainedCheckpoint, request: Request) -> dict[str, Any]:
@@ -109,17 +111,20 @@ def _safe_options(request: Request, checkpoint: TrainedCheckpoint) -> dict[str, 
     return options
 
 
-def _remaining_plan(request: Request, checkpoint: TrainedCheckpoint) -> tuple[dict[str, Any], int]:
-    """The trainer's options and the seed with which a run continues, and the number of steps that it has done."""
+def _remaining_plan(request: Request, checkpoint: TrainedCheckpoint) -> tuple[dict[str, Any], int, bool]:
+    """The options with which a run continues, the steps that it has done, and whether its minutes are others now."""
     path, content = checkpoint.path, checkpoint.content
-    plan = read_plan(path.parent / "config.yaml", checkpoint, optional="config" in request.given)
+    found = read_plan(path.parent / "config.yaml", checkpoint, optional="config" in request.given)
     try:
         epochs = count("epochs", content["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        steps, seed = count("steps", content["global_step"]), TrainingPlan.checked(content["plan"]).seed
+        steps, place = count("steps", content["global_step"]), TrainingPlan.checked(content["plan"])
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: does not say how far it has trained; name another one") from None
-    plan["seed_everything"] = seed if seed < 2**32 else False  # a random one is no option
-    plan = {name: plan[name] for name in plan.keys() - request.given}
+    planned_anew = "minutes" in request.given and request.options["minutes"] not in (None, found.get("minutes"))
+    found["seed_everything"] = place.seed if place.seed < 2**32 else False  # a random one is no option
+    plan = {name: found[name] for name in found.keys() - request.given}
+    if planned_anew:
+        plan |= {"trainer.max_epochs": -1, "trainer.max_steps": -1}
     options = request.override(plan).options
     for name, done in (("max_epochs", epochs), ("max_steps", steps)):
         planned = options[f"trainer.{name}"]
@@ -128,4 +133,9 @@ def _remaining_plan(request: Request, checkpoint: TrainedCheckpoint) -> tuple[di
                 f"{path}: has trained {done} {name[4:]}, and {planned} are planned; "
                 f"go on with --trainer.{name} {2 * done}, say"
             )
-    return plan, steps
+    if not has_planned_end(options) and not planned_anew and 0 < place.pictures_planned <= place.pictures_seen:
+        minutes = options["minutes"] or 5
+        raise UserError(
+            f"{path}: has trained its {minutes:g} minutes; go on for more with --minutes {2 * minutes:g}, say"
+        )
+    return plan, steps, planned_anew

@@ -1,5 +1,6 @@
-"""The options of the trainer in a run's config.yaml that decide what is learnt: its plan."""
+"""The options in a run's config.yaml that decide how long it trains and on what: its plan."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ _PLAN = _TEXTS | {
 
 
 def read_plan(config: Path, checkpoint: TrainedCheckpoint, optional: bool) -> dict[str, Any]:
-    """The trainer's options in a config, by their dotted names.
+    """`minutes` and the trainer's options in a config, by their dotted names.
 
     Raises:
         UserError: it is missing, damaged, or of another run than the checkpoint, unless no options will do.
@@ -49,8 +50,14 @@ def _parse(config: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The plan, and the options of model and data under the names that they have now, all by dotted names."""
     found = dict(parse_yaml(read_config(config)))
     plan = {f"trainer.{name}": value for name, value in dict(found["trainer"]).items() if name in _PLAN}
+    plan["minutes"] = found.get("minutes")
     for name, value in plan.items():
         if not isinstance(value, int | float | None) and not (name[8:] in _TEXTS and isinstance(value, str)):
             raise ValueError(name)
     trained = {f"model.{RENAMED_OPTIONS.get(name, name)}": value for name, value in dict(found["model"]).items()}
     return plan, trained | {f"data.{name}": value for name, value in dict(found["data"]).items()}
+
+
+def has_planned_end(options: Mapping[str, Any]) -> bool:
+    """True if epochs or steps are planned, by the trainer's options."""
+    return options["trainer.max_epochs"] not in (None, -1) or options["trainer.max_steps"] != -1

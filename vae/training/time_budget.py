@@ -1,0 +1,109 @@
+"""Trainings of a planned duration: the first steps show how fast they are, and decide how many pictures they see.
+
+    planned pictures = pictures seen + pictures a second · (seconds left − seconds of the validations)
+
+The schedule is a function of the pictures seen, so it ends well whatever the machine and the data; the number is kept
+in checkpoints, so a training that goes on ends where it would have ended.
+"""
+
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+from data.system.errors import UserError
+
+_FIRST, _LAST = 5, 30  # the steps between which pictures a second are counted; before, memory is allocated
+_MOST = 0.1  # of the duration, after which slower machines count what they have
+_VALIDATIONS, _VALIDATION_SHARE = 10, 0.15  # at most, of which all together take no more of the duration
+
+
+class TimeBudget(pl.Callback):
+    """Plans how many pictures a training sees in some minutes, and when it is validated.
+
+    The first validation comes with the plan, which takes as long as it does into account.
+
+    Args:
+        minutes: of training, validations included.
+        anew: whether a plan that a checkpoint holds is made again, with these minutes from now on.
+    """
+
+    def __init__(self, minutes: float, anew: bool = False) -> None:
+        if not 0 < minutes <= 1e6:
+            raise UserError(f"--minutes {minutes:g}: must be more than 0")
+        self.seconds, self.anew = 60 * minutes, anew
+        self._start = self._mark = 0.0
+        self._first_step = 0
+        self._seconds_per_batch: float | None = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Takes over the plan of the training that goes on."""
+        self._start, self._first_step = time.monotonic(), trainer.global_step
+        if self.anew:
+            pl_module.pictures_planned = 0
+        elif pl_module.pictures_planned and trainer.check_val_every_n_epoch is None:
+            left = (pl_module.pictures_planned - pl_module.pictures_seen) / pl_module.order.pictures_per_batch
+            trainer.val_check_batch = max(1, round(left / _VALIDATIONS))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        """Counts pictures a second, and asks for the first validation."""
+        steps = trainer.global_step - self._first_step
+        if pl_module.pictures_planned or self._seconds_per_batch or steps < _FIRST:
+            return
+        if steps == _FIRST:
+            self._mark = self._mark or _now(trainer)
+        elif steps >= _LAST or trainer.strategy.broadcast(time.monotonic() - self._start > _MOST * self.seconds):
+            now = _now(trainer)
+            self._seconds_per_batch = (now - self._mark) / ((steps - _FIRST) * trainer.accumulate_grad_batches)
+            if trainer.check_val_every_n_epoch is None:
+                self._mark, trainer.val_check_batch = now, 1
+            else:  # the user has said when validations come
+                self._plan(trainer, pl_module, 0)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Makes the plan after the first validation."""
+        if self._seconds_per_batch and not pl_module.pictures_planned:
+            self._plan(trainer, pl_module, _now(trainer) - self._mark)
+
+    def _plan(self, trainer: pl.Trainer, pl_module: Any, validation: float) -> None:
+        assert self._seconds_per_batch is not None
+        left = max(0.0, self.seconds - (time.monotonic() - self._start))
+        count = min(_VALIDATIONS, max(1, int(_VALIDATION_SHARE * left / max(validation, 1e-9))))
+        batches = max(1, round((left - count * validation) / self._seconds_per_batch))
+        batches, count = trainer.strategy.broadcast((batches, count))
+        pictures = pl_module.batch_start + batches * pl_module.order.pictures_per_batch
+        pl_module.pictures_planned = pictures
+        if trainer.check_val_every_n_epoch is None:
+            trainer.val_check_batch = -(-batches // count)
+        epochs = pictures / pl_module.order.count
+        pl_module.print(f"{self.seconds / 60:g} minutes: {pictures:,} pictures, {epochs:.1f} epochs")
+
+
+def _now(trainer: pl.Trainer) -> float:
+    """Seconds, when the device has done what it was given."""
+    if trainer.strategy.root_device.type != "cpu":
+        torch.accelerator.synchronize(trainer.strategy.root_device)
+    return time.monotonic()
+
+
+class TrainingProgressBar(TQDMProgressBar):
+    """One bar for all of a training that is planned in pictures, with the time that is left."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch}")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+        bar, seen = self.train_progress_bar, pl_module.batch_start
+        if pl_module.pictures_planned and bar.total is None:
+            bar.total, bar.unit = pl_module.pictures_planned, " pictures"
+            bar.initial = bar.n = seen
+            bar.unpause()
+        if trainer.global_step % self.refresh_rate == 0 and not bar.disable:
+            bar.n = min(seen, bar.total or seen)
+            bar.set_postfix(self.get_metrics(trainer, pl_module))
+
+    def on_train_end(self, *_: Any) -> None:
+        self.train_progress_bar.n = self.train_progress_bar.total or self.train_progress_bar.n
+        super().on_train_end(*_)
