@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from data.system.checks import array, count, keys
+from data.system.checks import array, keys
 from data.system.errors import UserError, one_line_errors
 from data.system.files import check_regular_file, save_bytes, user_path
 from data.system.spelling import suggest_file
@@ -28,7 +28,7 @@ from vae.model.networks import squash
 from vae.model.vae import VAE
 
 _PREFIX = "vae."
-FORMAT = 2  # of the files that this version writes
+FORMAT = 3  # of the files that this version writes
 _RENAMED = {  # since format 1: prefixes of weights, and callbacks
     "FiniteAlarm": "NonFiniteGuard",
     "vae.asleep": "vae.inactive",
@@ -44,7 +44,7 @@ RENAMED_OPTIONS = {  # of the model, since format 1
     "critic": "adversarial_weight",
     "cycle": "cycle_weight",
 }
-_FORMAT_1_DEFAULTS = VAEConfig(likelihood="gaussian", pca_share=0.0, inactive_below=0.0)
+_FORMAT_1_DEFAULTS = VAEConfig(likelihood="gaussian", pca_share=0.0, inactive_below=0.0, network="residual")
 _LEAST_SCALE = 1e-12  # of a likelihood
 _LONGEST_OPTION = 4096  # letters: it may be a path
 _RENDERED = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
@@ -71,9 +71,11 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
     written = content.get("format", 1)
     if type(written) is not int or not 1 <= written <= FORMAT:
-        raise UserError(f"{path}: is not of format 1 or {FORMAT}; use the version of Latent Loom that wrote it")
+        raise UserError(f"{path}: is not of a format from 1 to {FORMAT}; use the version of Latent Loom that wrote it")
     if written == 1:
         _upgrade(content)
+    if written < FORMAT:
+        content["hyper_parameters"] = {"network": "residual"} | content["hyper_parameters"]  # there was no other
     for name, value in (*content["hyper_parameters"].items(), *data.items()):
         is_number = isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**64)
         if not is_number and not (isinstance(value, str) and len(value) <= _LONGEST_OPTION):
@@ -82,28 +84,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def _upgrade(content: dict[str, Any]) -> None:
-    """Converts the content of a checkpoint from format 1 to format 2: its names, and its missing options."""
+    """Converts the content of a checkpoint of format 1: its names, and its missing options."""
     for group in ("state_dict", "current_model_state", "callbacks"):
         if isinstance(content.get(group), dict):
             content[group] = {_renamed(str(name)): value for name, value in content[group].items()}
     options = {RENAMED_OPTIONS.get(name, name): value for name, value in content["hyper_parameters"].items()}
     content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
-    with suppress(LookupError, TypeError, ValueError):  # a plan that will not do is refused where it is used
-        content["plan"] = _upgraded_plan(content["plan"], content["loops"]["fit_loop"])
-    content["format"] = FORMAT
-
-
-def _upgraded_plan(plan: dict[str, Any], loops: dict[str, Any]) -> dict[str, Any]:
-    """The plan of format 1 with the place as a number of pictures.
-
-    Format 1 did not say how many an epoch has. Any number beyond those seen in it will do: the training knows its own.
-    """
-    batches, size = loops["epoch_loop.batch_progress"], count("pictures in a batch", plan["dealt"], 1)
-    epoch = count("epochs", loops["epoch_progress"]["current"]["processed"])
-    offset = 0 if batches["is_last_batch"] else size * count("batches", batches["current"]["completed"])
-    length = offset + size
-    place = {"pictures_seen": epoch * length + offset, "pictures_per_epoch": length}
-    return {**place, "seed": plan["seed"], "progress": plan["progress"]}
 
 
 def _renamed(name: str) -> str:

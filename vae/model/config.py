@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from vae.model.likelihoods import LikelihoodName
+from vae.model.networks import NetworkName
 
 _SIZES = ("image_size", "channels", "latent_dim", "width")
 
@@ -18,7 +19,8 @@ class VAEConfig:
     image_size: int = 64
     channels: int = 3
     latent_dim: int = 16
-    width: int = 24
+    width: int = 64
+    network: NetworkName = "strided"
     likelihood: LikelihoodName = "wavelet"
     sigma: float | None = None
     palette: int = 0

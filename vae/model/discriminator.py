@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vae.model.autocast import without_autocast
-from vae.model.networks import apply_frozen, stage_widths
+from vae.model.networks import apply_frozen
+from vae.model.residual import stage_widths
 
 _SLOPE = 0.2
 _CODE = 128

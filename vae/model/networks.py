@@ -1,14 +1,7 @@
-"""Encoder and decoder: residual convolutions (He 2016) with GroupNorm (Wu and He 2018) and SiLU.
+"""Encoder and decoder: convolutions between a picture and a small map, which a linear layer joins to the latents."""
 
-Both halve or double the picture until its side is odd or at most eight pixels; a linear layer joins that small map to
-the latents. The decoder adds position features at every scale, so that a place in the picture need not be guessed from
-the borders.
-"""
-
-import math
 from collections.abc import Callable
-from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +9,16 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from data.system.errors import UserError
+from vae.model import residual, strided
 from vae.model.autocast import without_autocast
+from vae.model.layers import GROUPS
 
-_GROUPS = 8
-_CODE_CHANNELS = 128
-
-
-def halvings(image_size: int) -> int:
-    """The number of times that the encoder halves the picture: until its side is odd or at most 8.
-
-    >>> [halvings(size) for size in (32, 48, 64, 128, 176, 256)]
-    [2, 3, 3, 4, 4, 5]
-    """
-    steps = 0
-    while image_size > 8 and image_size % 2 == 0:
-        image_size //= 2
-        steps += 1
-    return steps
+NetworkName = Literal["strided", "residual"]
+_NETWORKS = {"strided": strided, "residual": residual}
+_HIDDEN = 128  # units between latents and colours
 
 
-def check_size(image_size: int, channels: int, latent_dim: int, width: int) -> None:
+def check_size(image_size: int, channels: int, latent_dim: int, width: int, network: str) -> None:
     """Raises `UserError` unless networks of these sizes can be built."""
     if image_size % 16 or not 32 <= image_size <= 256:
         raise UserError(f"image_size {image_size}: must be a multiple of 16 from 32 to 256")
@@ -43,61 +26,10 @@ def check_size(image_size: int, channels: int, latent_dim: int, width: int) -> N
         raise UserError(f"channels {channels}: must be 1 (grey) or 3 (RGB)")
     if latent_dim < 1:
         raise UserError(f"latent_dim {latent_dim}: must be at least 1")
-    if width % _GROUPS or width < _GROUPS:
-        raise UserError(f"width {width}: must be a multiple of {_GROUPS}")
-
-
-def stage_widths(image_size: int, width: int) -> list[int]:
-    """The number of channels at each scale, from half the picture's side down to the smallest map."""
-    return [width * min(2**level, 4) for level in range(halvings(image_size))]
-
-
-class Norm(nn.GroupNorm):
-    """Group normalization in float32: bfloat16 would be less exact, and on a CPU four times slower."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(_GROUPS, channels)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → the same shape and type."""
-        return F.group_norm(x.float(), self.num_groups, self.weight.float(), self.bias.float(), self.eps).to(x.dtype)
-
-
-class Residual(nn.Module):
-    """x + conv(silu(norm(conv(silu(norm(x)))))), the identity at the start of training."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm1 = Norm(channels)
-        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
-        self.norm2 = Norm(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.conv2.weight)
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(F.silu(self.norm1(x)))
-        return x + self.conv2(F.silu(self.norm2(h)))
-
-
-class Position(nn.Module):
-    """Adds a learned mix of x, y, radius and low-frequency waves to a square map of the given side."""
-
-    features: Tensor
-
-    def __init__(self, channels: int, side: int) -> None:
-        super().__init__()
-        axis = (torch.arange(side, device="cpu") + 0.5) / side * 2 - 1  # on "meta" this would import torch._dynamo, 2 s
-        y, x = torch.meshgrid(axis, axis, indexing="ij")
-        maps = [x, y, torch.hypot(x, y), x.abs(), y.abs()]
-        for octave in (1, 2, 4):
-            for coordinate in (x, y):
-                phase = math.pi * octave * coordinate
-                maps += [phase.sin(), phase.cos()]
-        self.register_buffer("features", torch.stack(maps)[None], persistent=False)
-        self.mix = nn.Conv2d(len(maps), channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.mix(self.features)
+    if network not in _NETWORKS:
+        raise UserError(f"network {network!r}: must be {' or '.join(get_args(NetworkName))}")
+    if width % GROUPS or width < GROUPS:
+        raise UserError(f"width {width}: must be a multiple of {GROUPS}")
 
 
 def apply_frozen(module: nn.Module, x: Tensor) -> Any:
@@ -108,17 +40,11 @@ def apply_frozen(module: nn.Module, x: Tensor) -> Any:
 class Encoder(nn.Module):
     """Images (N, C, H, W) in [-1, 1] → the posterior's `mu` and `logvar`, each (N, D)."""
 
-    def __init__(self, image_size: int, channels: int, latent_dim: int, width: int) -> None:
+    def __init__(self, image_size: int, channels: int, latent_dim: int, width: int, network: NetworkName) -> None:
         super().__init__()
-        widths = stage_widths(image_size, width)
-        layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1)]
-        for narrow, wide in pairwise(widths):
-            layers += [Residual(narrow), nn.Conv2d(narrow, wide, 3, stride=2, padding=1)]
-        layers += [Residual(widths[-1]), nn.Conv2d(widths[-1], _CODE_CHANNELS, 3, padding=1)]
-        side = image_size >> len(widths)
-        layers += [Residual(_CODE_CHANNELS), Norm(_CODE_CHANNELS), nn.SiLU(), nn.Flatten()]
-        self.features = nn.Sequential(*layers)
-        self.posterior = nn.Linear(_CODE_CHANNELS * side * side, 2 * latent_dim)
+        stages = _NETWORKS[network].down(image_size, channels, width)
+        self.features = nn.Sequential(*stages.layers, nn.Flatten())
+        self.posterior = nn.Linear(stages.channels * stages.side**2, 2 * latent_dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mu, logvar = self.posterior(self.features(x)).float().chunk(2, dim=1)
@@ -136,7 +62,8 @@ class Decoder(nn.Module):
         image_size: H and W.
         channels: C.
         latent_dim: D.
-        width: channels of the widest map.
+        width: channels of the largest map.
+        network: the kind of layers.
         palette: colours, see `PaletteMixer`; 0 is none.
         input_map: applied to the latents before the first layer, (N, D) → (N, D).
     """
@@ -147,26 +74,16 @@ class Decoder(nn.Module):
         channels: int,
         latent_dim: int,
         width: int,
+        network: NetworkName,
         palette: int = 0,
         input_map: Callable[[Tensor], Tensor] = _identity,
     ) -> None:
         super().__init__()
         self.input_map = input_map
-        widths = stage_widths(image_size, width)[::-1]
-        side = image_size >> len(widths)
-        self.project = nn.Linear(latent_dim, widths[0] * side * side)
-        self.unflatten = nn.Unflatten(1, (widths[0], side, side))
-        layers: list[nn.Module] = [Position(widths[0], side), Residual(widths[0])]
-        for wide, narrow in pairwise(widths):
-            side *= 2
-            layers += [nn.Conv2d(wide, narrow, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
-            layers += [Position(narrow, side), Residual(narrow)]
-        layers += [Residual(widths[-1]), Norm(widths[-1]), nn.SiLU()]
-        head = nn.Conv2d(widths[-1], 4 * (channels + palette), 3, padding=1)
-        with torch.no_grad():  # the four pixels of a block start out alike, against checkerboards (ICNR, Aitken 2017)
-            head.weight.copy_(head.weight[::4].repeat_interleave(4, 0))
-        layers += [head, nn.PixelShuffle(2)]
-        self.layers = nn.Sequential(*layers)
+        stages = _NETWORKS[network].up(image_size, channels + palette, width)
+        self.project = nn.Linear(latent_dim, stages.channels * stages.side**2)
+        self.unflatten = nn.Unflatten(1, (stages.channels, stages.side, stages.side))
+        self.layers = nn.Sequential(*stages.layers)
         # not among the layers, as torch.compile mistakes what its gradient looks like in memory:
         # https://github.com/pytorch/pytorch/issues/179442
         self.smooth = BoxFilter()
@@ -210,8 +127,13 @@ class PaletteMixer(nn.Module):
         super().__init__()
         self.channels = channels
         self.colours = nn.Sequential(
-            *[nn.Linear(latent_dim, _CODE_CHANNELS), nn.SiLU(), nn.Linear(_CODE_CHANNELS, _CODE_CHANNELS), nn.SiLU()],
-            *[nn.Linear(_CODE_CHANNELS, channels * colours), nn.Unflatten(1, (channels, -1))],
+            *[
+                nn.Linear(latent_dim, _HIDDEN),
+                nn.SiLU(),
+                nn.Linear(_HIDDEN, _HIDDEN),
+                nn.SiLU(),
+            ],
+            *[nn.Linear(_HIDDEN, channels * colours), nn.Unflatten(1, (channels, -1))],
         )
 
     def forward(self, z: Tensor, maps: Tensor) -> Tensor:

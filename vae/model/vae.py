@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from vae.model.config import VAEConfig
 from vae.model.elbo import Elbo, kl_divergence
 from vae.model.likelihoods import LikelihoodName, build_likelihood
-from vae.model.networks import Decoder, Encoder, apply_frozen, check_size
+from vae.model.networks import Decoder, Encoder, NetworkName, apply_frozen, check_size
 from vae.model.pca_latents import PCA_STD, PCALatents
 
 _FLAG_SET = 0.5  # the least number that counts as 1: older checkpoints hold averages of flags
@@ -24,6 +24,7 @@ class VAE(nn.Module):
         channels: 1 (grey) or 3 (RGB).
         latent_dim: D, the number of latents.
         width: channels of the largest map of the networks, a multiple of 8; the cost grows with its square.
+        network: the layers, see `vae.model.strided` and `vae.model.residual`.
         likelihood: p(x|z), see `vae.model.likelihoods`.
         sigma: a fixed scale of the likelihood, except bernoulli, on pixels in [-1, 1]; None calibrates it.
         palette: number of colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is off.
@@ -52,6 +53,7 @@ class VAE(nn.Module):
         channels: int = VAEConfig.channels,
         latent_dim: int = VAEConfig.latent_dim,
         width: int = VAEConfig.width,
+        network: NetworkName = VAEConfig.network,
         likelihood: LikelihoodName = VAEConfig.likelihood,
         sigma: float | None = VAEConfig.sigma,
         palette: int = VAEConfig.palette,
@@ -60,12 +62,12 @@ class VAE(nn.Module):
     ) -> None:
         super().__init__()
         self.config = VAEConfig(
-            image_size, channels, latent_dim, width, likelihood, sigma, palette, pca_share, inactive_below
+            image_size, channels, latent_dim, width, network, likelihood, sigma, palette, pca_share, inactive_below
         )
-        check_size(image_size, channels, latent_dim, width)
+        check_size(image_size, channels, latent_dim, width, network)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
-        self.encoder = Encoder(image_size, channels, latent_dim, width)
-        self.decoder = Decoder(image_size, channels, latent_dim, width, palette, self._decoder_input)
+        self.encoder = Encoder(image_size, channels, latent_dim, width, network)
+        self.decoder = Decoder(image_size, channels, latent_dim, width, network, palette, self._decoder_input)
         self.pca_latents = PCALatents(channels, latent_dim) if pca_share else None
         self.register_buffer("inactive", torch.zeros(latent_dim) if inactive_below else None)
         self.likelihood = build_likelihood(likelihood, sigma)

@@ -129,7 +129,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every > 0 and (self.global_step + 1) % every == 0:
             self._log_elbo("train", batch.elbo, on_step=True, on_epoch=False, sync_dist=True)
-            self.log_dict({"train/beta": batch.beta, "train/lr": self.trainer.optimizers[0].param_groups[1]["lr"]})
+            self.log_dict({"train/beta": batch.beta, "train/lr": self._learning_rate})
             self.log_dict({f"train/{name}": value for name, value in values.items()}, sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
@@ -138,6 +138,10 @@ class VAETraining(ProgressModule, VAEEvaluation):
         if self.train_posterior.update_called:
             self.log("train/active_units", self.train_posterior.compute().active_units, sync_dist=True)
             self.train_posterior.reset()
+
+    @property
+    def _learning_rate(self) -> float:
+        return self.options.lr * self.schedule.learning_rate(self.progress, self.global_step)
 
     def build_optimizer(self) -> torch.optim.AdamW:
         """AdamW, as one kernel for all weights unless Lightning scales the loss: it would unscale after clipping."""
@@ -150,8 +154,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
         """Sets the learning rates of the step."""
         super().on_train_batch_start(batch, batch_idx)
-        lr = self.options.lr * self.schedule.learning_rate(self.progress, self.global_step)
-        set_learning_rates(self.trainer.optimizers[0], lr, self.decoder_phase)
+        set_learning_rates(self.trainer.optimizers[0], self._learning_rate, self.decoder_phase)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Removes the gradients of the frozen part: AdamW would count one of 0 as a step."""

@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter, ICLR 2019) with a learning rate of its own for encoder, decoder and discriminator."""
+"""The optimizer: `MuonAdamW`, with learning rates of their own for encoder, decoder and discriminator."""
 
 from typing import Any
 
@@ -7,27 +7,34 @@ from torch import Tensor, nn
 
 from vae.model.discriminator import Discriminator
 from vae.model.vae import VAE
+from vae.training.muon import MuonAdamW
 from vae.training.options import OptimizerOptions
 
 _BETAS, _DISCRIMINATOR_BETAS = (0.9, 0.99), (0.0, 0.99)
-_DISCRIMINATOR_RATE = 0.5  # over the others' learning rate
+_DISCRIMINATOR_RATE, _MUON_RATE = 0.5, 20.0  # over the others' learning rate
 
 
-def build_optimizer(
-    vae: VAE, discriminator: Discriminator | None, options: OptimizerOptions, fused: bool
-) -> torch.optim.AdamW:
-    """AdamW with the parameter groups encoder, decoder and, if there is one, discriminator.
+def build_optimizer(vae: VAE, discriminator: Discriminator | None, options: OptimizerOptions, fused: bool) -> MuonAdamW:
+    """The optimizer of a VAE: Muon for convolutions, AdamW (Loshchilov and Hutter, ICLR 2019) for all else.
+
+    Its groups have a `part` (encoder, decoder or, if there is one, discriminator) and a `rate` over the learning rate.
 
     Args:
         vae: its encoder and decoder learn.
         discriminator: or None.
-        options: of AdamW.
-        fused: whether it is one kernel for all weights.
+        options: of both.
+        fused: whether AdamW is one kernel for all weights.
     """
-    groups: list[dict[str, Any]] = [{"params": part.parameters()} for part in (vae.encoder, vae.decoder)]
+    groups: list[dict[str, Any]] = []
+    for part in ("encoder", "decoder"):
+        weights = list(getattr(vae, part).parameters())
+        for muon in (True, False):
+            chosen = [weight for weight in weights if (weight.ndim == 4) == muon]
+            groups.append({"params": chosen, "part": part, "muon": muon, "rate": _MUON_RATE if muon else 1.0})
     if discriminator is not None:
-        groups.append({"params": discriminator.parameters(), "betas": _DISCRIMINATOR_BETAS, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, options.lr, betas=_BETAS, weight_decay=options.weight_decay, fused=fused)
+        own = {"part": "discriminator", "muon": False, "rate": _DISCRIMINATOR_RATE}
+        groups.append({"params": discriminator.parameters(), "betas": _DISCRIMINATOR_BETAS, "weight_decay": 0.0, **own})
+    return MuonAdamW(groups, options.lr, betas=_BETAS, weight_decay=options.weight_decay, fused=fused)
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, decoder_phase: bool) -> None:
@@ -35,12 +42,12 @@ def set_learning_rates(optimizer: torch.optim.Optimizer, lr: float, decoder_phas
 
     Args:
         optimizer: from `build_optimizer`, changed in place.
-        lr: the decoder's.
+        lr: of AdamW.
         decoder_phase: whether the decoder learns alone.
     """
-    rates = (lr * (not decoder_phase), lr, lr * decoder_phase * _DISCRIMINATOR_RATE)
-    for group, rate in zip(optimizer.param_groups, rates, strict=False):
-        group["lr"] = rate
+    learns = {"encoder": not decoder_phase, "decoder": True, "discriminator": decoder_phase}
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group["rate"] * learns[group["part"]]
 
 
 def clip_gradients(parts: list[nn.Module | None], max_norm: float | None) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from data.system.errors import UserError
 from vae.model.config import VAEConfig
 from vae.model.likelihoods import LikelihoodName
+from vae.model.networks import NetworkName
 
 _MOST = 1e30  # within float32, squares apart
 _COLUMN = {"column": True}  # of a field whose range somebody else checks
@@ -38,7 +39,9 @@ class VAEOptions(_Options):
         image_size: side of the images in pixels; the data says it.
         channels: 1 or 3; the data says it.
         latent_dim: D, how many numbers describe a picture.
-        width: channels of the networks' widest map, a multiple of 8; cost grows with its square.
+        width: channels of the networks' largest map, a multiple of 8; cost grows with its square.
+        network: the networks' layers: `strided` is quick and has most channels where maps are small, `residual` has
+            more layers on large maps.
         likelihood: p(x|z), the distribution of pictures around what the decoder draws.
         sigma: fixed scale of a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it (σ-VAE).
         palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
@@ -52,6 +55,7 @@ class VAEOptions(_Options):
     channels: int = VAEConfig.channels
     latent_dim: int = field(default=VAEConfig.latent_dim, metadata=_COLUMN)
     width: int = field(default=VAEConfig.width, metadata=_COLUMN)
+    network: NetworkName = field(default=VAEConfig.network, metadata=_COLUMN)
     likelihood: LikelihoodName = field(default=VAEConfig.likelihood, metadata=_COLUMN)
     sigma: float | None = field(default=VAEConfig.sigma, metadata=_COLUMN)
     palette: int = _option(VAEConfig.palette, column=True)

@@ -13,7 +13,7 @@ from data.sources import PROCEDURAL, source_folder
 from data.system.checks import count
 from data.system.errors import UserError
 from data.system.files import resolved
-from vae.checkpoint import build_vae
+from vae.checkpoint import FORMAT, build_vae
 from vae.training.progress import TrainingPlan
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.run_config import FREE, LINKED, has_planned_end, read_plan
@@ -50,6 +50,8 @@ def resume(request: Request, checkpoint: TrainedCheckpoint) -> Resumption:
     build_vae(content, path)  # raises unless its weights fit
     if request.fitting and not content.get("optimizer_states"):
         raise UserError(f"{path}: holds weights only; resume from the last.ckpt of a run")
+    if request.fitting and content.get("format", 1) < FORMAT:
+        raise UserError(f"{path}: was trained by an earlier version, which learned otherwise; train anew")
     contradicted = differences(checkpoint, request)
     if not request.fitting or _may_have_moved(request.source, checkpoint):
         contradicted.pop("data.source", None)

@@ -75,13 +75,19 @@ def _resumable_state(content: dict[str, Any], module: VAETraining, steps: int) -
 
 
 def _optimizer(found: Any, own: Optimizer, steps: int) -> dict[str, Any]:
-    """AdamW's moments of each weight that has learned; each step sets the learning rates."""
-    weights: list[nn.Parameter] = [weight for group in own.param_groups for weight in group["params"]]
+    """The moments of each weight that has learned; each step sets the learning rates."""
+    weights: list[tuple[nn.Parameter, bool]] = [
+        (one, group["muon"]) for group in own.param_groups for one in group["params"]
+    ]
     groups, state = own.state_dict()["param_groups"], {}
     if [group["params"] for group in found["param_groups"]] != [group["params"] for group in groups]:
         raise ValueError("the optimizer is of other weights")
     for index, moments in found["state"].items():
-        weight = weights[count("the number of a weight", index, 0, len(weights) - 1)]
+        weight, muon = weights[count("the number of a weight", index, 0, len(weights) - 1)]
+        if muon:
+            keys("the optimizer's state", moments, ["momentum"])
+            state[int(index)] = {"momentum": array("momentum", moments["momentum"], weight)}
+            continue
         keys("the optimizer's state", moments, ("step", "exp_avg", "exp_avg_sq"))
         state[int(index)] = {
             "step": torch.tensor(float(count("step", moments["step"], 1, steps))),
