@@ -54,7 +54,7 @@ class ImageData(pl.LightningDataModule):
         source: str = "patterns",
         image_size: int = 64,
         channels: int = 3,
-        batch_size: int = 32,
+        batch_size: int = 64,
         limit: int | None = None,
         val_fraction: float = 0.05,
         cache_dir: str = "~/.cache/latent-loom",

@@ -12,20 +12,20 @@ _SIZES = ("image_size", "channels", "latent_dim", "width")
 class VAEConfig:
     """The arguments that a `VAE` was built with; see there what they are. Trainings have the same defaults.
 
-    >>> print(VAEConfig(latent_dim=128, palette=5))
-    VAE(image_size=64, channels=3, latent_dim=128, width=24, palette=5)
+    >>> print(VAEConfig(latent_dim=16, palette=5))
+    VAE(image_size=64, channels=3, latent_dim=16, width=64, palette=5)
     """
 
     image_size: int = 64
     channels: int = 3
-    latent_dim: int = 16
+    latent_dim: int = 128
     width: int = 64
     network: NetworkName = "strided"
-    likelihood: LikelihoodName = "wavelet"
+    likelihood: LikelihoodName = "gaussian"
     sigma: float | None = None
     palette: int = 0
-    pca_share: float = 0.05
-    inactive_below: float = 1.0
+    pca_share: float = 0.0
+    inactive_below: float = 0.1
 
     def __str__(self) -> str:
         """The constructor call in Python: the sizes, and what differs from the defaults."""

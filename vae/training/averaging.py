@@ -7,9 +7,13 @@ import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor, nn
 
+_WARMUP = 9  # steps
+
 
 class ExponentialMovingAverage(WeightAveraging):
-    """Average ← decay · average + (1 − decay) · weights after each step, from the weights of the first one on.
+    """Average ← d · average + (1 − d) · weights after step n, with d = min(decay, n / (n + 9)), n from 0.
+
+    So the average of a short training does not remember how it began.
 
     Buffers are copied: flags are no fractions, and what is a running statistic follows the weights already.
 
@@ -39,7 +43,8 @@ class ExponentialMovingAverage(WeightAveraging):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         """Follows the weights if the batch has changed them."""
         if trainer.global_step > self._latest_update_step:
-            share = 1 - self.decay if trainer.global_step > 1 else 1.0
+            step = trainer.global_step - 1
+            share = 1 - min(self.decay, step / (step + _WARMUP))
             torch._foreach_lerp_(self._averages, self._weights, share)
             torch._foreach_copy_(self._copies, self._buffers)
             self._latest_update_step = trainer.global_step

@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 
 from vae.latent.paths import slerp
+from vae.model.augmentation import augment
 from vae.model.autocast import without_autocast
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_mean
 from vae.model.elbo import Elbo
+from vae.model.networks import squash
 from vae.model.vae import VAE
 from vae.training.options import LossOptions, VAEOptions
 
 _MOMENTUM = 0.95  # of the running moments
+_RAMP = 4  # over the share of the decoder's phase in which the adversarial weight rises
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,13 @@ class LossInputs:
         mu: (N, D) mean of the posterior.
         logvar: (N, D) its log variance.
         elbo: log p(x|z) (N,) and the KL of each dimension (N, D), in nats.
+        logits: (N, C, H, W) of the reconstructions, see `Decoder.logits`.
         generated_z: (M, D) latents on paths between codes, and samples from the prior; M is 0 while no term uses them.
-        generated_x: (M, C, H, W) their pictures, in [-1, 1].
+        generated_logits: (M, C, H, W) of their pictures.
         beta: the current weight of the KL.
         step: number of optimizer steps before this one.
+        phase_progress: the share of the decoder's phase that is done.
+        generator: of more noise; in the same state on all processes.
     """
 
     vae: VAE
@@ -43,10 +49,13 @@ class LossInputs:
     mu: Tensor
     logvar: Tensor
     elbo: Elbo
+    logits: Tensor
     generated_z: Tensor
-    generated_x: Tensor
+    generated_logits: Tensor
     beta: float
     step: int
+    phase_progress: float
+    generator: torch.Generator
 
 
 class LossTerm(nn.Module):
@@ -160,18 +169,19 @@ class CycleConsistency(LossTerm):
         self.weight = weight
 
     def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.weight * batch.vae.cycle_error(batch.generated_z, batch.generated_x), {}
+        return self.weight * batch.vae.cycle_error(batch.generated_z, squash(batch.generated_logits)), {}
 
 
 class Adversarial(LossTerm):
-    """The discriminator's own loss, plus weight / σ · −E[log D(x̂)] for the decoder (VAE/GAN, Larsen 2016).
+    """The discriminator's own loss, plus −λ E[log D(x̂)] for the decoder (VAE/GAN, Larsen 2016).
 
-    The likelihood's gradient at a pixel is about 1/σ; over σ the adversarial one stays in proportion, as with the
-    adaptive weight of Esser 2021, section 3.1.
+    x̂ are reconstructions, morphs and samples. λ = weight · ‖∇ reconstruction‖ / ‖∇ E[log D]‖, gradients by the logits
+    of a picture, in the mean over pictures (as in Esser 2021, eq. 7, by the last layer's weights): the decoder is
+    drawn to both alike, whatever the pictures and the likelihood.
 
     Args:
         discriminator: D.
-        weight: of the decoder's part, in nats per dimension.
+        weight: of the decoder's part; it rises from 0 over the first quarter of the phase.
     """
 
     name = "adversarial"
@@ -183,9 +193,20 @@ class Adversarial(LossTerm):
 
     def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """Logs both losses without their weights."""
-        discriminator_loss, adversarial_loss = self.discriminator.losses(batch.x, batch.generated_x, batch.step)
-        sigma = batch.vae.likelihood.scale.nan_to_num(1)  # bernoulli has none
-        value = discriminator_loss + self.weight * adversarial_loss / sigma
+        half = (len(batch.x) + 1) // 2
+        real, logits = batch.x[-half:], torch.cat([batch.logits[:half], batch.generated_logits])
+        leaf = logits.detach().requires_grad_()
+        fake, critic = squash(leaf), self.discriminator
+        discriminator_loss = critic.discriminator_loss(augment(real, batch.generator), augment(fake, batch.generator))
+        adversarial_loss = critic.generator_loss(augment(fake, batch.generator))
+        (gradient,) = torch.autograd.grad(adversarial_loss, leaf)
+        reconstruction = -batch.elbo.reconstruction.sum() / batch.vae.dims
+        (usual,) = torch.autograd.grad(reconstruction, batch.logits, retain_graph=True)
+        norms = torch.stack([each.flatten(1).norm(dim=1).mean() for each in (usual, gradient)])
+        usual_norm, norm = all_mean(norms)
+        scale = self.weight * min(1, _RAMP * batch.phase_progress) * usual_norm / norm.clamp_min(1e-12)
+        value = discriminator_loss + critic.gradient_penalty(real, batch.step)
+        value = value + scale / len(batch.x) * (gradient * logits).sum()
         return value, {"discriminator_loss": discriminator_loss, "adversarial_loss": adversarial_loss}
 
 
@@ -205,20 +226,20 @@ def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> 
     if decoder_phase and weights.cycle_weight:
         terms.append(CycleConsistency(weights.cycle_weight))
     if decoder_phase and weights.adversarial_weight:
-        discriminator = Discriminator(model.image_size, model.channels, model.width)
-        terms.append(Adversarial(discriminator, weights.adversarial_weight))
+        terms.append(Adversarial(Discriminator(model.channels), weights.adversarial_weight))
     return {term.name: term for term in terms}
 
 
-def sample_latents(mu: Tensor, generator: torch.Generator) -> Tensor:
-    """Latents (N, D) to generate pictures from: half on great circles between codes, half from the prior.
+def sample_latents(mu: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Latents (count, D) to generate pictures from: half on great circles between codes, half from the prior.
 
     Args:
         mu: (N, D), the codes of a batch.
+        count: at most N.
         generator: of the places on the great circles and of the prior's samples.
     """
-    half = (len(mu) - 1) // 2
+    half = min(count // 2, len(mu) - 1)
     places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)
     between = slerp(mu, places) if half else mu[:0]
-    prior = torch.randn(mu[half:].shape, generator=generator, device=mu.device, dtype=mu.dtype)
+    prior = torch.randn(count - half, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
     return torch.cat([between, prior])

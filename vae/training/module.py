@@ -11,7 +11,6 @@ from vae.metrics.posterior import AggregatePosterior
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_gather, all_mean, local_part, world_size
 from vae.model.elbo import Elbo, kl_divergence
-from vae.model.networks import squash
 from vae.model.vae import VAE
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.callbacks import CollapseWarning, NonFiniteGuard
@@ -100,10 +99,16 @@ class VAETraining(ProgressModule, VAEEvaluation):
         noise = torch.randn(world_size() * len(x), mu.shape[1], generator=generator, device=self.device)
         z = self.vae.reparameterize(mu, logvar, local_part(noise))
         generates = any(term.decoder_phase for term in terms)
-        generated_z = local_part(sample_latents(all_gather(mu), generator)) if generates else mu[:0]
+        generated_z = mu[:0]
+        if generates:
+            count = world_size() * ((len(x) + 1) // 2)
+            generated_z = local_part(sample_latents(all_gather(mu), count, generator))
         logits, generated_logits = self.vae.logits(torch.cat([z, generated_z])).tensor_split([len(x)])
         elbo = Elbo(self.vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
-        batch = LossInputs(self.vae, x, mu, logvar, elbo, generated_z, squash(generated_logits), beta, step)
+        phase = self.schedule.phase_progress(self.progress)
+        batch = LossInputs(
+            self.vae, x, mu, logvar, elbo, logits, generated_z, generated_logits, beta, step, phase, generator
+        )
         losses, logs = zip(*(term(batch) for term in terms), strict=True)
         self._update_statistics(batch, decoder_phase)
         self._log_step(batch, {name: value for log in logs for name, value in log.items()})

@@ -71,17 +71,16 @@ class LossOptions(_Options):
         free_bits: nats that each dimension may use at no cost (Kingma 2016).
         moment_weight: weight of the distance of the aggregate posterior's first two moments from the prior's
             (DIP-VAE-II, Kumar 2018); 0 is off.
-        adversarial_weight: weight, in nats per dimension and over σ, of a discriminator's loss on morphs and samples,
-            in the decoder's phase (VAE/GAN, Larsen 2016); 0 is off. The likelihood pulls at a pixel by about 1/σ, and
-            so the discriminator keeps pace (as the adaptive weight of Esser 2021, section 3.1, does).
+        adversarial_weight: how strongly a discriminator of patches draws the decoder, over how strongly the likelihood
+            does, in the decoder's phase (VAE/GAN, Larsen 2016); it sees reconstructions, morphs and samples; 0 is off.
         cycle_weight: weight, in the decoder's phase, of the distance between the latents of morphs and samples and
             those that the encoder reads from their pictures; 0 is off.
     """
 
     free_bits: float = _option(0.0, column=True)
-    moment_weight: float = _option(40.0, column=True)
-    adversarial_weight: float = _option(0.03, column=True)
-    cycle_weight: float = _option(5.0, column=True)
+    moment_weight: float = _option(0.0, column=True)
+    adversarial_weight: float = _option(0.5, column=True)
+    cycle_weight: float = _option(0.0, column=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +97,12 @@ class ScheduleOptions(_Options):
         hold_share: share of the training before the learning rate falls along a cosine.
     """
 
-    beta: float = _option(10.0, column=True)
-    beta_start: float = _option(100.0)
+    beta: float = _option(4.0, column=True)
+    beta_start: float = _option(4.0)
     beta_share: float = _option(0.3, share=True)
     decoder_share: float = _option(0.4, share=True)
-    warmup_steps: int = _option(100)
-    hold_share: float = _option(0.4, share=True)
+    warmup_steps: int = _option(50)
+    hold_share: float = _option(0.3, share=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +110,11 @@ class OptimizerOptions(_Options):
     """The options of AdamW.
 
     Args:
-        lr: peak learning rate of AdamW.
+        lr: peak learning rate of AdamW; convolutions, which Muon teaches, have 20 times as much.
         weight_decay: of AdamW: a step multiplies the weights by 1 − lr · weight_decay.
     """
 
-    lr: float = _option(2e-3, column=True)
+    lr: float = _option(1e-3, column=True)
     weight_decay: float = _option(1e-4)
 
     def __post_init__(self) -> None:
@@ -129,14 +128,14 @@ class TrainingOptions(OptimizerOptions, ScheduleOptions, LossOptions, VAEOptions
     """All options of `VAETraining`.
 
     Args:
-        ema_decay: how slowly the average of the weights, which is what is kept, follows them: 0.995 is some 200 steps.
+        ema_decay: how slowly the average of the weights, which is what is kept, follows them: 0.99 is some 100 steps.
         compile: compile the networks with torch.compile: meant for GPUs; slower on the CPUs that were tried.
         on_nonfinite: what a loss or gradient that is not finite does: `stop` ends the training, `skip` leaves out steps
             with such a gradient, which makes the host wait for the device in every step.
         skip_at_most: how many steps `skip` may leave out before the training ends.
     """
 
-    ema_decay: float = _option(0.995, share=True)
+    ema_decay: float = _option(0.99, share=True)
     compile: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
     skip_at_most: int = _option(10)

@@ -25,6 +25,11 @@ class Schedule:
         """
         return self.options.decoder_share > 0 and progress >= 1 - self.options.decoder_share
 
+    def phase_progress(self, progress: float) -> float:
+        """The share of the decoder's phase that is done, in [0, 1]."""
+        share = self.options.decoder_share
+        return max(0.0, 1 - (1 - progress) / share) if share else 0.0
+
     def beta(self, progress: float) -> float:
         """The weight of the KL.
 

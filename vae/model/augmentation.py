@@ -1,0 +1,30 @@
+"""Differentiable augmentation for a discriminator (Zhao et al., NeurIPS 2020), without cutout.
+
+Real and decoded pictures are changed alike before they are judged, so that the discriminator of a few thousand pictures
+does not learn them by heart.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vae.model.distributed import local_part, world_size
+
+_BRIGHTNESS, _CONTRAST, _SHIFT = 0.3, 0.5, 1 / 16  # the largest changes; a shift is a share of the side
+
+
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Pictures (N, C, H, W) with another brightness and contrast each, all shifted alike.
+
+    Args:
+        x: any pictures.
+        generator: of the changes; the same on all processes.
+    """
+    changes = torch.rand(world_size() * len(x), 2, 1, 1, 1, generator=generator, device=x.device)
+    brightness, contrast = (2 * local_part(changes) - 1).unbind(1)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    x = (x - mean) * (1 + _CONTRAST * contrast) + mean + _BRIGHTNESS * brightness
+    margin = max(1, int(_SHIFT * x.shape[-1]))
+    left, top = torch.randint(2 * margin + 1, (2,), generator=generator, device=x.device).tolist()
+    padded = F.pad(x, [margin] * 4, mode="replicate")
+    return padded[..., top : top + x.shape[-2], left : left + x.shape[-1]]
