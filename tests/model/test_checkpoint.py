@@ -244,7 +244,7 @@ FORMAT_1_OPTIONS = {
 
 
 def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
-    new = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
+    new = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
     own = {
         "kl_average": torch.ones(4),
         "losses.moment_matching.mean": torch.ones(4),
@@ -271,7 +271,8 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
     torch.save(
         {"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "callbacks": old_callbacks}, path
     )
-    found, defaults = read(path), {"likelihood": "gaussian", "sigma": None, "palette": 0}
+    found = read(path)
+    defaults = {"network": "residual", "likelihood": "gaussian", "sigma": None, "palette": 0}
     assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()
     assert found["callbacks"] == {"NonFiniteGuard": {"skipped": 3}}
@@ -279,12 +280,23 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
 
 
 def test_a_checkpoint_of_format_1_without_options_has_the_defaults_of_its_time(path):
-    old = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
+    old = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
     weights = {"vae." + name: weight for name, weight in old.state_dict().items()}
     torch.save({"state_dict": weights, "hyper_parameters": HYPERPARAMETERS}, path)
     loaded = load_vae(path)
     assert loaded.config == old.config
     assert_same_pictures(old, loaded)
+
+
+def test_a_checkpoint_of_format_2_has_residual_networks_and_no_others(path):
+    options = {"likelihood": "wavelet", "pca_share": 0.05, "inactive_below": 1.0}
+    old = VAE(**HYPERPARAMETERS, network="residual", **options).eval()
+    torch.save(content(old, **options) | {"format": 2}, path)
+    loaded = load_vae(path)
+    assert loaded.config == old.config
+    assert_same_pictures(old, loaded)
+    torch.save(content(VAE(**HYPERPARAMETERS)) | {"format": 2}, path)
+    assert_refused(path)
 
 
 def test_a_vae_is_loaded_onto_a_device_and_an_unknown_one_is_refused(path):
