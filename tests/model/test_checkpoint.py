@@ -228,9 +228,6 @@ def test_another_format_is_refused(written, vae, path):
 
 
 FORMAT_1 = {  # prefixes of weights, and options, as they were called
-    "kl_average": "worth",
-    "losses.moment_matching.": "moments.",
-    "losses.adversarial.discriminator.": "critic.",
     "vae.inactive": "vae.asleep",
     "vae.pca_latents.": "vae.anchors.",
 }
@@ -245,12 +242,8 @@ FORMAT_1_OPTIONS = {
 
 def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
     new = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
-    own = {
-        "kl_average": torch.ones(4),
-        "losses.moment_matching.mean": torch.ones(4),
-        "losses.adversarial.discriminator.layers.0.bias": torch.ones(1),
-    }
-    weights = own | {"vae." + name: weight for name, weight in new.state_dict().items()}
+    weights = {"vae." + name: weight for name, weight in new.state_dict().items()}
+    training = {"worth": torch.ones(4), "critic.layers.0.bias": torch.ones(1)}
     options = {
         "pca_share": 0.05,
         "inactive_below": 1.0,
@@ -264,18 +257,16 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
         return FORMAT_1.get(begun, "") + name.removeprefix(begun)
 
     old_weights = {old(name): weight for name, weight in weights.items()}
-    renamed = len(own) + 5  # the flag and four of the components
-    assert len(old_weights.keys() & weights.keys()) == len(weights) - renamed
+    assert len(old_weights.keys() & weights.keys()) == len(weights) - 5  # the flag and four of the components
     old_options = {FORMAT_1_OPTIONS[name]: value for name, value in options.items()}
-    old_callbacks = {"FiniteAlarm": {"skipped": 3}}
     torch.save(
-        {"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "callbacks": old_callbacks}, path
+        {"state_dict": training | old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "epoch": 3}, path
     )
     found = read(path)
     defaults = {"network": "residual", "likelihood": "gaussian", "sigma": None, "palette": 0}
+    assert found.keys() == {"state_dict", "hyper_parameters"}, "its training cannot go on"
     assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()
-    assert found["callbacks"] == {"NonFiniteGuard": {"skipped": 3}}
     assert_same_pictures(new, load_vae(path))
 
 
