@@ -6,8 +6,9 @@ and SIGHUP end a program before it can remove what is half-made.
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from types import FrameType
 from typing import NoReturn
@@ -61,14 +62,27 @@ def block_signals() -> Iterator[None]:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a program, for which Ctrl-C is a KeyboardInterrupt and other signals exits; what it has ended with stays."""
+    """Runs a program, for which Ctrl-C is a KeyboardInterrupt and other signals exits; what it has ended with stays.
+
+    Who was ended by a signal does not shut Python down: a thread that a library has just begun could abort it.
+    """
     _handle((signal.SIGINT,), _interrupt)
     _handle(_ENDING, _exit)
+    code = 0
     try:
         main()
+    except SystemExit as end:
+        if end.code not in {128 + number for number in _ALL}:
+            raise
+        code = end.code  # type: ignore[assignment]
     finally:
         for number in _ALL:
             signal.signal(number, signal.SIG_IGN)
+    if code:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # nobody reads it any more
+                stream.flush()
+        os._exit(code)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

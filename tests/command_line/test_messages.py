@@ -123,7 +123,7 @@ RENDER = [
     ("slerp --keyframes 1 cta.png", "cta.png", "cat.png"),
     ("slerp --keyframes 1 text.png", "text.png", "another"),
     ("slerp --keyframes 1 empty.png", "empty.png", "another"),
-    ("slerp --keyframes 1 folder", "folder", "file"),
+    ("slerp --keyframes 1 folder", "no plain file", "another"),
     ("slerp --keyframes 1 none.npz:3", "none.npz", "--save_latents"),
     ("slerp --keyframes 1 text.npz", "text.npz", "--save_latents"),
     ("slerp --keyframes 1 walk.npz:9", "walk.npz:9", "0 to 1"),

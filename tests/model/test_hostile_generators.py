@@ -151,7 +151,8 @@ def test_who_is_stopped_while_a_file_does_not_end_ends_at_once(number, code, tol
     while not gone(worker):
         assert time.monotonic() - began < 10
         time.sleep(0.05)
-    assert [path.name for path in place.iterdir()] == ["endless.onnx"]
+    begun = {"renders"} if number == signal.SIGKILL else set()  # which leaves no time to remove it
+    assert {path.name for path in place.iterdir()} - begun == {"endless.onnx"}
 
 
 def busy(program: int) -> int:

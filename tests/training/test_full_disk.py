@@ -15,7 +15,7 @@ from pathlib import Path
 import jsonargparse
 import pytest
 from conftest import EPOCHS, TOGETHER, Run, events, faults_in, heed
-from forked import start, start_two
+from forked import start
 from parsers import short_start  # noqa: F401
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -524,14 +524,8 @@ def test_an_interrupt_at_any_moment_of_a_rendering_leaves_nothing_or_all_of_it(s
 def test_two_processes_whose_place_is_full_end_with_one_line(room, run: Run, small, tmp_path):
     again = on(run, small(60_000_000))
     fill(again.root, room * PAGE)
-    if room:
-        started = program("train.py", *again.arguments(QUIET, *TOGETHER), cwd=tmp_path)
-        _, told = started.communicate(timeout=200)
-        assert started.returncode == 2
-    else:
-        said = tmp_path / "said.txt"
-        processes = start_two(again.arguments(QUIET), tmp_path, said)
-        assert 2 in [process.wait() for process in processes]
-        told = said.read_text()
+    started = program("train.py", *again.arguments(QUIET, *TOGETHER), cwd=tmp_path)
+    _, told = started.communicate(timeout=200)
+    assert started.returncode == 2
     assert len(faults_in(told)) == 1, told
     assert "No space left on device" in told
