@@ -19,9 +19,9 @@ from vae import checkpoint
 from vae.latent import paths
 from vae.model.config import VAEConfig
 from vae.model.elbo import kl_divergence
-from vae.model.layers import Norm
 from vae.model.likelihoods import LIKELIHOODS
 from vae.model.networks import BoxFilter
+from vae.model.stages.layers import Norm
 from vae.model.vae import VAE
 from vae.render import notebook
 from vae.training.options import TrainingOptions

@@ -28,9 +28,9 @@ from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import Resumption, resume
 from vae.training.runs.run_config import has_planned_end
 from vae.training.runs.run_folder import RunFolder
+from vae.training.runs.time_budget import TimeBudget, TrainingProgressBar
 from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
-from vae.training.time_budget import TimeBudget, TrainingProgressBar
 
 _NOT_YET = 2**31  # batches after which a training would be validated whose length is not known
 
