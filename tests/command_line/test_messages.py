@@ -267,7 +267,7 @@ TRAIN = [
     ("fit --minutes 5 --trainer.max_steps 30", "--minutes: contradicts --trainer.max_steps", "one of them"),
     ("fit --minutes 0", "--minutes 0", "more than 0"),
     ("fit --minutes -2", "--minutes -2", "more than 0"),
-    ("fit --minutes nan", "--minutes nan", "more than 0"),
+    ("fit --minutes nan", "--minutes nan", "number"),
     ("fit --trainer.max_epochs 0", "--trainer.max_epochs 0", "leave it out"),
     ("fit --trainer.limit_train_batches 0", "--trainer.limit_train_batches 0", "leave it out"),
     ("fit --trainer.max_time 00:00:01:00", "--trainer.max_time", "SIGTERM"),
