@@ -29,14 +29,7 @@ from vae.model.vae import VAE
 
 _PREFIX = "vae."
 FORMAT = 3  # of the files that this version writes
-_RENAMED = {  # since format 1: prefixes of weights, and callbacks
-    "FiniteAlarm": "NonFiniteGuard",
-    "vae.asleep": "vae.inactive",
-    "vae.anchors.": "vae.pca_latents.",
-    "worth": "kl_average",
-    "moments.": "losses.moment_matching.",
-    "critic.": "losses.adversarial.discriminator.",
-}
+_RENAMED = {"vae.asleep": "vae.inactive", "vae.anchors.": "vae.pca_latents."}  # prefixes of weights, since format 1
 RENAMED_OPTIONS = {  # of the model, since format 1
     "anchor_share": "pca_share",
     "moments": "moment_weight",
@@ -50,7 +43,8 @@ _FORMAT_1_DEFAULTS = VAEConfig(
 _BEFORE_FORMAT_3 = {"network": "residual", "whiten": False}
 _LEAST_SCALE = 1e-12  # of a likelihood
 _LONGEST_OPTION = 4096  # letters: it may be a path
-_RENDERED = ("format", "state_dict", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
+_RENDERED = ("format", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
+_MEASURED = (*_RENDERED, "ImageData")
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -77,7 +71,8 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not of a format from 1 to {FORMAT}; use the version of Latent Loom that wrote it")
     if written == 1:
         _upgrade(content)
-    if written < FORMAT:
+    if written < FORMAT:  # its training cannot go on
+        content = _untrained(content, _MEASURED)
         content["hyper_parameters"] = _BEFORE_FORMAT_3 | content["hyper_parameters"]
     for name, value in (*content["hyper_parameters"].items(), *data.items()):
         is_number = isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**64)
@@ -88,11 +83,15 @@ def read(path: Path) -> dict[str, Any]:
 
 def _upgrade(content: dict[str, Any]) -> None:
     """Converts the content of a checkpoint of format 1: its names, and its missing options."""
-    for group in ("state_dict", "current_model_state", "callbacks"):
-        if isinstance(content.get(group), dict):
-            content[group] = {_renamed(str(name)): value for name, value in content[group].items()}
+    content["state_dict"] = {_renamed(str(name)): value for name, value in content["state_dict"].items()}
     options = {RENAMED_OPTIONS.get(name, name): value for name, value in content["hyper_parameters"].items()}
     content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
+
+
+def _untrained(content: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """The weights of the VAE, without those of the training, and what else is named."""
+    weights = {name: value for name, value in content["state_dict"].items() if str(name).startswith(_PREFIX)}
+    return {"state_dict": weights} | {name: content[name] for name in names if name in content}
 
 
 def _renamed(name: str) -> str:
@@ -169,10 +168,8 @@ def last_checkpoints(folder: Path) -> list[Path]:
 
 def strip_checkpoint(source: Path, target: Path) -> None:
     """Writes the weights of the VAE and the hyperparameters of a checkpoint into another file."""
-    content = read(source)
-    weights, file = content["state_dict"].items(), io.BytesIO()
-    content["state_dict"] = {name: weight for name, weight in weights if name.startswith(_PREFIX)}
-    torch.save({key: content[key] for key in _RENDERED if key in content}, file)
+    file = io.BytesIO()
+    torch.save(_untrained(read(source), _RENDERED), file)
     save_bytes(file.getvalue(), target)
 
 

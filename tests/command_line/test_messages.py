@@ -14,6 +14,7 @@ from readme import ROOT, SHIPPED
 
 import render
 import train
+from vae import checkpoint
 from vae.render import models
 
 # what is typed; what the answer must name; what its remedy must name
@@ -225,6 +226,8 @@ TRAIN = [
     ("fit --model.likelihood gausian", "--model.likelihood gausian", "gaussian"),
     ("fit --model.likelihood cauchy", "--model.likelihood cauchy", "laplace"),
     ("fit --model.on_nonfinite skpi", "--model.on_nonfinite skpi", "skip"),
+    ("fit --minutes soon", "--minutes soon", "number"),
+    ("fit --time 5", "--time", "--minutes"),
     ("fit --trainer.max_epochs ten", "--trainer.max_epochs ten", "whole number"),
     ("fit --trainer.precision 8", "--trainer.precision 8", "bf16-mixed"),
     ("fit --trainer.precision bf16-mixd", "--trainer.precision bf16-mixd", "bf16-mixed"),
@@ -258,7 +261,13 @@ TRAIN = [
     ("fit --seed_everything -1", "--seed_everything -1", "0"),
     # the trainer's
     ("fit --trainer.max_epochs -5", "--trainer.max_epochs -5", "leave it out"),
-    ("fit --trainer.max_epochs -1", "--trainer.max_epochs -1", "--trainer.max_steps"),
+    ("fit --minutes null", "--minutes null", "--trainer.max_epochs"),
+    ("fit --minutes null --trainer.max_epochs -1", "--minutes null", "--trainer.max_epochs"),
+    ("fit --minutes 5 --trainer.max_epochs 3", "--minutes: contradicts --trainer.max_epochs", "one of them"),
+    ("fit --minutes 5 --trainer.max_steps 30", "--minutes: contradicts --trainer.max_steps", "one of them"),
+    ("fit --minutes 0", "--minutes 0", "more than 0"),
+    ("fit --minutes -2", "--minutes -2", "more than 0"),
+    ("fit --minutes nan", "--minutes nan", "number"),
     ("fit --trainer.max_epochs 0", "--trainer.max_epochs 0", "leave it out"),
     ("fit --trainer.limit_train_batches 0", "--trainer.limit_train_batches 0", "leave it out"),
     ("fit --trainer.max_time 00:00:01:00", "--trainer.max_time", "SIGTERM"),
@@ -314,7 +323,8 @@ TRAIN = [
     ("fit --data.source https://host/pictures", "https://host/pictures", "another"),
     ("fit --ckpt_path folder", "folder", "file"),
     ("fit --ckpt_path cat.png", "cat.png", ".ckpt"),
-    ("fit --ckpt_path patterns.ckpt", "patterns.ckpt", "last.ckpt"),
+    ("fit --ckpt_path weights.ckpt", "weights.ckpt", "last.ckpt"),
+    ("fit --ckpt_path earlier.ckpt", "earlier.ckpt", "train anew"),
     ("validate --ckpt_path last", "last.ckpt", "train"),
     ("test --ckpt_path patterns.ckpt --model.latent_dim 5", "--model.latent_dim 5", "leave it out"),
     ("validate --ckpt_path patterns.ckpt --data.image_size 32", "--data.image_size 32", "leave it out"),
@@ -335,6 +345,8 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, length in (("walk.npz", 16), ("short.npz", 8)):
         np.savez(place / name, latents=np.zeros((2, length), np.float32))
     (place / "patterns.ckpt").symlink_to(ROOT / SHIPPED)
+    for name, written in (("weights", checkpoint.FORMAT), ("earlier", checkpoint.FORMAT - 1)):
+        torch.save(checkpoint.read(ROOT / SHIPPED) | {"format": written}, place / f"{name}.ckpt")
     (place / "broken.yaml").write_text("data: {source: patterns\nmodel: [")
     (place / "my run.yaml").write_text("]")
     (place / "list.yaml").write_text("- 1\n- 2\n")

@@ -228,9 +228,6 @@ def test_another_format_is_refused(written, vae, path):
 
 
 FORMAT_1 = {  # prefixes of weights, and options, as they were called
-    "kl_average": "worth",
-    "losses.moment_matching.": "moments.",
-    "losses.adversarial.discriminator.": "critic.",
     "vae.inactive": "vae.asleep",
     "vae.pca_latents.": "vae.anchors.",
 }
@@ -244,13 +241,9 @@ FORMAT_1_OPTIONS = {
 
 
 def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
-    new = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
-    own = {
-        "kl_average": torch.ones(4),
-        "losses.moment_matching.mean": torch.ones(4),
-        "losses.adversarial.discriminator.layers.0.bias": torch.ones(1),
-    }
-    weights = own | {"vae." + name: weight for name, weight in new.state_dict().items()}
+    new = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
+    weights = {"vae." + name: weight for name, weight in new.state_dict().items()}
+    training = {"worth": torch.ones(4), "critic.layers.0.bias": torch.ones(1)}
     options = {
         "pca_share": 0.05,
         "inactive_below": 1.0,
@@ -264,27 +257,37 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
         return FORMAT_1.get(begun, "") + name.removeprefix(begun)
 
     old_weights = {old(name): weight for name, weight in weights.items()}
-    renamed = len(own) + 5  # the flag and four of the components
-    assert len(old_weights.keys() & weights.keys()) == len(weights) - renamed
+    assert len(old_weights.keys() & weights.keys()) == len(weights) - 5  # the flag and four of the components
     old_options = {FORMAT_1_OPTIONS[name]: value for name, value in options.items()}
-    old_callbacks = {"FiniteAlarm": {"skipped": 3}}
     torch.save(
-        {"state_dict": old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "callbacks": old_callbacks}, path
+        {"state_dict": training | old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "epoch": 3}, path
     )
-    found, defaults = read(path), {"likelihood": "gaussian", "sigma": None, "palette": 0}
+    found = read(path)
+    defaults = {"network": "residual", "likelihood": "gaussian", "sigma": None, "palette": 0}
+    assert found.keys() == {"state_dict", "hyper_parameters"}, "its training cannot go on"
     assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()
-    assert found["callbacks"] == {"NonFiniteGuard": {"skipped": 3}}
     assert_same_pictures(new, load_vae(path))
 
 
 def test_a_checkpoint_of_format_1_without_options_has_the_defaults_of_its_time(path):
-    old = VAE(**HYPERPARAMETERS, likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
+    old = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
     weights = {"vae." + name: weight for name, weight in old.state_dict().items()}
     torch.save({"state_dict": weights, "hyper_parameters": HYPERPARAMETERS}, path)
     loaded = load_vae(path)
     assert loaded.config == old.config
     assert_same_pictures(old, loaded)
+
+
+def test_a_checkpoint_of_format_2_has_residual_networks_and_no_others(path):
+    options = {"likelihood": "wavelet", "pca_share": 0.05, "inactive_below": 1.0}
+    old = VAE(**HYPERPARAMETERS, network="residual", **options).eval()
+    torch.save(content(old, **options) | {"format": 2}, path)
+    loaded = load_vae(path)
+    assert loaded.config == old.config
+    assert_same_pictures(old, loaded)
+    torch.save(content(VAE(**HYPERPARAMETERS)) | {"format": 2}, path)
+    assert_refused(path)
 
 
 def test_a_vae_is_loaded_onto_a_device_and_an_unknown_one_is_refused(path):

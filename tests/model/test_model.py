@@ -20,7 +20,8 @@ from vae.latent import paths
 from vae.model.config import VAEConfig
 from vae.model.elbo import kl_divergence
 from vae.model.likelihoods import LIKELIHOODS
-from vae.model.networks import BoxFilter, Norm
+from vae.model.networks import BoxFilter
+from vae.model.stages.layers import Norm
 from vae.model.vae import VAE
 from vae.render import notebook
 from vae.training.options import TrainingOptions
@@ -29,6 +30,7 @@ every_size = pytest.mark.parametrize(
     "size", [32, 48, 96, *(pytest.param(size, marks=pytest.mark.slow) for size in (176, 256))]
 )
 every_channel_count = pytest.mark.parametrize("channels", [1, 3])
+every_network = pytest.mark.parametrize("network", ["strided", "residual"])
 
 
 def build(size=32, channels=3, **options):
@@ -91,8 +93,9 @@ every_toy = pytest.mark.parametrize(
 
 @every_size
 @every_channel_count
-def test_encodes_and_decodes_pictures_of_its_size(size, channels):
-    vae = build(size, channels)
+@every_network
+def test_encodes_and_decodes_pictures_of_its_size(size, channels, network):
+    vae = build(size, channels, network=network)
     with torch.no_grad():
         mu, logvar = vae.encode(pictures(vae))
         x = vae.decode(10 * mu)
@@ -106,10 +109,21 @@ def test_encodes_and_decodes_pictures_of_its_size(size, channels):
     assert (vae.image_size, vae.channels, vae.latent_dim) == (size, channels, 4)
 
 
-@pytest.mark.parametrize("size", [32, 48])
+@every_network
+@pytest.mark.parametrize("size", range(32, 257, 16))
+def test_networks_of_every_size_have_its_shapes_and_few_numbers_in_their_smallest_map(size, network):
+    with torch.device("meta"):
+        vae = VAE(size, 3, latent_dim=4, width=8, network=network).to("meta")
+        assert vae.decode(vae.encode(torch.empty(2, 3, size, size))[0]).shape == (2, 3, size, size)
+    side = vae.decoder.unflatten.unflattened_size[1]
+    assert side <= 8 or side % 2
+
+
+@pytest.mark.parametrize("size", [32, 48, 64, 80])
 @every_channel_count
-def test_every_weight_learns_something(size, channels):
-    vae = build(size, channels)
+@every_network
+def test_every_weight_learns_something(size, channels, network):
+    vae = build(size, channels, network=network)
     with torch.no_grad():
         for weight in vae.parameters():
             weight.add_(0.01)  # residuals begin as the identity, which hides their first half
@@ -140,6 +154,7 @@ def test_the_lessons_lines_give_a_picture(likelihood):
         *(("width", width) for width in (-8, 0, 4, 12)),
         *(("sigma", sigma) for sigma in (-1.0, 0.0)),
         ("likelihood", "poisson"),
+        ("network", "recurrent"),
     ],
 )
 def test_what_cannot_be_built_is_refused_by_name(option, value):
@@ -202,7 +217,11 @@ def test_a_model_and_its_training_have_the_same_defaults():
 
 
 def test_a_config_is_printed_as_the_call_that_builds_its_model():
-    for options in ({}, {"palette": 2, "sigma": 0.5, "likelihood": "laplace"}, {"pca_share": 0.0, "inactive_below": 0}):
+    for options in (
+        {},
+        {"palette": 2, "sigma": 0.5, "likelihood": "laplace"},
+        {"pca_share": 0.1, "network": "residual"},
+    ):
         config = build(48, 1, **options).config
         assert eval(str(config)).config == config
 

@@ -1,14 +1,16 @@
 """The terms of the loss, each by the law that it obeys."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from vae.model.discriminator import Discriminator
 from vae.model.elbo import Elbo
 from vae.model.vae import VAE
-from vae.training.losses import KLDivergence, LossInputs, MomentMatching, Reconstruction, sample_latents
+from vae.training.losses import Adversarial, KLDivergence, LossInputs, MomentMatching, Reconstruction, sample_latents
 
 
 def normal(*shape, seed=0):
@@ -18,7 +20,7 @@ def normal(*shape, seed=0):
 def negative_elbo(elbo: Elbo, beta: float, free_bits: float) -> torch.Tensor:
     """The sum of the first two terms, in nats of a picture."""
     vae, none = VAE(32, 1, latent_dim=4, width=8), torch.zeros(0)
-    batch = LossInputs(vae, none, none, none, elbo, none, none, beta, 0)
+    batch = LossInputs(vae, none, none, none, elbo, none, none, none, beta, 0, 0, torch.Generator())
     return vae.dims * (Reconstruction()(batch)[0] + KLDivergence(free_bits)(batch)[0])
 
 
@@ -63,11 +65,79 @@ def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale, offset)
     assert mu.mean(0).abs().max() < 0.05
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 32])
-def test_generated_latents_are_as_many_as_codes_and_lie_between_them_or_in_the_prior(count):
-    mu = torch.nn.functional.normalize(normal(count, 8)) * 100
-    z = sample_latents(mu, torch.Generator().manual_seed(0))
-    assert z.shape == mu.shape
-    between = (count - 1) // 2
-    assert_close(z[:between].norm(dim=1), torch.full((between,), 100.0))
-    assert (z[between:].norm(dim=1) < 10).all()
+@pytest.mark.parametrize("codes", [1, 2, 3, 32])
+def test_generated_latents_lie_between_codes_or_in_the_prior(codes):
+    mu = torch.nn.functional.normalize(normal(codes, 8)) * 100
+    for count in {1, (codes + 1) // 2, codes}:
+        z = sample_latents(mu, count, torch.Generator().manual_seed(0))
+        assert z.shape == (count, 8)
+        between = min(count // 2, codes - 1)
+        assert_close(z[:between].norm(dim=1), torch.full((between,), 100.0))
+        assert (z[between:].norm(dim=1) < 10).all()
+
+
+def adversarial_batch(size: int, likelihood: str = "gaussian", phase: float = 1.0, step: int = 1) -> LossInputs:
+    """A batch of the decoder's phase, whose logits keep their gradients."""
+    vae = VAE(32, 3, latent_dim=4, width=8, likelihood=likelihood)
+    x = normal(size, 3, 32, 32).clamp(-1, 1)
+    logits, generated = normal(size, 3, 32, 32, seed=1), normal((size + 1) // 2, 3, 32, 32, seed=2)
+    for each in (logits, generated):
+        each.requires_grad_()
+    elbo = Elbo(vae.likelihood.log_prob(logits, x), torch.zeros(size, 4))
+    return LossInputs(
+        vae,
+        x,
+        x,
+        x,
+        elbo,
+        logits,
+        generated[:, :4, 0, 0],
+        generated,
+        4.0,
+        step,
+        phase,
+        torch.Generator().manual_seed(3),
+    )
+
+
+def mean_norm(gradient: torch.Tensor) -> torch.Tensor:
+    return gradient.flatten(1).norm(dim=1).mean()
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "wavelet", "bernoulli"])
+@pytest.mark.parametrize(("size", "phase", "ramp"), [(8, 1.0, 1.0), (5, 0.25, 1.0), (1, 0.125, 0.5), (8, 0.0, 0.0)])
+def test_the_discriminator_draws_the_decoder_weight_times_as_strongly_as_the_likelihood(likelihood, size, phase, ramp):
+    batch = adversarial_batch(size, likelihood, phase)
+    usual = torch.autograd.grad(Reconstruction()(batch)[0], batch.logits, retain_graph=True)[0]
+    value, logs = Adversarial(Discriminator(3), 0.7)(batch)
+    seen = torch.autograd.grad(value, (batch.logits, batch.generated_logits))
+    judged = torch.cat([seen[0][::2], seen[1]])
+    assert_close(mean_norm(judged), ramp * 0.7 * mean_norm(usual))
+    assert not seen[0][1::2].any(), "pictures of which reconstructions are not judged"
+    assert logs.keys() == {"discriminator_loss", "adversarial_loss"}
+
+
+def test_the_discriminator_learns_from_its_own_loss_alone():
+    gradients = []
+    for weight in (0.0, 1e6):
+        torch.manual_seed(0)
+        term = Adversarial(Discriminator(3), weight)
+        term(adversarial_batch(8, step=0))[0].backward()
+        gradients.append([each.grad for each in term.discriminator.parameters()])
+    assert_close(gradients[0], gradients[1])
+    assert all(each.any() for each in gradients[0])
+
+
+def test_processes_judge_in_their_parts_what_one_judges_in_the_whole(monkeypatch):
+    batch, seen, judged = adversarial_batch(8), [], []
+    monkeypatch.setattr("vae.training.losses.augment", lambda x, generator: seen.append(x.detach()) or x)
+    term = Adversarial(Discriminator(3), 0.5)
+    names = ("x", "logits", "generated_logits")
+    for parts in (1, 2):
+        for part in range(parts):
+            halves = {name: getattr(batch, name).chunk(parts)[part] for name in names}
+            elbo = Elbo(batch.vae.likelihood.log_prob(halves["logits"], halves["x"]), batch.elbo.kl)
+            term(replace(batch, elbo=elbo, **halves))
+        judged.append([torch.cat(seen[kind::3]) for kind in range(3)])
+        seen.clear()
+    assert_close(judged[0], judged[1])

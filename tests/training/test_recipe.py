@@ -12,6 +12,7 @@ from data.synthetic.patterns import patterns
 from data.transforms import to_tensor
 from vae.latent.keyframes import parse_keyframe
 from vae.latent.paths import slerp
+from vae.model.augmentation import augment
 from vae.model.blur import blur
 from vae.model.discriminator import Discriminator
 from vae.model.likelihoods import haar
@@ -167,17 +168,21 @@ def test_an_inactive_latent_says_nothing_is_not_heard_and_does_not_bend_a_path()
 # Discriminator
 
 
-@pytest.mark.parametrize("size", [32, 64, 176])
+@pytest.mark.parametrize("size", [32, 48, 176])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_discriminator_has_one_verdict_for_each_picture(size, channels):
-    x = normal(3, channels, size, size)
-    verdict = Discriminator(size, channels, 8)(x)
-    assert verdict.shape == (3,)
+def test_a_discriminator_has_a_verdict_for_each_block_of_eight_pixels_which_sees_what_is_near_it(size, channels):
+    x, discriminator = normal(2, channels, size, size), Discriminator(channels)
+    verdict = discriminator(x)
+    assert verdict.shape == (2, size // 8, size // 8)
     assert verdict.isfinite().all()
+    x[..., size // 2 :] = 0  # its right half
+    changed = (discriminator(x) - verdict).abs().amax((0, 1)) > 1e-6
+    assert changed[size // 16 :].all()
+    assert not changed[: max(0, size // 16 - 3)].any()
 
 
 def test_doubts_teach_the_decoder_and_the_verdict_the_discriminator():
-    discriminator = Discriminator(32, 1, 8)
+    discriminator = Discriminator(1)
     real, fake = normal(4, 1, 32, 32), normal(4, 1, 32, 32, seed=1).requires_grad_()
     discriminator.generator_loss(fake).backward()
     assert fake.grad.abs().sum() > 0
@@ -190,7 +195,7 @@ def test_doubts_teach_the_decoder_and_the_verdict_the_discriminator():
 
 def test_a_discriminator_learns_to_tell_blurry_pictures():
     torch.manual_seed(0)
-    discriminator = Discriminator(32, 3, 8)
+    discriminator = Discriminator(3)
     optimizer = torch.optim.Adam(discriminator.parameters(), 1e-3)
     blurry = blur(PATTERNS, 1.5)
     for step in range(60):
@@ -201,10 +206,67 @@ def test_a_discriminator_learns_to_tell_blurry_pictures():
     assert discriminator(PATTERNS[320:]).mean() > discriminator(blurry[320:]).mean() + 1
 
 
-def test_the_gradient_penalty_of_a_linear_discriminator_is_its_squared_slope():
-    discriminator = Discriminator(32, 1, 8)
-    discriminator.layers = nn.Sequential(nn.Flatten(), nn.Linear(1024, 1))
-    assert_close(discriminator.gradient_penalty(normal(3, 1, 32, 32)), discriminator.layers[1].weight.square().sum())
+def test_the_gradient_penalty_is_the_squared_slope_of_the_mean_verdict_every_sixteenth_step():
+    discriminator = Discriminator(1)
+    discriminator.layers = nn.Sequential(nn.Flatten(), nn.Linear(1024, 64), nn.Unflatten(1, (1, 8, 8)))
+    slope = discriminator.layers[1].weight.mean(0)
+    x = normal(3, 1, 32, 32)
+    penalties = torch.stack([discriminator.gradient_penalty(x, step) for step in range(32)])
+    assert_close(penalties[[0, 16]], (16 * 0.1 / 2 * slope.square().sum()).expand(2))
+    assert penalties.count_nonzero() == 2
+
+
+# Augmentation
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_augmented_pictures_are_brighter_darker_stronger_or_paler_and_shifted_a_little():
+    ramp = torch.linspace(-0.5, 0.5, 64).expand(400, 3, 64, 64)
+    changed = augment(ramp, generator())
+    slope = changed.diff(dim=-1)[..., 8:-8] / ramp.diff(dim=-1)[..., 8:-8]
+    assert_close(slope, slope[:, :1, :1, :1].expand_as(slope), atol=1e-4, rtol=0)  # one contrast a picture
+    contrast = slope[:, 0, 0, 0]
+    assert contrast.min() >= 0.5 - 1e-4
+    assert contrast.max() <= 1.5 + 1e-4
+    assert contrast.std() > 0.2
+    brightness = changed[:, 0, 0, 32] - ramp[:, 0, 0, 32]  # and a shift by up to four pixels of the ramp
+    assert 0.2 < brightness.abs().max() < 0.3 + 1.5 * 5 / 63
+
+
+def test_pictures_are_all_shifted_alike_by_a_sixteenth_of_their_side_at_most():
+    x, places = torch.zeros(3, 1, 64, 64), set()
+    x[:, :, 30, 40] = 1
+    for seed in range(60):
+        brightest = augment(x, generator(seed)).flatten(1).argmax(1).unique()
+        assert len(brightest) == 1
+        places.add(divmod(brightest.item(), 64))
+    assert {max(abs(y - 30), abs(x - 40)) for y, x in places} == {0, 1, 2, 3, 4}
+
+
+def test_augmentation_is_the_generators_alone_and_passes_every_gradient_on():
+    x = normal(4, 3, 32, 32).requires_grad_()
+    changed = augment(x, generator(1))
+    assert torch.equal(changed, augment(x, generator(1)))
+    assert not torch.equal(changed, augment(x, generator(2)))
+    changed.square().sum().backward()
+    assert x.grad[..., 4:-4, 4:-4].ne(0).all()
+    direction = normal(4, 3, 32, 32, seed=1)
+    assert_close(
+        augment(x + direction, generator(1)) - changed, augment(direction, generator(1)) - augment(0 * x, generator(1))
+    )
+
+
+def test_processes_augment_their_parts_of_a_batch_as_one_does_the_whole(monkeypatch):
+    x, parts = normal(6, 3, 32, 32), []
+    whole = augment(x, generator())
+    monkeypatch.setattr("vae.model.augmentation.world_size", lambda: 2)
+    for rank in range(2):
+        monkeypatch.setattr("vae.model.augmentation.local_part", lambda changes, rank=rank: changes.chunk(2)[rank])
+        parts.append(augment(x.chunk(2)[rank], generator()))
+    assert_close(torch.cat(parts), whole)
 
 
 # Cycle

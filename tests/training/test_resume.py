@@ -185,18 +185,21 @@ def test_another_seed_or_plan_would_be_noticed(recorded, tmp_path):
         assert not same(learnt(run), learnt(recorded)), option
 
 
-@pytest.mark.parametrize("steps", [[2], pytest.param([3, 4], marks=pytest.mark.slow)])
-def test_a_checkpoint_of_format_1_goes_on_at_its_place(steps, recorded, tmp_path):
-    for step in steps:
-        again = Run(tmp_path / str(step), recorded.pictures, recorded.cache, "", "")
-        shutil.copytree(recorded.root.with_name(str(step)), again.root)
-        last = again.checkpoints / "last.ckpt"
-        content = checkpoint.read(last)
-        assert content["plan"]["pictures_seen"] == {2: 16, 3: 26, 4: 34}[step]
-        plan = {"progress": step / 6, "seed": content["plan"]["seed"], "steps": float(step), "epoch": 3, "dealt": 8}
-        torch.save(content | {"format": 1, "plan": plan}, last)
-        train.main([*going_on(again), *QUIET])
-        assert same(learnt(again), learnt(recorded)), step
+@pytest.mark.parametrize("written", [1, 2])
+def test_a_training_of_an_earlier_format_does_not_go_on_and_can_be_measured(
+    written, recorded, tmp_path, one_line_error, capsys
+):
+    old = copy(stopped_at(3, recorded), tmp_path)
+    last = old.checkpoints / "last.ckpt"
+    kept = torch.load(last, weights_only=True)
+    options = kept["hyper_parameters"] | {"network": "residual"}
+    weights = VAETraining(**options).state_dict() | {"losses.adversarial.discriminator.old": torch.ones(3)}
+    plan = {"progress": 0.5, "seed": 0, "steps": 3.0, "epoch": 3, "dealt": 8} if written == 1 else kept["plan"]
+    del options["network"]
+    torch.save(kept | {"format": written, "plan": plan, "hyper_parameters": options, "state_dict": weights}, last)
+    assert "earlier version" in one_line_error(train.main, *going_on(old), *QUIET)
+    train.main(["validate", *going_on(old)[1:], QUIET[0]])
+    assert "val/elbo" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -111,7 +111,18 @@ def test_a_users_own_model_checkpoint_removes_no_name_either_and_its_files_stay(
 
 def each_moment(content, make):
     for state in content["optimizer_states"][0]["state"].values():
-        state["exp_avg"], state["exp_avg_sq"] = make(state["exp_avg"]), make(state["exp_avg_sq"])
+        state |= {name: make(old) for name, old in state.items() if name != "step"}
+
+
+def first_moments(kind, name, make):
+    """Changes one number of the first weight with such moments: Muon's are `momentum`, AdamW's `exp_avg`."""
+
+    def change(content):
+        states = content["optimizer_states"][0]["state"].values()
+        state = next(state for state in states if kind in state)
+        state[name] = make(state[kind])
+
+    return change
 
 
 def setting(*keys, value):
@@ -126,7 +137,7 @@ def setting(*keys, value):
 
 
 GROUP = ("optimizer_states", 0, "param_groups", 0)
-STATE = ("optimizer_states", 0, "state", 0)
+MUON, ADAM = "momentum", "exp_avg"
 LOOPS = ("loops", "fit_loop", "epoch_loop.batch_progress", "current", "ready")
 HOSTILE = {
     "moments of one number": lambda content: each_moment(content, lambda old: torch.zeros(1)),
@@ -139,13 +150,16 @@ HOSTILE = {
     "float8 moments": lambda content: each_moment(content, lambda old: old.to(torch.float8_e5m2)),
     "moments that are not finite": lambda content: each_moment(content, lambda old: old / 0),
     "moments beyond float32": lambda content: each_moment(content, lambda old: old.double() + 1e300),
-    "squares below 0": setting(*STATE, "exp_avg_sq", value=torch.full((8, 12, 3, 3), -1.0)),
-    "a moment that is a word": setting(*STATE, "exp_avg", value="x"),
-    "no moments": setting(*STATE, value={}),
-    "a step of 0": setting(*STATE, "step", value=torch.tensor(0.0)),
-    "a step to come": setting(*STATE, "step", value=torch.tensor(1e9)),
-    "a step that is a word": setting(*STATE, "step", value="x"),
-    "half a step": setting(*STATE, "step", value=1.5),
+    "squares below 0": first_moments(ADAM, "exp_avg_sq", lambda old: -torch.ones_like(old)),
+    "a moment that is a word": first_moments(ADAM, "exp_avg", lambda old: "x"),
+    "a momentum that is a word": first_moments(MUON, "momentum", lambda old: "x"),
+    "a momentum with squares": first_moments(MUON, "exp_avg_sq", lambda old: old.square()),
+    "moments with a momentum": first_moments(ADAM, "momentum", lambda old: old),
+    "no moments": setting("optimizer_states", 0, "state", 0, value={}),
+    "a step of 0": first_moments(ADAM, "step", lambda old: torch.tensor(0.0)),
+    "a step to come": first_moments(ADAM, "step", lambda old: torch.tensor(1e9)),
+    "a step that is a word": first_moments(ADAM, "step", lambda old: "x"),
+    "half a step": first_moments(ADAM, "step", lambda old: 1.5),
     "a weight that is not there": setting("optimizer_states", 0, "state", 10**6, value={}),
     "weights of another order": setting(*GROUP, "params", value=[0]),
     "no groups": setting("optimizer_states", 0, "param_groups", value=[]),
@@ -170,9 +184,11 @@ HOSTILE = {
     "progress beyond the end": setting("plan", "progress", value=2.0),
     "a place below 0": setting("plan", "pictures_seen", value=-1),
     "an epoch without pictures": setting("plan", "pictures_per_epoch", value=0),
+    "an end below 0": setting("plan", "pictures_planned", value=-1),
+    "an end of many digits": setting("plan", "pictures_planned", value=10**6000),
     "a plan's seed of many digits": setting("plan", "seed", value=10**6000),
     "callbacks that are a word": setting("callbacks", value="x"),
-    "a callback's state that is a word": setting("callbacks", "FiniteAlarm", value="x"),
+    "a callback's state that is a word": setting("callbacks", "NonFiniteGuard", value="x"),
 }
 
 
@@ -223,7 +239,7 @@ def test_what_a_training_leaves_is_taken_over_as_it_is(run: Run):
     for index, old in states[0].items():
         new = states[1][index]
         assert all(torch.equal(old[name], new[name]) and old[name].dtype == new[name].dtype for name in old)
-        assert new["exp_avg"].stride() == old["exp_avg"].stride()
+        assert [value.stride() for value in new.values()] == [value.stride() for value in old.values()]
     for name in ("loops", "plan", "global_step", "epoch"):
         assert taken[name] == content[name], name
     for name in ("state_dict", "current_model_state"):

@@ -9,9 +9,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from data.system.errors import UserError
-from vae.model import residual, strided
 from vae.model.autocast import without_autocast
-from vae.model.layers import GROUPS
+from vae.model.stages import residual, strided
+from vae.model.stages.layers import GROUPS
 
 NetworkName = Literal["strided", "residual"]
 _NETWORKS = {"strided": strided, "residual": residual}

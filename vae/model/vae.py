@@ -26,7 +26,7 @@ class VAE(nn.Module):
         channels: 1 (grey) or 3 (RGB).
         latent_dim: D, the number of latents.
         width: channels of the largest map of the networks, a multiple of 8; the cost grows with its square.
-        network: the layers, see `vae.model.strided` and `vae.model.residual`.
+        network: the layers, see `vae.model.stages.strided` and `vae.model.stages.residual`.
         likelihood: p(x|z), see `vae.model.likelihoods`.
         sigma: a fixed scale of the likelihood, except bernoulli, on pixels in [-1, 1]; None calibrates it.
         palette: number of colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is off.

@@ -193,8 +193,8 @@ class Adversarial(LossTerm):
 
     def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
         """Logs both losses without their weights."""
-        half = (len(batch.x) + 1) // 2
-        real, logits = batch.x[-half:], torch.cat([batch.logits[:half], batch.generated_logits])
+        real = batch.x[1 - len(batch.x) % 2 :: 2]  # every second one, as parts of a batch have the whole's then
+        logits = torch.stack([batch.logits[::2], batch.generated_logits], 1).flatten(0, 1)
         leaf = logits.detach().requires_grad_()
         fake, critic = squash(leaf), self.discriminator
         discriminator_loss = critic.discriminator_loss(augment(real, batch.generator), augment(fake, batch.generator))

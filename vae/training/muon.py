@@ -38,6 +38,12 @@ def orthogonalize(matrix: Tensor) -> Tensor:
 class MuonAdamW(torch.optim.AdamW):
     """Muon for the groups with `muon=True`, AdamW for the others."""
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Takes over a state; AdamW would look for its own numbers in the groups of Muon."""
+        groups = state["param_groups"]
+        super().__setstate__({**state, "param_groups": [group for group in groups if not group["muon"]]})
+        self.param_groups = groups
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Makes a step; `closure` computes the loss and the gradients."""
         loss = None

@@ -73,7 +73,7 @@ class ProgressModule(pl.LightningModule):
     Attributes:
         pictures_seen: before the current optimizer step.
         batch_start: pictures seen, or being accumulated, before the current batch.
-        pictures_planned: where the training ends, see `vae.training.time_budget`; 0 while that is not planned.
+        pictures_planned: where the training ends, see `vae.training.runs.time_budget`; 0 while that is not planned.
         begun: whether a step was made, or is about to be.
     """
 

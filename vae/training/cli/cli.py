@@ -28,9 +28,9 @@ from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import Resumption, resume
 from vae.training.runs.run_config import has_planned_end
 from vae.training.runs.run_folder import RunFolder
+from vae.training.runs.time_budget import TimeBudget, TrainingProgressBar
 from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
-from vae.training.time_budget import TimeBudget, TrainingProgressBar
 
 _NOT_YET = 2**31  # batches after which a training would be validated whose length is not known
 
@@ -187,7 +187,8 @@ class LoomCLI(LightningCLI):
     @property
     def _report(self) -> TrainingReport:
         metric = self._request.options["checkpoint_metric"]
-        return TrainingReport(self.trainer, self.model, self.datamodule, self._folder, metric)
+        minutes = self._request.options["minutes"]
+        return TrainingReport(self.trainer, self.model, self.datamodule, self._folder, metric, minutes)
 
     def fit(self, **arguments: Any) -> None:
         with fit_errors(self._report), self._errors():

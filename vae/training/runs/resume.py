@@ -48,10 +48,10 @@ def resume(request: Request, checkpoint: TrainedCheckpoint) -> Resumption:
     """
     path, content = checkpoint.path, checkpoint.content
     build_vae(content, path)  # raises unless its weights fit
-    if request.fitting and not content.get("optimizer_states"):
-        raise UserError(f"{path}: holds weights only; resume from the last.ckpt of a run")
     if request.fitting and content.get("format", 1) < FORMAT:
         raise UserError(f"{path}: was trained by an earlier version, which learned otherwise; train anew")
+    if request.fitting and not content.get("optimizer_states"):
+        raise UserError(f"{path}: holds weights only; resume from the last.ckpt of a run")
     contradicted = differences(checkpoint, request)
     if not request.fitting or _may_have_moved(request.source, checkpoint):
         contradicted.pop("data.source", None)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae.model.layers import Norm, Stages, shuffled_head
+from vae.model.stages.layers import Norm, Stages, shuffled_head
 
 _CODE_CHANNELS = 128
 

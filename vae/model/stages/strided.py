@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from vae.model.layers import Norm, Stages, shuffled_head
+from vae.model.stages.layers import Norm, Stages, shuffled_head
 
 _SLOPE = 0.2
 _SMALLEST = 4  # pixels, the side of the smallest map

@@ -1,0 +1,97 @@
+"""A training of some minutes ends by itself, at a number of pictures that its first steps decide and checkpoints keep."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from conftest import QUICK, Run, copy, events, fill
+from parsers import short_start  # noqa: F401
+from test_resume import going_on
+
+import train
+from data.system.errors import UserError
+from vae import checkpoint
+from vae.training.module import VAETraining
+from vae.training.runs.time_budget import TimeBudget
+
+PLAIN = ["--trainer.precision=32-true", "--trainer.enable_progress_bar=false", *QUICK]
+
+
+def minutes(number: float, run: Run, *more: str) -> list[str]:
+    words = [word for word in run.arguments(*more) if "max_epochs" not in word]
+    return [*words, f"--minutes={number}", "--checkpoint_every_n_steps=1", *PLAIN]
+
+
+def kept(run: Run) -> dict:
+    return checkpoint.read(run.checkpoints / "last.ckpt")
+
+
+def validated_at(run: Run) -> list[int]:
+    return [event.step for event in events(run.logs).Scalars("val/elbo")]
+
+
+@pytest.fixture(scope="module")
+def timed(tmp_path_factory) -> Run:
+    """A training of three seconds."""
+    root = tmp_path_factory.mktemp("timed")
+    run = Run(root / "run", fill(root / "pictures", 33), root / "cache", "", "")
+    train.main(minutes(0.05, run))
+    return run
+
+
+def test_it_ends_by_itself_where_it_planned_to(timed: Run):
+    content = kept(timed)
+    plan = content["plan"]
+    assert 0 < plan["pictures_planned"] <= plan["pictures_seen"] < plan["pictures_planned"] + 8 + 26
+    assert plan["progress"] == 1
+    assert content["global_step"] >= 6
+
+
+def test_it_is_validated_when_it_is_planned_and_at_its_end_and_not_after_each_epoch(timed: Run):
+    steps = validated_at(timed)
+    assert steps[0] <= 35
+    assert steps[-1] in (kept(timed)["global_step"], kept(timed)["global_step"] - 1)
+    assert 2 <= len(steps) <= 13
+
+
+def test_it_ends_at_the_same_picture_though_it_is_stopped_and_goes_on(timed: Run, tmp_path: Path, monkeypatch):
+    """Also where it is stopped before it has planned."""
+    run, usual, stopped = Run(tmp_path, timed.pictures, timed.cache, "", ""), VAETraining.training_step, []
+
+    def step(self, *arguments):
+        if self.global_step == 3 if not stopped else self.progress > 0.4 * len(stopped) and len(stopped) < 3:
+            stopped.append(self.pictures_planned)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(VAETraining, "training_step", step)
+    for words in (minutes(0.1, run), *[[*going_on(run), *PLAIN]] * 2):
+        with pytest.raises(SystemExit, match="143"):
+            train.main(words)
+        assert kept(run)["plan"]["progress"] < 1
+    train.main([*going_on(run), *PLAIN])
+    plan, planned = kept(run)["plan"], stopped[-1]
+    assert stopped == [0, planned, planned]
+    assert plan["pictures_planned"] == planned <= plan["pictures_seen"] < planned + 8 + 26
+    assert plan["progress"] == 1
+    assert validated_at(run)[-1] >= kept(run)["global_step"] - 1
+
+
+def test_what_is_done_goes_on_for_more_minutes_alone(timed: Run, tmp_path: Path, one_line_error):
+    run = copy(timed, tmp_path)
+    before = kept(run)
+    line = one_line_error(train.main, *going_on(run), *PLAIN)
+    assert "0.05 minutes" in line
+    assert "--minutes 0.1" in line
+    assert kept(run)["plan"] == before["plan"]
+    train.main([*going_on(run), *PLAIN, "--minutes=0.06"])
+    plan = kept(run)["plan"]
+    assert before["plan"]["pictures_seen"] < plan["pictures_planned"] <= plan["pictures_seen"]
+    assert kept(run)["global_step"] > before["global_step"]
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_a_training_lasts_some_minutes(minutes):
+    with pytest.raises(UserError, match="more than 0"):
+        TimeBudget(minutes)

@@ -1,0 +1,1 @@
+"""Layers between a picture and its smallest map, of each kind of network."""
