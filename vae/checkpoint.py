@@ -37,7 +37,10 @@ RENAMED_OPTIONS = {  # of the model, since format 1
     "critic": "adversarial_weight",
     "cycle": "cycle_weight",
 }
-_FORMAT_1_DEFAULTS = VAEConfig(likelihood="gaussian", pca_share=0.0, inactive_below=0.0, network="residual")
+_FORMAT_1_DEFAULTS = VAEConfig(
+    likelihood="gaussian", pca_share=0.0, inactive_below=0.0, network="residual", whiten=False
+)
+_BEFORE_FORMAT_3 = {"network": "residual", "whiten": False}
 _LEAST_SCALE = 1e-12  # of a likelihood
 _LONGEST_OPTION = 4096  # letters: it may be a path
 _RENDERED = ("format", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
@@ -70,7 +73,7 @@ def read(path: Path) -> dict[str, Any]:
         _upgrade(content)
     if written < FORMAT:  # its training cannot go on
         content = _untrained(content, _MEASURED)
-        content["hyper_parameters"] = {"network": "residual"} | content["hyper_parameters"]  # there was no other
+        content["hyper_parameters"] = _BEFORE_FORMAT_3 | content["hyper_parameters"]
     for name, value in (*content["hyper_parameters"].items(), *data.items()):
         is_number = isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**64)
         if not is_number and not (isinstance(value, str) and len(value) <= _LONGEST_OPTION):

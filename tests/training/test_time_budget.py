@@ -1,4 +1,4 @@
-"""A training of some minutes ends by itself, at a number of pictures that its first steps decide and files keep."""
+"""A training of some minutes ends by itself, at a number of pictures that its first steps decide."""
 
 import os
 import signal

@@ -24,6 +24,7 @@ class VAEConfig:
     likelihood: LikelihoodName = "gaussian"
     sigma: float | None = None
     palette: int = 0
+    whiten: bool = True
     pca_share: float = 0.0
     inactive_below: float = 0.1
 

@@ -5,11 +5,13 @@ import math
 import torch
 from torch import Tensor, nn
 
+from data.system.errors import UserError
 from vae.model.config import VAEConfig
 from vae.model.elbo import Elbo, kl_divergence
 from vae.model.likelihoods import LikelihoodName, build_likelihood
 from vae.model.networks import Decoder, Encoder, NetworkName, apply_frozen, check_size
 from vae.model.pca_latents import PCA_STD, PCALatents
+from vae.model.whitening import Whitening
 
 _FLAG_SET = 0.5  # the least number that counts as 1: older checkpoints hold averages of flags
 
@@ -28,6 +30,7 @@ class VAE(nn.Module):
         likelihood: p(x|z), see `vae.model.likelihoods`.
         sigma: a fixed scale of the likelihood, except bernoulli, on pixels in [-1, 1]; None calibrates it.
         palette: number of colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is off.
+        whiten: whether latents have coordinates in which codes have the prior's moments, see `vae.model.whitening`.
         pca_share: above 0, the first latents may be principal components, see `vae.model.pca_latents`; training chooses
             those with more than this share of the variance.
         inactive_below: above 0, latents may be inactive; training chooses those with fewer nats than this.
@@ -37,6 +40,7 @@ class VAE(nn.Module):
         encoder: (N, C, H, W) → `mu` and `logvar` before PCA latents and inactive ones are taken into account.
         decoder: (N, D) → (N, C, H, W) in [-1, 1].
         pca_latents: `None` if `pca_share` is 0.
+        whitening: `None` unless `whiten`.
         likelihood: p(x|z).
         inactive: (D,) 1 where a latent is inactive: its posterior is the prior, and the decoder is given 0 in its
             place; None if `inactive_below` is 0.
@@ -57,18 +61,23 @@ class VAE(nn.Module):
         likelihood: LikelihoodName = VAEConfig.likelihood,
         sigma: float | None = VAEConfig.sigma,
         palette: int = VAEConfig.palette,
+        whiten: bool = VAEConfig.whiten,
         pca_share: float = VAEConfig.pca_share,
         inactive_below: float = VAEConfig.inactive_below,
     ) -> None:
         super().__init__()
         self.config = VAEConfig(
-            image_size, channels, latent_dim, width, network, likelihood, sigma, palette, pca_share, inactive_below
+            *(image_size, channels, latent_dim, width, network, likelihood, sigma, palette),
+            *(whiten, pca_share, inactive_below),
         )
+        if whiten and pca_share:
+            raise UserError(f"whiten: contradicts pca_share {pca_share}, which fixes coordinates; turn one of them off")
         check_size(image_size, channels, latent_dim, width, network)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
         self.encoder = Encoder(image_size, channels, latent_dim, width, network)
         self.decoder = Decoder(image_size, channels, latent_dim, width, network, palette, self._decoder_input)
         self.pca_latents = PCALatents(channels, latent_dim) if pca_share else None
+        self.whitening = Whitening(latent_dim) if whiten else None
         self.register_buffer("inactive", torch.zeros(latent_dim) if inactive_below else None)
         self.likelihood = build_likelihood(likelihood, sigma)
 
@@ -97,6 +106,8 @@ class VAE(nn.Module):
             is_pca = self.pca_latents.mask > 0
             mu = torch.where(is_pca, self.pca_latents(x), mu)
             logvar = torch.where(is_pca, 2 * math.log(PCA_STD), logvar)
+        if self.whitening is not None:
+            mu, logvar = self.whitening(mu, logvar)
         return self.zero_inactive(mu), self.zero_inactive(logvar)
 
     def reparameterize(self, mu: Tensor, logvar: Tensor, noise: Tensor) -> Tensor:
@@ -121,8 +132,13 @@ class VAE(nn.Module):
         """The logits of that picture, of the same shape, see `vae.model.networks.Decoder.logits`."""
         return self.decoder.logits(z)
 
-    def _decoder_input(self, z: Tensor) -> Tensor:
+    def _meaningful(self, z: Tensor) -> Tensor:
+        """The part of latents (N, D) that the decoder is given."""
         return self.zero_inactive(z if self.pca_latents is None else self.pca_latents.onto_sphere(z))
+
+    def _decoder_input(self, z: Tensor) -> Tensor:
+        z = self._meaningful(z)
+        return z if self.whitening is None else self.whitening.undo(z)
 
     def zero_inactive(self, values: Tensor) -> Tensor:
         """Latents (…, D) with 0 in place of the inactive ones, which then do not bend a path."""
@@ -142,7 +158,7 @@ class VAE(nn.Module):
             () in units of the prior's variance, differentiable in z and x; the weights of the encoder are constants.
         """
         mu, _ = self._posterior(x, *apply_frozen(self.encoder, x))
-        return (mu - self._decoder_input(z)).square().mean()
+        return (mu - self._meaningful(z)).square().mean()
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures decoded from the prior.

@@ -23,7 +23,7 @@ from vae.training.progress import ProgressModule
 from vae.training.schedule import Schedule
 
 _VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
-_PCA_PICTURES, _PCA_BATCH = 4096, 64
+_FITTED_PICTURES, _FITTED_BATCH = 4096, 64  # training pictures, that PCA and whitening are fitted to
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
 
@@ -43,6 +43,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         self.save_hyperparameters(asdict(self.options))
         self.schedule = Schedule(self.options)
         self.vae = VAE(**arguments(self.options))
+        self._phase_begun = False
         self.losses = nn.ModuleDict(loss_terms(self.options, self.options, self.options.decoder_share > 0))
         latent_dim = self.options.latent_dim
         self.register_buffer("kl_average", torch.full((latent_dim,), _INITIAL_KL))
@@ -60,7 +61,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         """Fits the given latents to training pictures, up to 4,096 of them from all over the set."""
         if stage == "fit" and self.vae.pca_latents is not None:
             pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
-            rows = torch.split(evenly_spaced(len(pictures), _PCA_PICTURES), _PCA_BATCH)
+            rows = torch.split(evenly_spaced(len(pictures), _FITTED_PICTURES), _FITTED_BATCH)
             self.vae.pca_latents.fit((pictures_in_rows(pictures, some) for some in rows), self.options.pca_share)
 
     def configure_callbacks(self) -> list[pl.Callback]:
@@ -114,7 +115,23 @@ class VAETraining(ProgressModule, VAEEvaluation):
         self._log_step(batch, {name: value for log in logs for name, value in log.items()})
         return sum(losses, start=self._unused_weights(x))
 
+    def _begin_decoder_phase(self) -> None:
+        """Whitens the codes; the KL of each latent is then that of its new coordinate."""
+        whitening = self.vae.whitening
+        if whitening is None or whitening.fitted:
+            return
+        pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
+        batches = torch.split(evenly_spaced(len(pictures), _FITTED_PICTURES), _FITTED_BATCH)
+        with torch.no_grad():
+            found = [self.vae.encoder(pictures_in_rows(pictures, rows).to(self.device)) for rows in batches]
+            whitening.fit(found)
+            kl = torch.cat([kl_divergence(*whitening(*posterior)) for posterior in found])
+            self.kl_average.copy_(kl.mean(0))
+
     def _deactivate_latents(self, decoder_phase: bool) -> None:
+        if decoder_phase and not self._phase_begun:
+            self._begin_decoder_phase()
+            self._phase_begun = True
         if self.vae.inactive is not None:
             self.vae.inactive.copy_((self.kl_average < self.options.inactive_below) * decoder_phase)
 

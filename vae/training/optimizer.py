@@ -11,7 +11,7 @@ from vae.training.muon import MuonAdamW
 from vae.training.options import OptimizerOptions
 
 _BETAS, _DISCRIMINATOR_BETAS = (0.9, 0.99), (0.0, 0.99)
-_DISCRIMINATOR_RATE, _MUON_RATE = 0.5, 20.0  # over the others' learning rate
+_DISCRIMINATOR_RATE, _MUON_RATE = 2.0, 20.0  # over the others' learning rate
 
 
 def build_optimizer(vae: VAE, discriminator: Discriminator | None, options: OptimizerOptions, fused: bool) -> MuonAdamW:

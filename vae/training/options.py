@@ -45,6 +45,8 @@ class VAEOptions(_Options):
         likelihood: p(x|z), the distribution of pictures around what the decoder draws.
         sigma: fixed scale of a likelihood, but not bernoulli's, on pixels in [-1, 1]; null calibrates it (σ-VAE).
         palette: colours that a whole picture shares, mixed by soft masks; for graphics and textiles; 0 is off.
+        whiten: when the decoder's phase begins, latents get coordinates in which codes have the moments of the prior,
+            so that random latents lie where codes do.
         pca_share: principal components of the blurred pictures with more than this share of their variance become
             the first latents, which then cannot fold; 0 is off.
         inactive_below: latents that carry fewer nats than this when the decoder's phase begins become inactive, so
@@ -59,6 +61,7 @@ class VAEOptions(_Options):
     likelihood: LikelihoodName = field(default=VAEConfig.likelihood, metadata=_COLUMN)
     sigma: float | None = field(default=VAEConfig.sigma, metadata=_COLUMN)
     palette: int = _option(VAEConfig.palette, column=True)
+    whiten: bool = field(default=VAEConfig.whiten, metadata=_COLUMN)
     pca_share: float = _option(VAEConfig.pca_share, share=True, column=True)
     inactive_below: float = _option(VAEConfig.inactive_below, column=True)
 

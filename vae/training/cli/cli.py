@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.datamodule import ImageData
-from data.system.errors import UserError, echo
+from data.system.errors import echo
 from data.system.files import check_utf8
 from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
@@ -28,11 +27,9 @@ from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import Resumption, resume
 from vae.training.runs.run_config import has_planned_end
 from vae.training.runs.run_folder import RunFolder
-from vae.training.runs.time_budget import TimeBudget, TrainingProgressBar
+from vae.training.runs.time_budget import minutes_options
 from vae.training.runs.training_state import checked_state
 from vae.training.tensorboard.logger import RunLogger
-
-_NOT_YET = 2**31  # batches after which a training would be validated whose length is not known
 
 
 class LoomCLI(LightningCLI):
@@ -105,17 +102,9 @@ class LoomCLI(LightningCLI):
         precision = resolve_precision(options["trainer.precision"], options["trainer.accelerator"])
         self._override({**environment.launcher_options(options), "trainer.precision": precision})
         if self._request.fitting:
-            self._choose_length()
-            check_plan(self._request.options)
-
-    def _choose_length(self) -> None:
-        """Minutes, or what takes their place."""
-        if has_planned_end(self._request.options):
-            given = self._request.given
-            if self._request.options["minutes"] is not None and "minutes" in given:
-                for name in sorted(given & {"trainer.max_epochs", "trainer.max_steps"}):
-                    raise UserError(f"--minutes: contradicts --{name}; give one of them, the other as null")
-            self._override({"minutes": None})
+            check_plan(self._request.options, self._request.given)
+            if has_planned_end(self._request.options):
+                self._override({"minutes": None})
 
     def instantiate_classes(self) -> None:
         """Makes model, data and trainer, whose options may be those of a checkpoint or name extensions."""
@@ -155,27 +144,15 @@ class LoomCLI(LightningCLI):
             last = LastCheckpoint(self._folder.path, request.options["checkpoint_every_n_steps"])
             kwargs["callbacks"] = [*callbacks, best, last]
         if request.fitting and request.options["minutes"] is not None:
-            self._plan_minutes(kwargs, chosen.enable_progress_bar is not False)
+            bar = chosen.enable_progress_bar is not False
+            minutes, anew = request.options["minutes"], self._resumption.planned_anew
+            kwargs |= minutes_options(minutes, anew, kwargs.get("callbacks", callbacks), bar, request.given)
         kwargs["plugins"] = [*as_list(chosen.plugins), checkpoint_io, *environment.cluster_plugins()]
         with trainer_errors(self._given.as_dict().get("trainer", {})):
             trainer = super().instantiate_trainer(**kwargs)
         # where max_steps is given, Lightning would end an epoch twice when it continues from its end
         trainer.fit_loop._iteration_based_training = lambda: False  # type: ignore[method-assign]
         return trainer
-
-    def _plan_minutes(self, kwargs: dict[str, Any], progress_bar: bool) -> None:
-        """Adds what plans a training in minutes."""
-        request = self._request
-        callbacks = kwargs.get("callbacks") or as_list(self.config_init[request.command].trainer.callbacks)
-        budget = TimeBudget(request.options["minutes"], self._resumption.planned_anew)
-        bars = (
-            []
-            if not progress_bar or any(isinstance(one, ProgressBar) for one in callbacks)
-            else [TrainingProgressBar()]
-        )
-        kwargs["callbacks"] = [*callbacks, budget, *bars]
-        if not request.given & {"trainer.check_val_every_n_epoch", "trainer.val_check_interval"}:
-            kwargs |= {"check_val_every_n_epoch": None, "val_check_interval": _NOT_YET}
 
     def _report_dropped(self, callbacks: list[pl.Callback], dropped: set[str]) -> None:
         """Prints which of the user's callbacks go on without the state that they had."""
@@ -187,7 +164,8 @@ class LoomCLI(LightningCLI):
     @property
     def _report(self) -> TrainingReport:
         metric = self._request.options["checkpoint_metric"]
-        return TrainingReport(self.trainer, self.model, self.datamodule, self._folder, metric)
+        minutes = self._request.options["minutes"]
+        return TrainingReport(self.trainer, self.model, self.datamodule, self._folder, metric, minutes)
 
     def fit(self, **arguments: Any) -> None:
         with fit_errors(self._report), self._errors():

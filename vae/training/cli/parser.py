@@ -1,6 +1,6 @@
 """The parser of the training's command line, the options beside those of model, data and trainer, and their checks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, ClassVar
 
 from lightning.pytorch.cli import LightningArgumentParser
@@ -68,8 +68,11 @@ def add_training_options(parser: LightningArgumentParser) -> None:
     )
 
 
-def check_plan(options: Mapping[str, Any]) -> None:
-    """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends."""
+def check_plan(options: Mapping[str, Any], given: Set[str]) -> None:
+    """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends, in one way."""
+    for name in sorted(given & {"trainer.max_epochs", "trainer.max_steps"}):
+        if "minutes" in given and options["minutes"] is not None and has_planned_end(options):
+            raise UserError(f"--minutes: contradicts --{name}; give one of them, the other as null")
     best_mode(options["checkpoint_metric"])
     check_at_least(1, "--checkpoint_every_n_steps", options["checkpoint_every_n_steps"])
     for name, least in _LEAST.items():

@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from data.datamodule import ImageData
 from data.system.errors import echo, shell_quoted
+from vae.training.cli.verdict import verdict
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import write_error
 from vae.training.runs.run_folder import RunFolder
@@ -23,6 +24,7 @@ class TrainingReport:
     data: ImageData
     folder: RunFolder
     metric: str
+    minutes: float | None = None
 
     @property
     def last(self) -> Path:
@@ -65,7 +67,11 @@ class TrainingReport:
         best, quoted = self.folder.path / "best.ckpt", shell_quoted(self.last)
         kept = f" (best {self.metric}: {best})" if best.is_file() else ""
         print()  # below the progress bar
-        echo(f"Trained {self.trainer.current_epoch} epochs. Checkpoint: {self.last}{kept}")
+        epochs = self.module.pictures_seen / self.module.order.count
+        echo(f"Trained {epochs:g} epochs. Checkpoint: {self.last}{kept}")
+        numbers = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        if line := verdict(numbers, self.module.vae.latent_dim, self.minutes):
+            echo(line)
         if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
             echo(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
         echo(f"Render: python render.py slerp --checkpoint {quoted}")

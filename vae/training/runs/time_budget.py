@@ -7,17 +7,19 @@ in checkpoints, so a training that goes on ends where it would have ended.
 """
 
 import time
+from collections.abc import Sequence, Set
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
 from data.system.errors import UserError
 
 _FIRST, _LAST = 5, 30  # the steps between which pictures a second are counted; before, memory is allocated
 _MOST = 0.1  # of the duration, after which slower machines count what they have
 _VALIDATIONS, _VALIDATION_SHARE = 10, 0.15  # at most, of which all together take no more of the duration
+_NOT_YET = 2**31  # batches after which a training would be validated whose length is not known
 
 
 class TimeBudget(pl.Callback):
@@ -107,3 +109,22 @@ class TrainingProgressBar(TQDMProgressBar):
     def on_train_end(self, *_: Any) -> None:
         self.train_progress_bar.n = self.train_progress_bar.total or self.train_progress_bar.n
         super().on_train_end(*_)
+
+
+def minutes_options(
+    minutes: float, anew: bool, callbacks: Sequence[pl.Callback], bar: bool, given: Set[str]
+) -> dict[str, Any]:
+    """The trainer's options for a training of some minutes.
+
+    Args:
+        minutes: see `TimeBudget`, as `anew`.
+        anew: whether to plan again.
+        callbacks: the others.
+        bar: whether there is a progress bar.
+        given: names of the options that the user gave.
+    """
+    bars = [TrainingProgressBar()] if bar and not any(isinstance(one, ProgressBar) for one in callbacks) else []
+    options: dict[str, Any] = {"callbacks": [*callbacks, TimeBudget(minutes, anew), *bars]}
+    if not given & {"trainer.check_val_every_n_epoch", "trainer.val_check_interval"}:
+        options |= {"check_val_every_n_epoch": None, "val_check_interval": _NOT_YET}
+    return options

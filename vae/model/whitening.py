@@ -1,0 +1,66 @@
+"""Whitening: coordinates of the latents in which the codes of the training pictures have the prior's moments.
+
+An encoder leaves its codes in some directions of the latent space and none in others; random latents then decode to
+pictures of nothing. With the mean m and the covariance S = U Λ Uᵀ of the aggregate posterior q(z) = E_x q(z|x),
+
+    z' = Λ^(−1/2) Uᵀ (z − m)
+
+has mean 0 and covariance I, as the prior has, so that samples and great circles stay where the codes are. The
+decoder undoes the map before its first layer. Latents come sorted by their variance before.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from vae.model.autocast import without_autocast
+
+_LEAST_VARIANCE = 1e-6
+
+
+class Whitening(nn.Module):
+    """The map of latents to those coordinates and back; the identity until `fit` was called.
+
+    Attributes:
+        fitted: () 1 if it was.
+        mean: (D,) m.
+        weight: (D, D) Λ^(−1/2) Uᵀ.
+        inverse: (D, D) U Λ^(1/2).
+    """
+
+    fitted: Tensor
+    mean: Tensor
+    weight: Tensor
+    inverse: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.register_buffer("fitted", torch.zeros(()))
+        self.register_buffer("mean", torch.zeros(latent_dim))
+        self.register_buffer("weight", torch.zeros(latent_dim, latent_dim).fill_diagonal_(1))
+        self.register_buffer("inverse", torch.zeros(latent_dim, latent_dim).fill_diagonal_(1))
+
+    def forward(self, mu: Tensor, logvar: Tensor) -> tuple[Tensor, Tensor]:
+        """The posterior in the new coordinates, (N, D) each; its covariance's diagonal alone is kept."""
+        with without_autocast(mu.device):
+            variance = logvar.float().exp() @ self.weight.square().T
+            return (mu.float() - self.mean) @ self.weight.T, variance.log()
+
+    def undo(self, z: Tensor) -> Tensor:
+        """Latents (N, D) in the coordinates before."""
+        with without_autocast(z.device):
+            return self.mean + z.float() @ self.inverse.T
+
+    @torch.no_grad()
+    def fit(self, posteriors: Iterable[tuple[Tensor, Tensor]]) -> None:
+        """Takes the moments of posteriors `mu` and `logvar`, (N, D) each in every batch, in the coordinates before."""
+        mu, logvar = (torch.cat(parts).double().cpu() for parts in zip(*posteriors, strict=True))
+        covariance = torch.cov(mu.T, correction=0) + logvar.exp().mean(0).diag()
+        variances, directions = torch.linalg.eigh(covariance)
+        scales = variances.flip(0).clamp_min(_LEAST_VARIANCE).sqrt()
+        directions = directions.flip(1)
+        self.mean.copy_(mu.mean(0))
+        self.weight.copy_((directions / scales).T)
+        self.inverse.copy_(directions * scales)
+        self.fitted.fill_(1)
