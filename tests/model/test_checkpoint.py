@@ -227,6 +227,7 @@ def test_another_format_is_refused(written, vae, path):
     assert_refused(path)
 
 
+EARLIER = {"network": "residual", "whiten": False}  # before format 3
 FORMAT_1 = {  # prefixes of weights, and options, as they were called
     "vae.inactive": "vae.asleep",
     "vae.pca_latents.": "vae.anchors.",
@@ -241,7 +242,7 @@ FORMAT_1_OPTIONS = {
 
 
 def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
-    new = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
+    new = VAE(**HYPERPARAMETERS, **EARLIER, likelihood="gaussian", pca_share=0.05, inactive_below=1.0).eval()
     weights = {"vae." + name: weight for name, weight in new.state_dict().items()}
     training = {"worth": torch.ones(4), "critic.layers.0.bias": torch.ones(1)}
     options = {
@@ -263,7 +264,7 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
         {"state_dict": training | old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "epoch": 3}, path
     )
     found = read(path)
-    defaults = {"network": "residual", "likelihood": "gaussian", "sigma": None, "palette": 0}
+    defaults = EARLIER | {"likelihood": "gaussian", "sigma": None, "palette": 0}
     assert found.keys() == {"state_dict", "hyper_parameters"}, "its training cannot go on"
     assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()
@@ -271,7 +272,7 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
 
 
 def test_a_checkpoint_of_format_1_without_options_has_the_defaults_of_its_time(path):
-    old = VAE(**HYPERPARAMETERS, network="residual", likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
+    old = VAE(**HYPERPARAMETERS, **EARLIER, likelihood="gaussian", pca_share=0.0, inactive_below=0.0).eval()
     weights = {"vae." + name: weight for name, weight in old.state_dict().items()}
     torch.save({"state_dict": weights, "hyper_parameters": HYPERPARAMETERS}, path)
     loaded = load_vae(path)
@@ -281,7 +282,7 @@ def test_a_checkpoint_of_format_1_without_options_has_the_defaults_of_its_time(p
 
 def test_a_checkpoint_of_format_2_has_residual_networks_and_no_others(path):
     options = {"likelihood": "wavelet", "pca_share": 0.05, "inactive_below": 1.0}
-    old = VAE(**HYPERPARAMETERS, network="residual", **options).eval()
+    old = VAE(**HYPERPARAMETERS, **EARLIER, **options).eval()
     torch.save(content(old, **options) | {"format": 2}, path)
     loaded = load_vae(path)
     assert loaded.config == old.config

@@ -220,7 +220,7 @@ def test_a_config_is_printed_as_the_call_that_builds_its_model():
     for options in (
         {},
         {"palette": 2, "sigma": 0.5, "likelihood": "laplace"},
-        {"pca_share": 0.1, "network": "residual"},
+        {"pca_share": 0.1, "whiten": False},
     ):
         config = build(48, 1, **options).config
         assert eval(str(config)).config == config

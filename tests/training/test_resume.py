@@ -192,10 +192,10 @@ def test_a_training_of_an_earlier_format_does_not_go_on_and_can_be_measured(
     old = copy(stopped_at(3, recorded), tmp_path)
     last = old.checkpoints / "last.ckpt"
     kept = torch.load(last, weights_only=True)
-    options = kept["hyper_parameters"] | {"network": "residual"}
+    options = kept["hyper_parameters"] | {"network": "residual", "whiten": False}
     weights = VAETraining(**options).state_dict() | {"losses.adversarial.discriminator.old": torch.ones(3)}
     plan = {"progress": 0.5, "seed": 0, "steps": 3.0, "epoch": 3, "dealt": 8} if written == 1 else kept["plan"]
-    del options["network"]
+    del options["network"], options["whiten"]
     torch.save(kept | {"format": written, "plan": plan, "hyper_parameters": options, "state_dict": weights}, last)
     assert "earlier version" in one_line_error(train.main, *going_on(old), *QUIET)
     train.main(["validate", *going_on(old)[1:], QUIET[0]])

@@ -428,8 +428,8 @@ def test_latents_that_say_next_to_nothing_are_inactive_once_the_encoder_rests(
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     lines = ["--data.source=lines", "--data.limit=160", "--trainer.max_epochs=2", *QUICK]
     loud = ["--model.beta=1000", "--model.beta_start=1000", "--model.ema_decay=0", "--model.decoder_share=0.5"]
-    pca = "--model.pca_share=0.05"  # the first two latents
-    train.main([*small.arguments(*loud, pca, f"--model.inactive_below={inactive_below}"), *lines])
+    pca = ["--model.pca_share=0.05", "--model.whiten=false"]  # the first two latents
+    train.main([*small.arguments(*loud, *pca, f"--model.inactive_below={inactive_below}"), *lines])
     vae = checkpoint.load_vae(tmp_path / "checkpoints/lines/version_0/last.ckpt")
     assert (vae.inactive if inactive is None else vae.inactive.tolist()) == inactive
     x = to_tensor(draw_lines(7, torch.arange(8), 32))
@@ -438,7 +438,7 @@ def test_latents_that_say_next_to_nothing_are_inactive_once_the_encoder_rests(
 
 
 ALL_PARTS = [  # of the recipe, and more latents than PCA gives
-    *("--model.latent_dim=8", "--model.pca_share=0.05", "--model.inactive_below=1"),
+    *("--model.latent_dim=8", "--model.pca_share=0.05", "--model.whiten=false", "--model.inactive_below=1"),
     *("--model.moment_weight=40", "--model.cycle_weight=5", "--model.beta_start=100"),
 ]
 
@@ -469,6 +469,7 @@ def usual_weights(run: Run, tmp_path_factory) -> dict[str, torch.Tensor]:
         ["ema_decay=0"],
         ["moment_weight=0"],
         ["pca_share=0"],
+        ["pca_share=0", "whiten=true"],
         ["decoder_share=0"],
         ["inactive_below=0"],
         ["adversarial_weight=0"],
