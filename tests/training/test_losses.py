@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from vae.model.discriminator import Discriminator
 from vae.model.elbo import Elbo
 from vae.model.vae import VAE
-from vae.training.losses import Adversarial, KLDivergence, LossInputs, MomentMatching, Reconstruction, sample_latents
+from vae.training.losses import KLDivergence, LossInputs, MomentMatching, Reconstruction
+from vae.training.objective import Adversarial, sample_latents
 
 
 def normal(*shape, seed=0):
@@ -130,7 +131,7 @@ def test_the_discriminator_learns_from_its_own_loss_alone():
 
 def test_processes_judge_in_their_parts_what_one_judges_in_the_whole(monkeypatch):
     batch, seen, judged = adversarial_batch(8), [], []
-    monkeypatch.setattr("vae.training.losses.augment", lambda x, generator: seen.append(x.detach()) or x)
+    monkeypatch.setattr("vae.training.objective.augment", lambda x, generator: seen.append(x.detach()) or x)
     term = Adversarial(Discriminator(3), 0.5)
     names = ("x", "logits", "generated_logits")
     for parts in (1, 2):

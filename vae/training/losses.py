@@ -1,7 +1,6 @@
 """The terms of the loss: training minimises their sum, in nats per dimension (C·H·W) of a picture.
 
-The first two are the negative ELBO with a weight on the KL. A likelihood compares a picture with its reconstruction and
-says nothing of what lies between two codes, nor of samples from the prior; the terms of the decoder's phase do.
+The first two are the negative ELBO with a weight on the KL. `vae.training.objective` has the list of all.
 """
 
 from abc import abstractmethod
@@ -11,18 +10,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from vae.latent.paths import slerp
-from vae.model.augmentation import augment
 from vae.model.autocast import without_autocast
-from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_mean
 from vae.model.elbo import Elbo
-from vae.model.networks import squash
 from vae.model.vae import VAE
-from vae.training.options import LossOptions, VAEOptions
 
 _MOMENTUM = 0.95  # of the running moments
-_RAMP = 4  # over the share of the decoder's phase in which the adversarial weight rises
 
 
 @dataclass(frozen=True)
@@ -152,94 +145,3 @@ class MomentMatching(LossTerm):
             self.second.lerp_(whole[1:], 1 - _MOMENTUM)
             excess = self.second - torch.eye(len(second), device=second.device)
         return 2 * (excess * second).sum() + 4 * (self.mean * mean).sum()
-
-
-class CycleConsistency(LossTerm):
-    """E‖mu(x̂) − z‖² / D of generated pictures x̂, see `VAE.cycle_error`.
-
-    Args:
-        weight: of the term.
-    """
-
-    name = "cycle"
-    decoder_phase = True
-
-    def __init__(self, weight: float) -> None:
-        super().__init__()
-        self.weight = weight
-
-    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.weight * batch.vae.cycle_error(batch.generated_z, squash(batch.generated_logits)), {}
-
-
-class Adversarial(LossTerm):
-    """The discriminator's own loss, plus −λ E[log D(x̂)] for the decoder (VAE/GAN, Larsen 2016).
-
-    x̂ are reconstructions, morphs and samples. λ = weight · ‖∇ reconstruction‖ / ‖∇ E[log D]‖, gradients by the logits
-    of a picture, in the mean over pictures (as in Esser 2021, eq. 7, by the last layer's weights): the decoder is
-    drawn to both alike, whatever the pictures and the likelihood.
-
-    Args:
-        discriminator: D.
-        weight: of the decoder's part; it rises from 0 over the first quarter of the phase.
-    """
-
-    name = "adversarial"
-    decoder_phase = True
-
-    def __init__(self, discriminator: Discriminator, weight: float) -> None:
-        super().__init__()
-        self.discriminator, self.weight = discriminator, weight
-
-    def forward(self, batch: LossInputs) -> tuple[Tensor, dict[str, Tensor]]:
-        """Logs both losses without their weights."""
-        real = batch.x[1 - len(batch.x) % 2 :: 2]  # every second one, as parts of a batch have the whole's then
-        logits = torch.stack([batch.logits[::2], batch.generated_logits], 1).flatten(0, 1)
-        leaf = logits.detach().requires_grad_()
-        fake, critic = squash(leaf), self.discriminator
-        discriminator_loss = critic.discriminator_loss(augment(real, batch.generator), augment(fake, batch.generator))
-        adversarial_loss = critic.generator_loss(augment(fake, batch.generator))
-        (gradient,) = torch.autograd.grad(adversarial_loss, leaf)
-        reconstruction = -batch.elbo.reconstruction.sum() / batch.vae.dims
-        (usual,) = torch.autograd.grad(reconstruction, batch.logits, retain_graph=True)
-        norms = torch.stack([each.flatten(1).norm(dim=1).mean() for each in (usual, gradient)])
-        usual_norm, norm = all_mean(norms)
-        scale = self.weight * min(1, _RAMP * batch.phase_progress) * usual_norm / norm.clamp_min(1e-12)
-        value = discriminator_loss + critic.gradient_penalty(real, batch.step)
-        value = value + scale / len(batch.x) * (gradient * logits).sum()
-        return value, {"discriminator_loss": discriminator_loss, "adversarial_loss": adversarial_loss}
-
-
-def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> dict[str, LossTerm]:
-    """The terms of the loss, in the order in which they are added, by their names.
-
-    Args:
-        weights: of the terms.
-        model: says how large the networks are.
-        decoder_phase: whether the training has such a phase.
-    """
-    terms: list[LossTerm] = [
-        Reconstruction(),
-        KLDivergence(weights.free_bits),
-        MomentMatching(model.latent_dim, weights.moment_weight),
-    ]
-    if decoder_phase and weights.cycle_weight:
-        terms.append(CycleConsistency(weights.cycle_weight))
-    if decoder_phase and weights.adversarial_weight:
-        terms.append(Adversarial(Discriminator(model.channels), weights.adversarial_weight))
-    return {term.name: term for term in terms}
-
-
-def sample_latents(mu: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Latents (count, D) to generate pictures from: half on great circles between codes, half from the prior.
-
-    Args:
-        mu: (N, D), the codes of a batch.
-        count: at most N.
-        generator: of the places on the great circles and of the prior's samples.
-    """
-    half = min(count // 2, len(mu) - 1)
-    places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)
-    between = slerp(mu, places) if half else mu[:0]
-    prior = torch.randn(count - half, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
-    return torch.cat([between, prior])

@@ -100,8 +100,8 @@ class ScheduleOptions(_Options):
         hold_share: share of the training before the learning rate falls along a cosine.
     """
 
-    beta: float = _option(4.0, column=True)
-    beta_start: float = _option(4.0)
+    beta: float = _option(8.0, column=True)
+    beta_start: float = _option(8.0)
     beta_share: float = _option(0.3, share=True)
     decoder_share: float = _option(0.4, share=True)
     warmup_steps: int = _option(50)

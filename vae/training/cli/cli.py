@@ -16,10 +16,10 @@ from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.errors import as_list, fit_errors, foreign_errors, instantiate, trainer_errors
 from vae.training.cli.parser import add_training_options, check_plan, check_training_seed
+from vae.training.cli.precision import resolve_precision
 from vae.training.cli.report import TrainingReport
 from vae.training.health_logger import best_mode
 from vae.training.module import VAETraining
-from vae.training.precision import resolve_precision
 from vae.training.runs.best_checkpoint import BestCheckpoint
 from vae.training.runs.checkpointing import AtomicCheckpointIO, LastCheckpoint
 from vae.training.runs.choice import choose_checkpoint
