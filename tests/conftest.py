@@ -151,6 +151,7 @@ class Run:
             "--data.val_fraction=0.2",
             "--model.latent_dim=4",
             "--model.width=8",
+            "--model.inactive_below=0",  # so few steps teach latents so little that none would move a morph
             f"--trainer.max_epochs={EPOCHS}",
             "--trainer.log_every_n_steps=1",
             "--trainer.enable_progress_bar=false",

@@ -34,8 +34,9 @@ MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAM
 def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Run):
     first, *_ = run.output.splitlines()
     assert "32×32×3" in first
-    *_, done, watch, render = run.output.splitlines()
+    *_, done, verdict, watch, render = run.output.splitlines()
     assert str(run.checkpoints / "last.ckpt") in done
+    assert verdict.startswith("Reconstructions are ")
     assert watch.endswith(f"tensorboard --logdir {run.root / 'logs'} --samples_per_plugin images=200")
     assert render.endswith(f"python render.py slerp --checkpoint {run.checkpoints / 'last.ckpt'}")
 
@@ -133,7 +134,8 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
     names += ("on_train_batch_end",)
     hurry(ExponentialMovingAverage, "on_train_batch_end")
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(small.arguments(*QUICK, "--trainer.log_every_n_steps=50"))
+    once = "--model.whiten=false"  # when the decoder's phase begins
+    train.main(small.arguments(*QUICK, "--trainer.log_every_n_steps=50", once))
     assert events(small.logs).Tags()["images"] == []  # watching can be turned off
     assert seen == {(name, sharpening) for name in names for sharpening in (False, True)}
     with pytest.raises(AssertionError, match="waits"), Hurried():
