@@ -43,8 +43,9 @@ class Schedule:
     def learning_rate(self, progress: float, step: int) -> float:
         """The learning rate over its peak: a linear warm-up, a plateau, then half a cosine down to 0.02.
 
+        >>> schedule = Schedule(ScheduleOptions(warmup_steps=100, hold_share=0.4))
         >>> points = ((0, 0), (0, 49), (0.4, 400), (0.7, 700), (1, 999))
-        >>> [round(Schedule(ScheduleOptions()).learning_rate(progress, step), 4) for progress, step in points]
+        >>> [round(schedule.learning_rate(progress, step), 4) for progress, step in points]
         [0.01, 0.5, 1.0, 0.51, 0.02]
         """
         hold = self.options.hold_share
