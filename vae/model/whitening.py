@@ -23,7 +23,7 @@ class Whitening(nn.Module):
     """The map of latents to those coordinates and back; the identity until `fit` was called.
 
     Attributes:
-        fitted: () 1 if it was.
+        fitted: () 1 if it is of the codes as they are now.
         mean: (D,) m.
         weight: (D, D) Λ^(−1/2) Uᵀ.
         inverse: (D, D) U Λ^(1/2).

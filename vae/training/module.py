@@ -132,7 +132,9 @@ class VAETraining(ProgressModule, VAEEvaluation):
     def _deactivate_latents(self, decoder_phase: bool) -> None:
         if decoder_phase and not self._phase_begun:
             self._begin_decoder_phase()
-            self._phase_begun = True
+        elif not decoder_phase and self.vae.whitening is not None:
+            self.vae.whitening.fitted.zero_()  # a training that was made longer has another such phase
+        self._phase_begun = decoder_phase
         if self.vae.inactive is not None:
             self.vae.inactive.copy_((self.kl_average < self.options.inactive_below) * decoder_phase)
 
