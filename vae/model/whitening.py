@@ -60,6 +60,7 @@ class Whitening(nn.Module):
         variances, directions = torch.linalg.eigh(covariance)
         scales = variances.flip(0).clamp_min(_LEAST_VARIANCE).sqrt()
         directions = directions.flip(1)
+        directions *= directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()  # either sign would do
         self.mean.copy_(mu.mean(0))
         self.weight.copy_((directions / scales).T)
         self.inverse.copy_(directions * scales)

@@ -27,6 +27,7 @@ _VARIANTS = 64  # of a compiled network: training, with and without gradients, t
 _FITTED_PICTURES, _FITTED_BATCH = 4096, 64  # training pictures, that PCA and whitening are fitted to
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
+_LEAST_ACTIVE = 2  # latents, so that there is a path
 
 
 class VAETraining(ProgressModule, VAEEvaluation):
@@ -136,7 +137,9 @@ class VAETraining(ProgressModule, VAEEvaluation):
             self.vae.whitening.fitted.zero_()  # a training that was made longer has another such phase
         self._phase_begun = decoder_phase
         if self.vae.inactive is not None:
-            self.vae.inactive.copy_((self.kl_average < self.options.inactive_below) * decoder_phase)
+            least = self.kl_average.topk(min(_LEAST_ACTIVE, len(self.kl_average))).values[-1]
+            says_little = (self.kl_average < self.options.inactive_below) & (self.kl_average < least)
+            self.vae.inactive.copy_(says_little * decoder_phase)
 
     def _update_statistics(self, batch: LossInputs, decoder_phase: bool) -> None:
         if not decoder_phase:
