@@ -15,7 +15,7 @@ from data.system.files import check_utf8
 from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.errors import as_list, fit_errors, foreign_errors, instantiate, trainer_errors
-from vae.training.cli.parser import add_training_options, check_plan, check_training_seed
+from vae.training.cli.parser import add_training_options, check_plan, check_training_seed, length_options
 from vae.training.cli.precision import resolve_precision
 from vae.training.cli.report import TrainingReport
 from vae.training.health_logger import best_mode
@@ -25,7 +25,6 @@ from vae.training.runs.checkpointing import AtomicCheckpointIO, LastCheckpoint
 from vae.training.runs.choice import choose_checkpoint
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import Resumption, resume
-from vae.training.runs.run_config import has_planned_end
 from vae.training.runs.run_folder import RunFolder
 from vae.training.runs.time_budget import minutes_options
 from vae.training.runs.training_state import checked_state
@@ -102,9 +101,9 @@ class LoomCLI(LightningCLI):
         precision = resolve_precision(options["trainer.precision"], options["trainer.accelerator"])
         self._override({**environment.launcher_options(options), "trainer.precision": precision})
         if self._request.fitting:
-            check_plan(self._request.options, self._request.given)
-            if has_planned_end(self._request.options):
-                self._override({"minutes": None})
+            typed = {word.partition("=")[0].removeprefix("--") for word in sys.argv[1:] if word.startswith("--")}
+            self._override(length_options(self._request.options, typed))
+            check_plan(self._request.options)
 
     def instantiate_classes(self) -> None:
         """Makes model, data and trainer, whose options may be those of a checkpoint or name extensions."""

@@ -68,11 +68,27 @@ def add_training_options(parser: LightningArgumentParser) -> None:
     )
 
 
-def check_plan(options: Mapping[str, Any], given: Set[str]) -> None:
-    """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends, in one way."""
-    for name in sorted(given & {"trainer.max_epochs", "trainer.max_steps"}):
-        if "minutes" in given and options["minutes"] is not None and has_planned_end(options):
+def length_options(options: Mapping[str, Any], typed: Set[str]) -> dict[str, Any]:
+    """The options, by dotted names, that make minutes or epochs and steps the length of a training.
+
+    What was typed on the command line takes the place of what a config says. Raises `UserError` if both were typed.
+
+    >>> defaults = {"minutes": 5.0, "trainer.max_epochs": -1, "trainer.max_steps": -1}
+    >>> length_options(defaults, set()), length_options(defaults | {"trainer.max_epochs": 3}, set())
+    ({}, {'minutes': None})
+    >>> sorted(length_options(defaults | {"trainer.max_epochs": 3}, {"minutes"}).items())
+    [('trainer.max_epochs', -1), ('trainer.max_steps', -1)]
+    """
+    ends = {"trainer.max_epochs", "trainer.max_steps"}
+    if "minutes" in typed and options["minutes"] is not None:
+        for name in sorted(ends & typed):
             raise UserError(f"--minutes: contradicts --{name}; give one of them, the other as null")
+        return dict.fromkeys(ends, -1)
+    return {"minutes": None} if has_planned_end(options) else {}
+
+
+def check_plan(options: Mapping[str, Any]) -> None:
+    """Raises `UserError` unless the options of `fit`, by dotted names, plan a training that ends."""
     best_mode(options["checkpoint_metric"])
     check_at_least(1, "--checkpoint_every_n_steps", options["checkpoint_every_n_steps"])
     for name, least in _LEAST.items():
