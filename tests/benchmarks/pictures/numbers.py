@@ -82,7 +82,7 @@ def measure(model, train: Tensor, held: Tensor) -> tuple[PictureNumbers, Tensor]
     starts, ends = (torch.randperm(len(x), generator=generator)[:_PAIRS] for _ in range(2))
     starts, ends = starts[starts != ends], ends[starts != ends]
     t = torch.linspace(0, 1, _FRAMES, dtype=torch.float64)
-    paths = torch.stack([slerp(mu[[a, b]], t) for a, b in zip(starts, ends, strict=True)]).float()
+    paths = torch.stack([slerp(mu[pair], t) for pair in torch.stack([starts, ends], 1)]).float()
     frames = decode(paths.flatten(0, 1)).unflatten(0, paths.shape[:2])
     found = smoothness_of_frames(model, paths, frames, torch.stack([x[starts], x[ends]], 1))
 
