@@ -150,7 +150,9 @@ def test_more_keyframes_do_not_change_the_first():
 def test_keyframes_are_seeds_and_pictures(run: Run, shot, tmp_path):
     scene(1).save(tmp_path / "cat.png")
     scene(2).convert("CMYK").save(tmp_path / "dog.jpg")
-    frames, _ = frames_of(shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4"))
+    frames, _ = frames_of(
+        shot("slerp", "morph", "--keyframes", "cat.png", "7", "dog.jpg", "--frames=4", "--pace=latent")
+    )
     vae = load_once(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
         z = torch.stack([parse_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_latents(7, 1, 4)[0]])
