@@ -147,6 +147,11 @@ def at(folder: Path) -> Iterator[None]:
         yield
 
 
+def squeezed(code: str) -> str:
+    """Code without what a formatter may change."""
+    return "".join(code.replace('"', "'").split()).replace(",)", ")")
+
+
 def run(words: list[str]) -> None:
     """Runs a command, as small as it can be without becoming another one."""
     program, *rest = words
@@ -165,6 +170,9 @@ def run(words: list[str]) -> None:
         Path(rest[-1]).write_text(written.getvalue())
     else:
         more = ["--trainer.max_epochs=2"] if rest[-1] == "last" else []
+        if "--minutes" in rest:  # few steps take their place
+            at_minutes = rest.index("--minutes")
+            rest = rest[:at_minutes] + rest[at_minutes + 2 :]
         train.main([*rest, *(HEALTH if rest[0] in ("validate", "test") else [*TINY, *more])])
 
 
@@ -180,7 +188,7 @@ def test_commands_and_python_run(page: Page, template: Path, tmp_path: Path, cap
                     run(step)
                 if "vae_weights.pth" in step:
                     (printed,) = re.findall("^model = .*", capsys.readouterr().out, re.M)
-                    assert printed in page.text
+                    assert squeezed(printed) in squeezed(page.text)
             else:
                 gan = torch.nn.Sequential(torch.nn.ConvTranspose2d(100, 3, 64), torch.nn.Tanh())
                 names: dict[str, object] = {"generator": gan}

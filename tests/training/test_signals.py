@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -143,7 +144,8 @@ def test_whenever_it_comes_a_training_leaves_nothing_or_what_can_go_on(starts: b
     else:
         process = start(words, tmp_path, said)
     time.sleep(delay)
-    process.send_signal(signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it has just ended
+        process.send_signal(signal.SIGTERM)
     code, told = process.wait(60), said.read_text()
     assert "Traceback" not in told
     assert code in (0, 143, -signal.SIGTERM), told  # the last: before Python has run a line of it

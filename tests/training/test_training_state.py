@@ -400,5 +400,6 @@ def test_flags_in_a_checkpoint_are_those_of_the_training_and_no_average(run: Run
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(small.arguments("--model.inactive_below=1e9", "--model.decoder_share=0.5", *QUIET))
     train.main(resume(small, "--trainer.max_epochs=3"))
-    assert {tuple(average.tolist()) for average, _ in seen} == {(0, 0, 0, 0), (1, 1, 1, 1)}
+    assert {int(average.sum()) for average, _ in seen} == {0, 2}, "two stay active"
+    assert all(set(average.tolist()) <= {0, 1} for average, _ in seen)
     assert all(torch.equal(average, training) for average, training in seen)
