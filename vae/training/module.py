@@ -1,5 +1,6 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -24,7 +25,7 @@ from vae.training.progress import ProgressModule
 from vae.training.schedule import Schedule
 
 _VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
-_FITTED_PICTURES, _FITTED_BATCH = 4096, 64  # training pictures, that PCA and whitening are fitted to
+_FITTED_PICTURES, _FITTED_BATCH = 4096, 64
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
 _LEAST_ACTIVE = 2  # latents, so that there is a path
@@ -62,9 +63,13 @@ class VAETraining(ProgressModule, VAEEvaluation):
     def setup(self, stage: str) -> None:
         """Fits the given latents to training pictures, up to 4,096 of them from all over the set."""
         if stage == "fit" and self.vae.pca_latents is not None:
-            pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
-            rows = torch.split(evenly_spaced(len(pictures), _FITTED_PICTURES), _FITTED_BATCH)
-            self.vae.pca_latents.fit((pictures_in_rows(pictures, some) for some in rows), self.options.pca_share)
+            self.vae.pca_latents.fit(self._fitted_batches(), self.options.pca_share)
+
+    def _fitted_batches(self) -> Iterator[Tensor]:
+        """The training pictures that PCA and whitening are fitted to, evenly from all over the set."""
+        pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
+        for rows in torch.split(evenly_spaced(len(pictures), _FITTED_PICTURES), _FITTED_BATCH):
+            yield pictures_in_rows(pictures, rows)
 
     def configure_callbacks(self) -> list[pl.Callback]:
         """The guards, and while fitting an average of the weights, which validation and checkpoints then use."""
@@ -122,10 +127,8 @@ class VAETraining(ProgressModule, VAEEvaluation):
         whitening = self.vae.whitening
         if whitening is None or whitening.fitted:
             return
-        pictures = self.trainer.datamodule.train_set  # type: ignore[attr-defined]
-        batches = torch.split(evenly_spaced(len(pictures), _FITTED_PICTURES), _FITTED_BATCH)
         with torch.no_grad():
-            found = [self.vae.encoder(pictures_in_rows(pictures, rows).to(self.device)) for rows in batches]
+            found = [self.vae.encoder(x.to(self.device)) for x in self._fitted_batches()]
             whitening.fit(found)
             kl = torch.cat([kl_divergence(*whitening(*posterior)) for posterior in found])
             self.kl_average.copy_(kl.mean(0))

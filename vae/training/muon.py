@@ -66,7 +66,10 @@ class MuonAdamW(torch.optim.AdamW):
         for weight in group["params"]:
             if weight.grad is None:
                 continue
-            momentum = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+            state = self.state[weight]
+            if "momentum" not in state:
+                state["momentum"] = torch.zeros_like(weight)
+            momentum = state["momentum"]
             momentum.lerp_(weight.grad, 1 - MOMENTUM)
             update = orthogonalize(weight.grad.lerp(momentum, MOMENTUM).flatten(1))
             scale = max(1.0, update.shape[0] / update.shape[1]) ** 0.5

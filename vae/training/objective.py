@@ -82,11 +82,9 @@ def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> 
         model: says how large the networks are.
         decoder_phase: whether the training has such a phase.
     """
-    terms: list[LossTerm] = [
-        Reconstruction(),
-        KLDivergence(weights.free_bits),
-        MomentMatching(model.latent_dim, weights.moment_weight),
-    ]
+    terms: list[LossTerm] = [Reconstruction(), KLDivergence(weights.free_bits)]
+    if weights.moment_weight:
+        terms.append(MomentMatching(model.latent_dim, weights.moment_weight))
     if decoder_phase and weights.cycle_weight:
         terms.append(CycleConsistency(weights.cycle_weight))
     if decoder_phase and weights.adversarial_weight:
