@@ -2,7 +2,7 @@
 
     python -m vae.checkpoint checkpoints/patterns/version_0/last.ckpt checkpoints/patterns.ckpt
 
-writes the part of a checkpoint that rendering needs: weights and hyperparameters.
+writes the part of a checkpoint that rendering and `train.py fit --init` need: weights and hyperparameters.
 """
 
 import io
@@ -28,6 +28,7 @@ from vae.model.networks import squash
 from vae.model.vae import VAE
 
 _PREFIX = "vae."
+DISCRIMINATOR = "losses.adversarial."  # prefix of its weights
 FORMAT = 3  # of the files that this version writes
 _RENAMED = {"vae.asleep": "vae.inactive", "vae.anchors.": "vae.pca_latents."}  # prefixes of weights, since format 1
 RENAMED_OPTIONS = {  # of the model, since format 1
@@ -88,9 +89,10 @@ def _upgrade(content: dict[str, Any]) -> None:
     content["hyper_parameters"] = asdict(_FORMAT_1_DEFAULTS) | options
 
 
-def _untrained(content: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """The weights of the VAE, without those of the training, and what else is named."""
-    weights = {name: value for name, value in content["state_dict"].items() if str(name).startswith(_PREFIX)}
+def _untrained(content: dict[str, Any], names: Sequence[str], *prefixes: str) -> dict[str, Any]:
+    """The weights of the VAE and those with other prefixes, and what else is named."""
+    kept = (_PREFIX, *prefixes)
+    weights = {name: value for name, value in content["state_dict"].items() if str(name).startswith(kept)}
     return {"state_dict": weights} | {name: content[name] for name in names if name in content}
 
 
@@ -167,9 +169,9 @@ def last_checkpoints(folder: Path) -> list[Path]:
 
 
 def strip_checkpoint(source: Path, target: Path) -> None:
-    """Writes the weights of the VAE and the hyperparameters of a checkpoint into another file."""
+    """Writes the weights and hyperparameters of a checkpoint into another file: what rendering and `--init` need."""
     file = io.BytesIO()
-    torch.save(_untrained(read(source), _RENDERED), file)
+    torch.save(_untrained(read(source), _RENDERED, DISCRIMINATOR), file)
     save_bytes(file.getvalue(), target)
 
 

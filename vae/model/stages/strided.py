@@ -1,14 +1,15 @@
 """Strided networks: 4×4 convolutions of stride 2 (Radford 2016) with GroupNorm, and most channels where maps are small.
 
 On a processor the cost of a network is its operations and its passes over large maps, so blocks of 4×4 pixels (2×2 of
-small pictures) become channels before the first convolution, and pixels again after the last.
+small pictures) become channels before the first convolution. The decoder goes up to blocks of half that side, with
+half the channels: larger ones would show.
 """
 
 from itertools import pairwise
 
 from torch import nn
 
-from vae.model.stages.layers import Norm, Stages, shuffled_head
+from vae.model.stages.layers import GROUPS, Norm, Stages, shuffled_head
 
 _SLOPE = 0.2
 _SMALLEST = 4  # pixels, the side of the smallest map
@@ -44,9 +45,14 @@ def down(image_size: int, channels: int, width: int) -> Stages:
 
 def up(image_size: int, channels: int, width: int) -> Stages:
     """The decoder's layers; `channels` are those of its output."""
-    block, widths = block_side(image_size), stage_widths(image_size, width)[::-1]
+    block = block_side(image_size)
+    side, widths = image_size // block, stage_widths(image_size, width)[::-1]
+    side >>= len(widths) - 1
+    if block > 2:
+        block //= 2
+        widths.append(GROUPS * max(1, width // 2 // GROUPS))
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(widths):
         layers += [Norm(wide), nn.LeakyReLU(_SLOPE), nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)]
     layers += [Norm(widths[-1]), nn.LeakyReLU(_SLOPE), *shuffled_head(widths[-1], channels, block)]
-    return Stages(layers, widths[0], image_size // block >> len(widths) - 1)
+    return Stages(layers, widths[0], side)

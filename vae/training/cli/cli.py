@@ -10,7 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.datamodule import ImageData
-from data.system.errors import echo
+from data.system.errors import UserError, echo
 from data.system.files import check_utf8
 from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
@@ -23,6 +23,7 @@ from vae.training.module import VAETraining
 from vae.training.runs.best_checkpoint import BestCheckpoint
 from vae.training.runs.checkpointing import AtomicCheckpointIO, LastCheckpoint
 from vae.training.runs.choice import choose_checkpoint
+from vae.training.runs.initial_weights import NONE, InitialWeights, take_initial_weights
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.resume import Resumption, resume
 from vae.training.runs.run_folder import RunFolder
@@ -45,6 +46,7 @@ class LoomCLI(LightningCLI):
     _checkpoint: TrainedCheckpoint | None = None  # until its state is checked
     _resumed: Path | None = None
     _resumption = Resumption()
+    _initial = InitialWeights()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._folder = RunFolder()
@@ -102,6 +104,8 @@ class LoomCLI(LightningCLI):
         self._override({**environment.launcher_options(options), "trainer.precision": precision})
         if self._request.fitting:
             typed = {word.partition("=")[0].removeprefix("--") for word in sys.argv[1:] if word.startswith("--")}
+            if "init" in typed and self._resumed is not None:
+                raise UserError("--init: contradicts --ckpt_path, whose weights a training goes on with; leave one out")
             self._override(length_options(self._request.options, typed))
             check_plan(self._request.options)
 
@@ -132,6 +136,9 @@ class LoomCLI(LightningCLI):
             checkpoint_io.checked = checked_state(content, self.model, self._checkpoint.path)
             self._report_dropped(callbacks, set(content.get("callbacks", {})) - set(checkpoint_io.checked["callbacks"]))
             self._checkpoint = None  # whose memory is free while a training runs
+        elif request.fitting:
+            self._initial = take_initial_weights(self.model, request)
+            self._override({"init": str(self._initial.path or NONE)})
         self._folder.open(request.root, request.source, self._resumed, writes)
         if chosen.logger in (None, True):
             kwargs["logger"] = RunLogger(self._folder.logs, self._resumption.step) if request.fitting else False
@@ -168,7 +175,7 @@ class LoomCLI(LightningCLI):
 
     def fit(self, **arguments: Any) -> None:
         with fit_errors(self._report), self._errors():
-            self._report.print_start()
+            self._report.print_start(str(self._initial))
             self.trainer.fit(**arguments)
 
     def after_fit(self) -> None:

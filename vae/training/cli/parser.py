@@ -55,6 +55,13 @@ def add_training_options(parser: LightningArgumentParser) -> None:
         help="how long to train; trainer.max_epochs or trainer.max_steps takes its place",
     )
     parser.add_argument(
+        "--init",
+        type=str | None,
+        default=None,
+        help="a checkpoint whose weights a new training starts from, as far as they fit; none starts at random; "
+        "null is the shipped pictures.ckpt for RGB pictures of your own at its size",
+    )
+    parser.add_argument(
         "--checkpoint_metric",
         type=str,
         default="val/elbo",

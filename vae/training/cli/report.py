@@ -31,12 +31,14 @@ class TrainingReport:
         """The checkpoint that the training continues from."""
         return self.folder.path / "last.ckpt"
 
-    def print_start(self) -> None:
-        """Prints the pictures, the device, the precision and the folder of the run."""
+    def print_start(self, initial: str) -> None:
+        """Prints the pictures, the device, the precision, the folder of the run, and what its weights are initially."""
         if self.trainer.is_global_zero:
             data, device = self.data, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
             size = f"{data.image_size}×{data.image_size}×{data.channels}"
             echo(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.folder.path}")
+            if initial:
+                echo(initial)
 
     def print_interruption(self) -> None:
         """Prints how to continue, below the progress bar."""
