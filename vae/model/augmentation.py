@@ -6,7 +6,6 @@ does not learn them by heart.
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vae.model.distributed import local_part, world_size
 
@@ -25,6 +24,8 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     mean = x.mean((1, 2, 3), keepdim=True)
     x = (x - mean) * (1 + _CONTRAST * contrast) + mean + _BRIGHTNESS * brightness
     margin = max(1, int(_SHIFT * x.shape[-1]))
-    left, top = torch.randint(2 * margin + 1, (2,), generator=generator, device=x.device).tolist()
-    padded = F.pad(x, [margin] * 4, mode="replicate")
-    return padded[..., top : top + x.shape[-2], left : left + x.shape[-1]]
+    shifts = torch.randint(-margin, margin + 1, (2, 1), generator=generator, device=x.device)
+    for axis, shift in zip((2, 3), shifts, strict=True):
+        places = torch.arange(x.shape[axis], device=x.device) + shift
+        x = x.index_select(axis, places.clamp(0, len(places) - 1))  # the border is repeated
+    return x
