@@ -21,7 +21,7 @@ from vae.model.config import VAEConfig
 from vae.model.elbo import kl_divergence
 from vae.model.likelihoods import LIKELIHOODS
 from vae.model.networks import BoxFilter
-from vae.model.stages.layers import Norm
+from vae.model.stages.layers import DoublingConv, Norm
 from vae.model.vae import VAE
 from vae.render import notebook
 from vae.training.options import TrainingOptions
@@ -299,3 +299,11 @@ def test_no_checkerboard_passes_and_flat_pictures_do():
     assert_close(BoxFilter()(board)[..., 1:, 1:], torch.full((1, 3, 7, 7), 0.5))
     flat = torch.full((1, 3, 8, 8), 0.3)
     assert_close(BoxFilter()(flat), flat)
+
+
+def test_a_doubling_convolution_is_nearest_upsampling_and_a_convolution():
+    layer, x = DoublingConv(3, 2), torch.randn(2, 3, 5, 4)
+    usual = nn.functional.conv2d(
+        nn.functional.interpolate(x, scale_factor=2), layer.weight.flip(2, 3).transpose(0, 1), layer.bias, padding=1
+    )
+    assert_close(layer(x), usual)

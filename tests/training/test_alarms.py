@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import EPOCHS, QUICK, Run, copy
+from conftest import EPOCHS, QUICK, Run, copy, events
 from parsers import short_start  # noqa: F401
 
 import train
@@ -153,32 +153,36 @@ def test_weights_that_are_not_finite_are_never_kept(run: Run, tmp_path: Path, on
     assert (again.checkpoints / "last.ckpt").read_bytes() == kept
 
 
-def test_a_tenth_of_the_latents_or_fewer_is_a_collapse_and_is_warned_of_with_the_remedy(caplog):
-    vae = SimpleNamespace(vae=SimpleNamespace(latent_dim=20))
+def test_a_tenth_of_the_latents_or_fewer_is_a_collapse_and_is_warned_of(caplog):
+    module = SimpleNamespace(vae=SimpleNamespace(latent_dim=20), beta_factor=torch.tensor(0.5))
     for active, warns in ((0, True), (2, True), (3, False), (None, False)):
         metrics = {} if active is None else {"val/active_units": torch.tensor(float(active))}
         trainer = SimpleNamespace(callback_metrics=metrics, is_global_zero=True, sanity_checking=False)
-        CollapseWarning().on_validation_end(trainer, vae)
+        CollapseWarning().on_validation_end(trainer, module)
         assert (f"{active} of 20 latent dimensions are active" in caplog.text) == warns
-        assert ("--model.beta" in caplog.text) == warns
+        assert ("β falls until more are; it is at 0.5 of what was planned" in caplog.text) == warns
         caplog.clear()
 
 
+COLLAPSE = [
+    *("--model.beta=1e4", "--model.beta_start=1e4", "--model.decoder_share=0", "--model.warmup_steps=1"),
+    *("--model.ema_decay=0.5", "--trainer.max_epochs=20"),
+]
+
+
 @pytest.mark.slow
-def test_collapse_is_warned_of_in_a_training(run: Run, tmp_path: Path, caplog):
+def test_beta_falls_while_the_posterior_is_collapsed_which_is_warned_of(run: Run, tmp_path: Path, caplog, monkeypatch):
+    monkeypatch.setattr("vae.training.module._INITIAL_KL", 0.2)  # nats: so few steps would not see them fall
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    train.main(
-        small.arguments(
-            *QUICK,
-            "--model.beta=1e5",
-            "--model.beta_start=1e5",
-            "--model.pca_share=0",
-            "--model.moment_weight=0",
-            "--model.decoder_share=0",
-            "--model.warmup_steps=1",
-            "--model.ema_decay=0.5",
-            "--trainer.max_epochs=20",
-        )
-    )
+    train.main(small.arguments(*QUICK, *COLLAPSE))
     assert "0 of 4 latent dimensions are active" in caplog.text
-    assert "--model.beta" in caplog.text
+    factor = checkpoint.read(small.checkpoints / "last.ckpt")["state_dict"]["beta_factor"]
+    betas = [each.value for each in events(small.logs).Scalars("train/beta")]
+    assert betas[0] == pytest.approx(1e4)
+    assert betas[-1] == pytest.approx(1e4 * factor, rel=0.03)
+    assert factor < 0.5
+    assert betas == sorted(betas, reverse=True)
+
+
+def test_beta_stays_where_latents_are_active(run: Run):
+    assert checkpoint.read(run.checkpoints / "last.ckpt")["state_dict"]["beta_factor"] == 1

@@ -124,16 +124,28 @@ def are_finite(module: nn.Module) -> bool:
     return bool(torch.stack([weight.isfinite().all() for weight in module.parameters()]).all())
 
 
+def is_collapsed(active: Any, latent_dim: int) -> Any:
+    """True, a bool or a tensor, if at most a tenth of the latents is active.
+
+    >>> is_collapsed(12, 128), is_collapsed(13, 128), is_collapsed(1, 8)
+    (True, False, False)
+    """
+    return 10 * active <= latent_dim
+
+
 class CollapseWarning(pl.Callback):
-    """Warns of posterior collapse: at most a tenth of the latent dimensions is active."""
+    """Warns of posterior collapse, against which `VAETraining` lowers β step by step."""
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         active = trainer.callback_metrics.get("val/active_units")
         latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
-        if active is not None and trainer.is_global_zero and not trainer.sanity_checking and 10 * active <= latent_dim:
+        if active is None or not trainer.is_global_zero or trainer.sanity_checking:
+            return
+        if is_collapsed(active, latent_dim):
             _log.warning(
                 "Only %d of %d latent dimensions are active: the posterior is collapsing onto the prior. "
-                "Lower --model.beta and --model.beta_start, or set --model.free_bits 0.1.",
+                "β falls until more are; it is at %.3g of what was planned.",
                 int(active),
                 latent_dim,
+                float(pl_module.beta_factor),  # type: ignore[arg-type]
             )

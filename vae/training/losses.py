@@ -31,7 +31,7 @@ class LossInputs:
         logits: (N, C, H, W) of the reconstructions, see `Decoder.logits`.
         generated_z: (M, D) latents on paths between codes, and samples from the prior; M is 0 while no term uses them.
         generated_logits: (M, C, H, W) of their pictures.
-        beta: the current weight of the KL.
+        beta: () the current weight of the KL.
         step: number of optimizer steps before this one.
         phase_progress: the share of the decoder's phase that is done.
         generator: of more noise; in the same state on all processes.
@@ -45,7 +45,7 @@ class LossInputs:
     logits: Tensor
     generated_z: Tensor
     generated_logits: Tensor
-    beta: float
+    beta: Tensor
     step: int
     phase_progress: float
     generator: torch.Generator

@@ -14,7 +14,7 @@ from vae.model.distributed import all_gather, all_mean, local_part, world_size
 from vae.model.elbo import Elbo, kl_divergence
 from vae.model.vae import VAE
 from vae.training.averaging import ExponentialMovingAverage
-from vae.training.callbacks import CollapseWarning, NonFiniteGuard
+from vae.training.callbacks import CollapseWarning, NonFiniteGuard, is_collapsed
 from vae.training.evaluation import VAEEvaluation
 from vae.training.health_logger import evenly_spaced, pictures_in_rows
 from vae.training.losses import LossInputs
@@ -29,6 +29,8 @@ _FITTED_PICTURES, _FITTED_BATCH = 4096, 64
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
 _LEAST_ACTIVE = 2  # latents, so that there is a path
+_ACTIVE_KL = 0.1  # nats
+_BETA_FALL, _LEAST_BETA = 0.98, 1 / 64  # of β in a step while the posterior is collapsing; over its planned value
 
 
 class VAETraining(ProgressModule, VAEEvaluation):
@@ -39,6 +41,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
     """
 
     kl_average: Tensor
+    beta_factor: Tensor
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
@@ -50,6 +53,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         self.losses = nn.ModuleDict(loss_terms(self.options, self.options, self.options.decoder_share > 0))
         latent_dim = self.options.latent_dim
         self.register_buffer("kl_average", torch.full((latent_dim,), _INITIAL_KL))
+        self.register_buffer("beta_factor", torch.ones(()))
         self.to(memory_format=torch.channels_last)
         if self.options.compile:
             torch._dynamo.config.recompile_limit = _VARIANTS
@@ -98,7 +102,8 @@ class VAETraining(ProgressModule, VAEEvaluation):
 
         So its scale does not depend on the size of the images.
         """
-        decoder_phase, beta, step = self.decoder_phase, self.schedule.beta(self.max_progress), self.global_step
+        decoder_phase, step = self.decoder_phase, self.global_step
+        beta = self.schedule.beta(self.max_progress) * self.beta_factor
         terms = [term for term in self.losses.values() if term.decoder_phase in (None, decoder_phase)]
         self._deactivate_latents(decoder_phase)
         with torch.set_grad_enabled(not decoder_phase):
@@ -147,6 +152,9 @@ class VAETraining(ProgressModule, VAEEvaluation):
     def _update_statistics(self, batch: LossInputs, decoder_phase: bool) -> None:
         if not decoder_phase:
             self.kl_average.lerp_(all_mean(batch.elbo.kl.detach().mean(0)), 1 - _KL_MOMENTUM)
+            collapsing = is_collapsed((self.kl_average > _ACTIVE_KL).sum(), len(self.kl_average))
+            fallen = (_BETA_FALL * self.beta_factor).clamp_min(_LEAST_BETA)
+            self.beta_factor.copy_(torch.where(collapsing, fallen, self.beta_factor))
         self.train_posterior.update(batch.mu.detach(), batch.logvar.detach())
 
     def _unused_weights(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from vae.model.stages.layers import GROUPS, Norm, Stages, shuffled_head
+from vae.model.stages.layers import GROUPS, DoublingConv, Norm, Stages, shuffled_head
 
 _SLOPE = 0.2
 _SMALLEST = 4  # pixels, the side of the smallest map
@@ -53,6 +53,6 @@ def up(image_size: int, channels: int, width: int) -> Stages:
         widths.append(GROUPS * max(1, width // 2 // GROUPS))
     layers: list[nn.Module] = []
     for wide, narrow in pairwise(widths):
-        layers += [Norm(wide), nn.LeakyReLU(_SLOPE), nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1)]
+        layers += [Norm(wide), nn.LeakyReLU(_SLOPE), DoublingConv(wide, narrow)]
     layers += [Norm(widths[-1]), nn.LeakyReLU(_SLOPE), *shuffled_head(widths[-1], channels, block)]
     return Stages(layers, widths[0], side)
