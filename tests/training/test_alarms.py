@@ -179,7 +179,7 @@ def test_beta_falls_while_the_posterior_is_collapsed_which_is_warned_of(run: Run
     factor = checkpoint.read(small.checkpoints / "last.ckpt")["state_dict"]["beta_factor"]
     betas = [each.value for each in events(small.logs).Scalars("train/beta")]
     assert betas[0] == pytest.approx(1e4)
-    assert betas[-1] == pytest.approx(1e4 * factor, rel=0.03)
+    assert betas[-1] == pytest.approx(1e4 * float(factor), rel=0.03)
     assert factor < 0.5
     assert betas == sorted(betas, reverse=True)
 
