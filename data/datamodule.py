@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
+from data.augmentation import DRAWS, augment
 from data.cache import build_cache, cache_folder, load_cache
 from data.fingerprint import describe_changes, fingerprint
 from data.image_files.colours import background_colour
 from data.picture_source import PictureSpec
-from data.rng import check_seed
+from data.rng import check_seed, uniform
 from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
 from data.sources import normalize_source, open_source, source_folder, source_name
 from data.split import ImageDataset, digests, split_rows
@@ -41,6 +43,9 @@ class ImageData(pl.LightningDataModule):
         background: colour behind transparent pixels, a name or #rrggbb.
         white: which level is white in grey pictures of more than 8 bits, 4095 for 12; null finds one for all of them.
         all_frames: whether all pictures of an animation or a file of many pages are used, not the first alone.
+        mirror: whether every second training picture is mirrored, left to right, at random: more variety where pictures
+            are few; not for text.
+        shift: training pictures are moved at random by up to this share of their side, by whole pixels.
 
     Attributes:
         trained_on: the `data.fingerprint` of the pictures of the training that goes on; None compares nothing.
@@ -63,8 +68,12 @@ class ImageData(pl.LightningDataModule):
         background: str = "white",
         white: float | None = None,
         all_frames: bool = False,
+        mirror: bool = False,
+        shift: float = 0.0,
     ) -> None:
         super().__init__()
+        if not 0 <= shift < 0.5:
+            raise UserError(f"shift {shift:g}: must be from 0 to below 0.5, a share of a picture's side")
         if not 0 < val_fraction < 1:
             raise UserError(f"val_fraction {val_fraction}: must lie between 0 and 1")
         for least, name, value in ((1, "batch_size", batch_size), (0, "workers", workers), (2, "limit", limit)):
@@ -81,6 +90,7 @@ class ImageData(pl.LightningDataModule):
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self._shape = image_size, image_size, channels
         self.batch_size, self.val_fraction = batch_size, val_fraction
+        self.mirror, self.shift = mirror, shift
         self.cache_dir = user_path(cache_dir)
         self.trained_on: Tensor | None = None
         self._pictures: Tensor | None = None
@@ -90,7 +100,11 @@ class ImageData(pl.LightningDataModule):
         self.save_hyperparameters()
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
-        """uint8 (N, H, W, C) → float32 (N, C, H, W) in [-1, 1], on the device."""
+        """uint8 (N, H, W, C) → float32 (N, C, H, W) in [-1, 1], on the device; training pictures with their changes."""
+        if (self.mirror or self.shift) and self.trainer is not None and self.trainer.training:
+            place = int(self.trainer.lightning_module.batch_start) + self._shard.rank * len(batch)  # type: ignore[arg-type]
+            draws = uniform(self.seed, place + torch.arange(len(batch)), DRAWS)
+            batch = augment(batch, draws.to(batch.device, non_blocking=True), self.mirror, self.shift)
         return to_tensor(batch)
 
     def prepare_data(self) -> None:

@@ -8,7 +8,12 @@ from typing import Any
 from data.sources import normalize_source
 from vae import checkpoint
 
-_DATA_DEFAULTS = {"white": None, "all_frames": False}  # of data options that older checkpoints lack
+_DATA_DEFAULTS = {
+    "white": None,
+    "all_frames": False,
+    "mirror": False,
+    "shift": 0.0,
+}  # of data options that older checkpoints lack
 
 
 @dataclass(frozen=True)
