@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-_HELD_OUT = 10
+Image.MAX_IMAGE_PIXELS = 40_000_000  # larger ones are not taken
+HELD_OUT = 10
 _FASHION = 12_000
-_DULL = ("flag", "star", "spiro", "symbol", "icons/", "logo", "card", "map", "sign", "gradient")  # in clip's file names
+_REPEATED = ("flag", "spiro", "gradient")  # in names of drawings
+_DULL = ("star", "symbol", "icons/", "logo", "card", "map", "sign")
 
 
 def square(picture: Image.Image, side: int) -> Image.Image:
@@ -29,10 +31,11 @@ def square(picture: Image.Image, side: int) -> Image.Image:
     return ground.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
 
 
-def clip(root: Path) -> Iterator[Image.Image]:
-    """Drawings of all kinds (openclipart, public domain)."""
+def drawings(root: Path) -> Iterator[tuple[bool, Image.Image]]:
+    """Drawings of all kinds (openclipart, public domain), and whether one is dull."""
     for file in sorted((root / "usr/share/openclipart/png").rglob("*.png")):
-        if any(word in str(file).lower() for word in _DULL):
+        name = str(file).lower()
+        if any(word in name for word in _REPEATED):
             continue
         try:
             picture = Image.open(file)
@@ -40,7 +43,12 @@ def clip(root: Path) -> Iterator[Image.Image]:
         except (OSError, SyntaxError, Image.DecompressionBombError):
             continue
         if min(picture.size) * 4 >= max(picture.size) and max(picture.size) >= 48:
-            yield square(picture, 128)
+            yield any(word in name for word in _DULL), picture
+
+
+def clip(root: Path) -> Iterator[Image.Image]:
+    """Drawings that are not dull."""
+    yield from (square(picture, 128) for dull, picture in drawings(root) if not dull)
 
 
 def icons(root: Path) -> Iterator[Image.Image]:
@@ -79,7 +87,7 @@ def write(pictures: Iterable[Image.Image], folder: Path) -> int:
     for part in ("train", "held"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     for count, picture in enumerate(pictures, 1):
-        part = "held" if (count - 1) % _HELD_OUT == 0 else "train"
+        part = "held" if (count - 1) % HELD_OUT == 0 else "train"
         picture.save(folder / part / f"{count - 1:05d}.png")
     return count
 
