@@ -1,6 +1,7 @@
 """A training of some minutes ends by itself, at a number of pictures that its first steps decide."""
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -76,6 +77,34 @@ def test_it_ends_at_the_same_picture_though_it_is_stopped_and_goes_on(timed: Run
     assert plan["pictures_planned"] == planned <= plan["pictures_seen"] < planned + 8 + 26
     assert plan["progress"] == 1
     assert validated_at(run)[-1] >= kept(run)["global_step"] - 1
+
+
+def test_a_training_that_was_stopped_is_offered_a_short_ending_in_which_the_decoder_learns(
+    timed: Run, tmp_path: Path, monkeypatch, capsys
+):
+    run, usual = Run(tmp_path, timed.pictures, timed.cache, "", ""), VAETraining.training_step
+    stopped, alone = [], []
+
+    def step(self, *arguments):
+        if self.progress > 0.3 and not stopped:
+            stopped.append(True)
+            os.kill(os.getpid(), signal.SIGTERM)
+        alone.append(self.decoder_phase)
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(VAETraining, "training_step", step)
+    with pytest.raises(SystemExit, match="143"):
+        train.main(minutes(0.1, run))
+    (option,) = re.findall("or add (--minutes [0-9.]+) and", capsys.readouterr().err)
+    seen = kept(run)["plan"]["pictures_seen"]
+    alone.clear()
+    train.main([*going_on(run), *PLAIN, *option.split()])
+    plan = kept(run)["plan"]
+    assert plan["progress"] == 1
+    assert seen < plan["pictures_planned"]
+    assert alone[-1]
+    assert alone == sorted(alone), "and with it nothing but the decoder"
+    assert sum(alone) >= 2
 
 
 def test_what_is_done_goes_on_for_more_minutes_alone(timed: Run, tmp_path: Path, one_line_error):

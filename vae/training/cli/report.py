@@ -14,6 +14,8 @@ from vae.training.runs.checkpointing import write_error
 from vae.training.runs.run_folder import RunFolder
 from vae.training.tensorboard.logger import RunLogger
 
+_SHORTEST = 0.05  # minutes
+
 
 @dataclass(frozen=True)
 class TrainingReport:
@@ -51,7 +53,23 @@ class TrainingReport:
             return "fit again: nothing was kept yet"
         if self.trainer.state.finished and write_error(self.trainer) is None:
             return f"the training is done and kept in {self.last}"
-        return f"go on with python train.py fit --ckpt_path {shell_quoted(self.last)}"
+        words = f"go on with python train.py fit --ckpt_path {shell_quoted(self.last)}"
+        return (
+            f"{words}, or add{self.short_ending} and the decoder alone learns for so long"
+            if self.short_ending
+            else words
+        )
+
+    @property
+    def short_ending(self) -> str:
+        """The option with which a training that was planned in minutes ends well, and soon.
+
+        It then has as its last tenth the phase in which the decoder learns alone. Empty if that has begun.
+        """
+        progress = self.module.progress
+        if not self.minutes or not 0 < progress < 1 - self.module.options.decoder_share:
+            return ""
+        return f" --minutes {max(_SHORTEST, round(self.minutes * progress / 9, 2)):g}"
 
     def nonfinite_remedy(self) -> str:
         """The remedies for a loss or gradient that was not finite."""
@@ -72,7 +90,9 @@ class TrainingReport:
         epochs = self.module.pictures_seen / self.module.order.count
         echo(f"Trained {epochs:g} epochs. Checkpoint: {self.last}{kept}")
         numbers = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        if line := verdict(numbers, self.module.vae.latent_dim, self.minutes):
+        varied = self.data.mirror or self.data.shift
+        pictures = {} if varied else {"pictures": len(self.data.train_set)}
+        if line := verdict(numbers, self.module.vae.latent_dim, self.minutes, **pictures):
             echo(line)
         if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
             echo(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
@@ -81,5 +101,6 @@ class TrainingReport:
         planned = {name: count for name, count in planned.items() if count > 0}
         if found := self.module.schedule.missed_decoder_phase(self.module.progress, planned):
             part, options = found
+            options = options or self.short_ending
             echo(f"It was ended early and missed {part}: its pictures are blurrier than they could be.")
             echo(f"Have it, without what ended it: python train.py fit --ckpt_path {quoted}{options}")
