@@ -75,7 +75,7 @@ def random_pairs(seed: int, count: int = PAIRS) -> Tensor:
 
 def line_images(angles: Tensor) -> Tensor:
     """Images (..., 1, 32, 32) in [-1, 1] of lines at angles (...)."""
-    return 2 * draw_lines(angles.flatten().float())[..., 0].reshape(*angles.shape, 1, 32, 32) - 1
+    return 2 * draw_lines(angles.flatten())[..., 0].reshape(*angles.shape, 1, 32, 32) - 1
 
 
 def _turn(difference: Tensor) -> Tensor:
