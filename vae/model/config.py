@@ -21,7 +21,7 @@ class VAEConfig:
     latent_dim: int = 128
     width: int = 64
     network: NetworkName = "strided"
-    likelihood: LikelihoodName = "gaussian"
+    likelihood: LikelihoodName = "laplace"
     sigma: float | None = None
     palette: int = 0
     whiten: bool = True
