@@ -1,12 +1,14 @@
 """Whitening: coordinates of the latents in which the codes of the training pictures have the prior's moments.
 
 An encoder leaves its codes in some directions of the latent space and none in others; random latents then decode to
-pictures of nothing. With the mean m and the covariance S = U Λ Uᵀ of the aggregate posterior q(z) = E_x q(z|x),
+pictures of nothing. Of the mean m and the covariance S of the codes μ(x), and the mean N = E_x σ²(x) of the posterior's
+variances, which is diagonal, take N^(−1/2) S N^(−1/2) = U Λ Uᵀ. Then
 
-    z' = Λ^(−1/2) Uᵀ (z − m)
+    z' = (I + Λ)^(−1/2) Uᵀ N^(−1/2) (z − m)
 
-has mean 0 and covariance I, as the prior has, so that samples and great circles stay where the codes are. The
-decoder undoes the map before its first layer. Latents come sorted by their variance before.
+has mean 0 and covariance I over the aggregate posterior, as the prior has, so that samples and great circles stay where
+the codes are. The posterior stays diagonal on average, with variances 1 / (1 + Λ): Λ is how much a latent says over how
+uncertain it is, and latents come sorted by it. The decoder undoes the map before its first layer.
 """
 
 from collections.abc import Iterable
@@ -16,8 +18,6 @@ from torch import Tensor, nn
 
 from vae.model.autocast import without_autocast
 
-_LEAST_VARIANCE = 1e-6
-
 
 class Whitening(nn.Module):
     """The map of latents to those coordinates and back; the identity until `fit` was called.
@@ -25,8 +25,8 @@ class Whitening(nn.Module):
     Attributes:
         fitted: () 1 if it is of the codes as they are now.
         mean: (D,) m.
-        weight: (D, D) Λ^(−1/2) Uᵀ.
-        inverse: (D, D) U Λ^(1/2).
+        weight: (D, D) (I + Λ)^(−1/2) Uᵀ N^(−1/2).
+        inverse: (D, D) N^(1/2) U (I + Λ)^(1/2).
     """
 
     fitted: Tensor
@@ -56,12 +56,12 @@ class Whitening(nn.Module):
     def fit(self, posteriors: Iterable[tuple[Tensor, Tensor]]) -> None:
         """Takes the moments of posteriors `mu` and `logvar`, (N, D) each in every batch, in the coordinates before."""
         mu, logvar = (torch.cat(parts).double().cpu() for parts in zip(*posteriors, strict=True))
-        covariance = torch.cov(mu.T, correction=0) + logvar.exp().mean(0).diag()
-        variances, directions = torch.linalg.eigh(covariance)
-        scales = variances.flip(0).clamp_min(_LEAST_VARIANCE).sqrt()
+        mean, noise = mu.mean(0), logvar.exp().mean(0).sqrt()
+        ratios, directions = torch.linalg.eigh(torch.cov(((mu - mean) / noise).T, correction=0).reshape(len(noise), -1))
+        scales = (1 + ratios.flip(0).clamp_min(0)).sqrt()
         directions = directions.flip(1)
         directions *= directions.gather(0, directions.abs().argmax(0, keepdim=True)).sign()  # either sign would do
-        self.mean.copy_(mu.mean(0))
-        self.weight.copy_((directions / scales).T)
-        self.inverse.copy_(directions * scales)
+        self.mean.copy_(mean)
+        self.weight.copy_((directions / scales).T / noise)
+        self.inverse.copy_(noise[:, None] * directions * scales)
         self.fitted.fill_(1)
