@@ -6,10 +6,37 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from data.synthetic.lines import draw_lines
 from vae import checkpoint
 from vae.model.vae import VAE
 from vae.render import lines_benchmark as lines
 from vae.render.models import SHIPPED
+
+PAPER = {  # degrees → row, column → brightness, as in the paper's own pictures
+    2.0057295779513082: {
+        (14, 30): 0.4728,
+        (15, 16): 0.9825,
+        (16, 16): 1,
+        (16, 30): 0.5272,
+        (17, 16): 0.0175,
+        (15, 31): 0,
+    },
+    60.0057295779513: {
+        (3, 22): 0.2057,
+        (3, 23): 0.9911,
+        (3, 24): 0.7854,
+        (8, 19): 0.0937,
+        (15, 15): 0.1342,
+        (2, 23): 0,
+    },
+}
+
+
+@pytest.mark.parametrize("degrees", PAPER)
+def test_lines_are_drawn_as_in_the_paper(degrees: float):
+    (picture,) = draw_lines(torch.tensor([math.radians(degrees)], dtype=torch.float64))[..., 0]
+    for (row, column), brightness in PAPER[degrees].items():
+        assert picture[row, column].item() == pytest.approx(brightness, abs=1e-4), (row, column)
 
 
 @pytest.fixture(scope="module")
