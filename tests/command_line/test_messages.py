@@ -303,7 +303,7 @@ TRAIN = [
     ("fit --config brokn.yaml", "brokn.yaml", "broken.yaml"),
     ("fit --config tyny", "tyny", "tiny"),
     ("fit --model.latent_dim 1000000000000", "memory", "smaller"),
-    ("fit --config mine", "mine", "default"),
+    ("fit --config my_own", "my_own", "default"),
     ("fit --config broken.yaml", "broken.yaml", "--print_config"),
     ("fit --config=broken.yaml", "line 2", "--print_config"),
     ("fit --config 'my run.yaml'", "my run.yaml", "--print_config"),

@@ -19,7 +19,9 @@ from vae.model.vae import VAE
 SHIPPED = {path.stem: path for path in sorted((Path(render.__file__).parent / "checkpoints").glob("*.ckpt"))}
 SIZES = {"patterns": {"image_size": "64", "channels": "3", "latent_dim": "16"}}
 SIZES["lines"] = {"image_size": "32", "channels": "1", "latent_dim": "8"}
+SIZES["pictures"] = {"image_size": "64", "channels": "3", "latent_dim": "128"}
 FILES = {"patterns": ("decoder.onnx", "encoder.onnx"), "lines": ("lines.ONNX", "lines-encoder.ONNX")}
+FILES["pictures"] = ("pictures.onnx", "pictures-encoder.onnx")
 every_model = pytest.mark.parametrize("name", SHIPPED)
 
 

@@ -74,7 +74,7 @@ def test_weights_that_cannot_be_taken_are_one_line_and_leave_nothing(run: Run, t
     damaged.write_bytes((run.checkpoints / "last.ckpt").read_bytes()[:1000])
     assert "no such checkpoint" in one_line_error(train.main, *words, f"--init={tmp_path / 'missing.ckpt'}")
     assert "no readable checkpoint" in one_line_error(train.main, *words, f"--init={damaged}")
-    wide = ["--model.width=24", "--model.latent_dim=7"]
+    wide = ["--model.width=40", "--model.latent_dim=7"]
     line = one_line_error(train.main, *words, *wide, f"--init={run.checkpoints / 'last.ckpt'}")
     assert "no layer fits" in line
     assert "--init none" in line
