@@ -149,6 +149,6 @@ def test_the_shipped_model_turns_its_lines(angles):
     path = SHIPPED.with_name("lines.ckpt")
     assert path.stat().st_size < 3_000_000
     found = lines.score_paths(checkpoint.load_vae(path), angles[:8])["slerp"]
-    assert found.distance < 0.12e-3
+    assert found.distance < 0.5e-3
     assert found.smoothness < 0.025
     assert found.end_error < 0.3
