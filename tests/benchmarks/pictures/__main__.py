@@ -1,6 +1,6 @@
 """Trains `train.py` on a set and the lesson's network for as many CPU seconds, and measures both alike.
 
-    OMP_NUM_THREADS=1 python -m tests.benchmarks.pictures SETS/emoji --minutes 5 --seed 0
+    OMP_NUM_THREADS=1 python -m tests.benchmarks.pictures SETS/emoji --seed 0 -- --minutes 5
 
 One thread each; importing is not counted. What follows `--` goes to train.py.
 """
@@ -67,8 +67,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("renders/pictures"), help="a folder for numbers and sheets")
     parser.add_argument("--checkpoint", type=Path, help="measure this one instead of training")
     parser.add_argument("--seconds", type=float, help="train the lesson's network alone, for so many CPU seconds")
-    parser.add_argument("words", nargs="*", help="options of train.py")
-    given = parser.parse_args()
+    own = sys.argv[1:]
+    place = own.index("--") if "--" in own else len(own)
+    given, words = parser.parse_args(own[:place]), own[place + 1 :]
     torch.set_num_threads(1)
     pictures, held = load(given.set / "train", given.size), load(given.set / "held", given.size)
     name = f"{given.set.name}_{given.size}_{given.seed}"
@@ -77,7 +78,7 @@ def main() -> None:
     if given.checkpoint:
         models["ours"] = load_vae(given.checkpoint)
     elif seconds is None:
-        words = [*given.words, "--seed_everything", str(given.seed)]
+        words = [*words, "--seed_everything", str(given.seed)]
         checkpoint, seconds = train_ours(
             given.set / "train", given.size, pictures.shape[1], given.out / f"run_{name}", words
         )

@@ -35,6 +35,10 @@ class LessonVAE(nn.Module):
             up += [nn.ConvTranspose2d(wide, narrow, 4, 2, 1, bias=False), nn.BatchNorm2d(narrow), nn.ReLU()]
         self.decoder = nn.Sequential(*up, nn.ConvTranspose2d(widths[1], channels, 4, 2, 1), nn.Tanh())
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         mu, logvar = self.encoder(x.contiguous(memory_format=torch.channels_last)).chunk(2, 1)
         return mu, logvar
