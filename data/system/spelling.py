@@ -17,15 +17,18 @@ def _plain(word: str) -> str:
 def closest_match(word: str, known: Iterable[str]) -> str | None:
     """The name closest to a word, without regard to case and hyphens; a word without dots is compared to last parts.
 
+    The only name that begins with the word is the closest.
+
     >>> closest_match("CIFAR-10", ["CIFAR10", "SVHN"]), closest_match("x", ["ab"])
     ('CIFAR10', None)
-    >>> closest_match("--batch-size", ["--data.batch_size"])
-    '--data.batch_size'
+    >>> closest_match("--batch-size", ["--data.batch_size"]), closest_match("--print", ["--init", "--print_config"])
+    ('--data.batch_size', '--print_config')
     """
     names: dict[str, str] = {}
     for name in known:
         names.setdefault(_plain(name if "." in word else name.rsplit(".")[-1]), name)
-    found = get_close_matches(_plain(word), names, 1, _LEAST_RATIO)
+    longer = [name for name in names if len(word) > 2 and name.startswith(_plain(word))]
+    found = longer if len(longer) == 1 else get_close_matches(_plain(word), names, 1, _LEAST_RATIO)
     return names[found[0]] if found else None
 
 

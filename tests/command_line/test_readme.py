@@ -123,11 +123,12 @@ def test_options_that_are_named_exist(page: Page):
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with everything that the commands name; the newest checkpoint in it is of a tiny model."""
     folder = tmp_path_factory.mktemp("template")
-    for name in ("home/pictures", "icons", "checkpoints"):
+    for name in ("home/pictures", "icons", "SETS/base", "checkpoints"):
         (folder / name).mkdir(parents=True)
     for seed in range(40):
         scene(seed).save(folder / "home/pictures" / f"{seed}.png")
-        scene(seed).save(folder / "icons" / f"{seed}.png")
+        for name in ("icons", "SETS/base"):
+            scene(seed).save(folder / name / f"{seed}.png")
     for name in ("cat", "dog", "a", "b", "c", "d"):
         scene(ord(name[0])).save(folder / f"{name}.png")
     for name in (SHIPPED, "checkpoints/lines.ckpt"):

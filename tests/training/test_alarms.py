@@ -165,7 +165,7 @@ def test_a_tenth_of_the_latents_or_fewer_is_a_collapse_and_is_warned_of(caplog):
 
 
 COLLAPSE = [
-    *("--model.beta=1e4", "--model.beta_start=1e4", "--model.decoder_share=0", "--model.warmup_steps=1"),
+    *("--model.beta=1e6", "--model.beta_start=1e6", "--model.decoder_share=0", "--model.warmup_steps=1"),
     *("--model.ema_decay=0.5", "--trainer.max_epochs=20"),
 ]
 
@@ -178,8 +178,8 @@ def test_beta_falls_while_the_posterior_is_collapsed_which_is_warned_of(run: Run
     assert "0 of 4 latent dimensions are active" in caplog.text
     factor = checkpoint.read(small.checkpoints / "last.ckpt")["state_dict"]["beta_factor"]
     betas = [each.value for each in events(small.logs).Scalars("train/beta")]
-    assert betas[0] == pytest.approx(1e4)
-    assert betas[-1] == pytest.approx(1e4 * float(factor), rel=0.03)
+    assert betas[0] == pytest.approx(1e6)
+    assert betas[-1] == pytest.approx(1e6 * float(factor), rel=0.03)
     assert factor < 0.5
     assert betas == sorted(betas, reverse=True)
 

@@ -219,7 +219,9 @@ def test_beta_does_not_rise_again_when_a_finished_run_goes_on(run: Run, tmp_path
     done = len(events(small.logs).Scalars("train/beta"))
     brief = ["--trainer.max_epochs=8", "--trainer.limit_train_batches=1", "--trainer.check_val_every_n_epoch=20"]
     train.main([*words, "--ckpt_path=last", *brief])  # at a quarter of the new plan
-    assert {event.value for event in events(small.logs).Scalars("train/beta")[done:]} == {10}
+    again = [event.value for event in events(small.logs).Scalars("train/beta")[done:]]
+    assert again
+    assert max(again) <= 10, "it may fall, where latents are not active"
 
 
 @pytest.mark.slow
