@@ -348,7 +348,7 @@ def test_a_picture_that_finds_no_room_in_the_logs_stops_nothing(run: Run, small,
     assert len(events(again.logs).Scalars("val/elbo")) == 2
 
 
-NAMED = {1: "config.yaml", 30: "best.ckpt", 500: "last.ckpt"}
+NAMED = {1: "config.yaml", 30: "best.ckpt", 300: "last.ckpt"}
 
 
 @pytest.mark.parametrize("room", some(NAMED, [30]))
