@@ -27,8 +27,9 @@ def closest_match(word: str, known: Iterable[str]) -> str | None:
     names: dict[str, str] = {}
     for name in known:
         names.setdefault(_plain(name if "." in word else name.rsplit(".")[-1]), name)
-    longer = [name for name in names if len(_plain(word)) > 2 and name.startswith(_plain(word))]
-    found = longer if len(longer) == 1 else get_close_matches(_plain(word), names, 1, _LEAST_RATIO)
+    plain = _plain(word)
+    longer = [name for name in names if len(plain) > 2 and name.startswith(plain)]
+    found = longer if len(longer) == 1 else get_close_matches(plain, names, 1, _LEAST_RATIO)
     return names[found[0]] if found else None
 
 

@@ -155,7 +155,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
             collapsing = is_collapsed((self.kl_average > _ACTIVE_KL).sum(), len(self.kl_average))
             collapsing = collapsing & (
                 self.schedule.beta(self.max_progress) <= self.options.beta
-            )  # not while it falls anyway
+            )  # else it falls anyway
             fallen = (_BETA_FALL * self.beta_factor).clamp_min(_LEAST_BETA)
             self.beta_factor.copy_(torch.where(collapsing, fallen, self.beta_factor))
         self.train_posterior.update(batch.mu.detach(), batch.logvar.detach())

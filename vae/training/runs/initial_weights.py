@@ -56,16 +56,17 @@ def take_initial_weights(module: nn.Module, request: Request) -> InitialWeights:
     """
     named = request.options["init"]
     if named is not None:
-        return InitialWeights() if named == NONE else _take(module, user_path(named))
+        return InitialWeights() if named == NONE else _take(module, user_path(named), partly=True)
     if request.source in PROCEDURAL or not SHIPPED.is_file():
         return InitialWeights()
-    _, left = _fitting(module, checkpoint.read(SHIPPED)["state_dict"])
-    return InitialWeights() if left else _take(module, SHIPPED)
+    return _take(module, SHIPPED, partly=False)
 
 
-def _take(module: nn.Module, path: Path) -> InitialWeights:
+def _take(module: nn.Module, path: Path, partly: bool) -> InitialWeights:
     found = checkpoint.read(path)["state_dict"]
     fitting, left = _fitting(module, found)
+    if left and not partly:
+        return InitialWeights()
     if not any(name.startswith(_NETWORKS) for name in fitting):
         raise UserError(f"--init {path}: no layer fits these networks; name another one, or --init none")
     try:

@@ -8,12 +8,8 @@ from typing import Any
 from data.sources import normalize_source
 from vae import checkpoint
 
-_DATA_DEFAULTS = {
-    "white": None,
-    "all_frames": False,
-    "mirror": False,
-    "shift": 0.0,
-}  # of data options that older checkpoints lack
+# of data options that older checkpoints lack
+_DATA_DEFAULTS = {"white": None, "all_frames": False, "mirror": False, "shift": 0.0}
 
 
 @dataclass(frozen=True)
