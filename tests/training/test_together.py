@@ -145,7 +145,10 @@ def test_one_process_goes_on_where_two_have_stopped(batch, run: Run, tmp_path: P
     assert len(halved) == len(set(halved)) >= 36
     if batch == 6:
         for name, weight in checkpoint.read(one.checkpoints / "last.ckpt")["state_dict"].items():
-            torch.testing.assert_close(ended["state_dict"][name], weight, rtol=1e-3, atol=1e-3, msg=name)
+            atol = (
+                1e-3 if "decoder" in name or "discriminator" in name else 1e-4
+            )  # it learns from rounding, and teaches it
+            torch.testing.assert_close(ended["state_dict"][name], weight, rtol=1e-3, atol=atol, msg=name)
     assert ended["plan"]["progress"] == 1
 
 
