@@ -169,9 +169,15 @@ def last_checkpoints(folder: Path) -> list[Path]:
 
 
 def strip_checkpoint(source: Path, target: Path) -> None:
-    """Writes the weights and hyperparameters of a checkpoint into another file: what rendering and `--init` need."""
-    file = io.BytesIO()
-    torch.save(_untrained(read(source), _RENDERED, DISCRIMINATOR), file)
+    """Writes the weights and hyperparameters of a checkpoint into another file: what rendering and `--init` need.
+
+    Of the folders of the machine that trained it, only the last name of the pictures' folder is kept.
+    """
+    file, content = io.BytesIO(), _untrained(read(source), _RENDERED, DISCRIMINATOR)
+    if data := content.get("datamodule_hyper_parameters"):
+        data.pop("cache_dir", None)
+        data["source"] = Path(str(data.get("source"))).name
+    torch.save(content, file)
     save_bytes(file.getvalue(), target)
 
 

@@ -19,6 +19,7 @@ FLOORS = (  # from the ground up; a module belongs to the longest name that it b
     "vae",
     "vae.metrics",
     "vae.latent",
+    "vae.tuning",
     "vae.render.formats",
     "vae.render",
     "vae.training",

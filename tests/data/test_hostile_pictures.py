@@ -252,6 +252,7 @@ def test_a_keyframe_and_an_output_of_any_name_are_printed_in_one_line(tmp_path, 
         f"--checkpoint={HERE / 'checkpoints' / 'patterns.ckpt'}",
         "--frames=2",
         "--size=16",
+        "--tune=2",
         "--keyframes",
     ]
     keyframe = str(tmp_path / HOSTILE)
@@ -260,7 +261,7 @@ def test_a_keyframe_and_an_output_of_any_name_are_printed_in_one_line(tmp_path, 
     out = tmp_path / "out\n\udcff.gif"
     render.main([*words, keyframe, "1", f"--out={out}"])
     output = capsys.readouterr().out
-    assert len(output.splitlines()) == 3
+    assert len(output.splitlines()) == 5
     assert r"out\n\xff.gif: 2 frames" in output
     assert out.stat().st_size > 0
 

@@ -60,7 +60,7 @@ def test_the_true_rotation_is_nearly_perfect(angles):
     found = lines.score(lines.control_paths(angles)["rotation"], angles)
     assert found.distance < 1e-6
     assert found.smoothness < 0.01
-    assert found.end_error < 0.02
+    assert found.end_error < 0.03
     assert found.long_way == 0
     assert found.backtracking < 0.02
 
@@ -69,14 +69,14 @@ def test_a_cross_fade_shows_two_lines_and_jumps(angles):
     found = lines.score(lines.control_paths(angles)["cross-fade"], angles)
     assert 5e-3 < found.distance < 9e-3
     assert 0.8 < found.smoothness < 14 / 15
-    assert found.end_error < 0.02
+    assert found.end_error < 0.03
 
 
 def test_a_hard_cut_shows_lines_and_jumps_once(angles):
     found = lines.score(lines.control_paths(angles)["hard cut"], angles)
     assert found.distance < 1e-6
     assert_close(found.smoothness, torch.tensor(1 - 1 / 15, dtype=torch.float64))
-    assert found.end_error < 0.02
+    assert found.end_error < 0.03
     assert_close(found.backtracking, torch.tensor(0.0, dtype=torch.float64))
 
 

@@ -299,6 +299,9 @@ def test_validate_and_test_measure_a_checkpoint(run: Run, capsys):
 def test_a_stripped_checkpoint_can_be_validated_but_not_resumed(run: Run, tmp_path: Path, one_line_error, capsys):
     target = tmp_path / "small.ckpt"
     checkpoint.strip_checkpoint(run.checkpoints / "last.ckpt", target)
+    data = checkpoint.read(target)["datamodule_hyper_parameters"]
+    assert data["source"] == run.pictures.name
+    assert str(run.root) not in str(data)
     train.main(["validate", f"--ckpt_path={target}", f"--data.cache_dir={run.cache}", f"--data.source={run.pictures}"])
     capsys.readouterr()
     assert "weights only" in one_line_error(train.main, "fit", f"--ckpt_path={target}")

@@ -3,9 +3,12 @@
 import re
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from data.image_files.reader import read_picture
@@ -18,10 +21,14 @@ from vae.latent.latent_file import read_latents
 
 
 class Keyframe(NamedTuple):
-    """A latent (D,) and, where it was encoded, the picture (C, H, W) in [-1, 1] that it stands for; on the CPU."""
+    """A latent (D,) and, where it was encoded, the picture (C, H, W) in [-1, 1] that it stands for; on the CPU.
+
+    The file holds that picture, of any size.
+    """
 
     z: Tensor
     picture: Tensor | None = None
+    file: Path | None = None
 
 
 def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
@@ -62,10 +69,21 @@ def _from_latent_file(model: Generator, match: re.Match[str], truncation: float)
 def _from_picture(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
     if not has_encoder(model):
         raise UserError(f"{match[0]}: a generator without an encoder finds no picture's latent; name seeds")
+    file = user_path(match[0])
+    picture = to_tensor(torch.from_numpy(keyframe_pixels(file, model.image_size, model.channels))[None])
+    return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0], file)
+
+
+def keyframe_pixels(file: Path, size: int, channels: int) -> NDArray[np.uint8]:
+    """The picture of a keyframe as a square, (size, size, channels) uint8."""
     with warnings.catch_warnings(action="ignore"):  # of oddities in a file that can be read
-        pixels = torch.from_numpy(read_picture(user_path(match[0]), model.image_size, model.channels))
-    picture = to_tensor(pixels[None])
-    return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0])
+        return read_picture(file, size, channels)
+
+
+def names_picture(word: str) -> bool:
+    """True if the word that names a keyframe names a picture."""
+    kinds = (kind.read for kind in KEYFRAME_KINDS if re.fullmatch(kind.pattern, word, re.DOTALL))
+    return next(kinds, None) is _from_picture
 
 
 class KeyframeKind(NamedTuple):

@@ -21,7 +21,7 @@ from vae.render.clips import Clip
 from vae.render.formats import size_limit, writers
 from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame
-from vae.render.frames import FrameMeter, check_memory, render_frames
+from vae.render.frames import FrameMeter, check_memory, keyframe_detail, render_frames
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
@@ -57,12 +57,20 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
 class _Film:
     """The frames of a clip at times (T,), at the model's own size, and what is measured of them while they stream."""
 
-    def __init__(self, clip: Clip, t: Tensor, dtype: torch.dtype, measured: bool) -> None:
-        self.clip, self.t = clip, t
+    def __init__(self, clip: Clip, t: Tensor, picture: PictureOptions, measured: bool) -> None:
+        self.clip, self.t, self.picture = clip, t, picture
         self.meter = FrameMeter() if measured else None
         moments, counts = torch.unique_consecutive(t, return_counts=True)  # a frame that rests is decoded once
-        frames = render_frames(clip.model, clip.trajectory.at(moments), dtype, self.meter)
+        z = clip.trajectory.at(moments)
+        frames = render_frames(clip.model, z, picture.dtype, self.meter)
         self.frames = chain.from_iterable(map(repeat, frames, counts.tolist()))
+        self.detail = keyframe_detail(clip.model, clip.keyframes, picture)
+        self._weights = self.detail.weights(z).repeat_interleave(counts, 0) if self.detail else z
+
+    def enlarged(self, frame: Frame, index: int) -> Frame:
+        """A frame at the size that is asked for, with the detail of the keyframes' pictures; its place among all."""
+        frame = self.picture.resized(frame)
+        return self.detail.added(frame, self._weights[index]) if self.detail else frame
 
 
 def render_animation(
@@ -82,11 +90,12 @@ def render_animation(
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
     t, changes = frame_times(clips, motion)
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
-    check_memory(len(clips) * (1 if streamed else len(t[0])), picture.side(0))
+    pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
+    check_memory(2 * pictures + len(clips) * (1 if streamed else len(t[0])), picture.side(0))
     if compared:
         check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
-    films = [_Film(clip, when, picture.dtype, compared or closed) for clip, when in zip(clips, t, strict=True)]
-    frames = _comparison(films, columns, picture) if compared else _tiles(films, columns, picture)
+    films = [_Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
+    frames = _comparison(films, columns) if compared else _tiles(films, columns)
     kept, fps, given_up = _write(frames, len(t[0]), closed, picture, motion, out)
     echo(f"{out}: {len(kept)} frames, {len(kept) / fps:.1f} s{given_up}")
 
@@ -117,20 +126,20 @@ def render_animation(
     return out
 
 
-def _tiles(films: Sequence[_Film], columns: int, picture: PictureOptions) -> Iterator[Frame]:
+def _tiles(films: Sequence[_Film], columns: int) -> Iterator[Frame]:
     """The frames of films in a grid."""
-    for tiles in zip(*(film.frames for film in films), strict=True):
-        yield captions.in_grid([picture.resized(frame) for frame in tiles], columns)
+    for index, tiles in enumerate(zip(*(film.frames for film in films), strict=True)):
+        yield captions.in_grid([film.enlarged(tile, index) for film, tile in zip(films, tiles, strict=True)], columns)
 
 
-def _comparison(films: Sequence[_Film], columns: int, picture: PictureOptions) -> Iterator[Frame]:
+def _comparison(films: Sequence[_Film], columns: int) -> Iterator[Frame]:
     """The frames of a comparison; the chart needs all numbers, so all are decoded before the first is composed."""
     decoded = [list(film.frames) for film in films]
     curves = [measure_curves(film.clip, film.t, film.meter) for film in films if film.meter]
     chart = None
     for index, tiles in enumerate(zip(*decoded, strict=True)):
         labelled = [
-            captions.caption(picture.resized(frame), film.clip.label, clip_colour(n))
+            captions.caption(film.enlarged(frame, index), film.clip.label, clip_colour(n))
             for n, (film, frame) in enumerate(zip(films, tiles, strict=True))
         ]
         frame = captions.in_grid(labelled, columns)

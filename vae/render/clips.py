@@ -13,6 +13,7 @@ from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import QUARTERS, great_circle, noise_loop
 from vae.latent.trajectory import PATH_NAMES, Trajectory, path_trajectory
 from vae.render.options import KeyframeOptions, PathName, parse_grid
+from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def path_clips(path: str, model: Generator, options: KeyframeOptions, grid: Grid
     """The clips of a command that is a path, one for each tile of the grid."""
     tiles = _tiles(options, grid)
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
-    return [path_clip(path, path, model, keyframes) for keyframes in chosen]
+    return [path_clip(path, path, tuned_to_pictures(model, each, options.tune), each) for each in chosen]
 
 
 def loop_clips(
@@ -103,12 +104,16 @@ def loop_clips(
 
 def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, tile: int) -> Clip:
     if loop.style == "circle":
-        z = latents_of(choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile))
+        keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
+        lengths = latents_of(keyframes).norm(dim=1)
+        on_circle = [key._replace(z=key.z * lengths.mean() / key.z.norm()) for key in keyframes]
+        model, z = tuned_to_pictures(model, on_circle, options.tune), latents_of(keyframes)
         return Clip("circle", model, Trajectory(partial(great_circle, z), QUARTERS, True))
     if loop.style == "noise":
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
+    model = tuned_to_pictures(model, keyframes, options.tune)
     return path_clip(loop.path, loop.path, model, keyframes, closed=True)
 
 
@@ -130,6 +135,7 @@ def comparison_clips(
     clips = []
     for name, model in models.items():
         keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
+        model = tuned_to_pictures(model, keyframes, options.tune)
         for path in paths:
             label = path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}"
             clips.append(path_clip(label, path, model, keyframes))

@@ -190,6 +190,6 @@ def build_parser(description: str | None, chosen: str | None = None) -> Parser:
 def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
     """Runs a command with the values that the parser found for its options."""
     groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
-    named = arguments.get("checkpoint") or str(default_checkpoint())
+    named = arguments.get("checkpoint") or str(default_checkpoint(arguments.get("keyframes") or ()))
     request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
     return COMMANDS[command].run(request, *groups)

@@ -1,11 +1,12 @@
 """Latents → frames, decoded in batches and given out one by one, and what is measured of them on the way."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,9 +14,13 @@ from data.system.errors import UserError
 from data.transforms import to_uint8
 from vae.generator import Generator
 from vae.inference import decode_batches
+from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of
 from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import gradient_energy
 from vae.render.formats.frame import Frame
+from vae.render.options import PictureOptions
+from vae.tuning.detail import Detail
+from vae.tuning.tuned_decoder import TunedDecoder
 
 _MOST_BYTES = 2_000_000_000
 
@@ -71,6 +76,18 @@ def render_frames(
             yield pixels.expand(-1, -1, -1, 3).numpy()
 
     return chain.from_iterable(prefetch(batches()))
+
+
+def keyframe_detail(model: Generator, keyframes: Sequence[Keyframe], picture: PictureOptions) -> Detail | None:
+    """The detail of keyframes' pictures at the size of the frames; None where the model was not fitted to them."""
+    if not keyframes or not isinstance(getattr(model, "decoder", None), TunedDecoder):
+        return None
+    pivots, residuals = latents_of(keyframes), {}
+    for k, frame in enumerate(render_frames(model, pivots)):
+        if (file := keyframes[k].file) is not None:
+            drawn = picture.resized(frame)
+            residuals[k] = keyframe_pixels(file, len(drawn), model.channels).astype(np.int16) - drawn
+    return Detail(pivots, residuals)
 
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:

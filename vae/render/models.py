@@ -1,5 +1,6 @@
 """The models that a command renders from: their files, and the device that they run on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -7,11 +8,13 @@ import torch
 from data.system.errors import UserError, echo, escape_unprintable
 from vae.checkpoint import last_checkpoints, load_vae
 from vae.generator import Generator
+from vae.latent.keyframes import names_picture
 from vae.model.vae import VAE
 from vae.onnx_generator import OnnxGenerator
 from vae.render.options import ComparedModelsOptions, Device, ModelOptions, RenderRequest
 
-SHIPPED = Path(__file__).resolve().parents[2] / "checkpoints" / "patterns.ckpt"
+_CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
+SHIPPED, SHIPPED_FOR_PICTURES = _CHECKPOINTS / "patterns.ckpt", _CHECKPOINTS / "pictures.ckpt"
 
 
 def choose_device(name: Device) -> torch.device:
@@ -28,14 +31,15 @@ def choose_device(name: Device) -> torch.device:
     return torch.device(name)
 
 
-def default_checkpoint() -> Path:
-    """The newest training's checkpoint, or else the shipped one."""
-    return next(iter(last_checkpoints(Path("checkpoints"))), SHIPPED)
+def default_checkpoint(keyframes: Sequence[str] = ()) -> Path:
+    """The newest training's checkpoint, or else a shipped one: that of pictures where some keyframe is a picture."""
+    shipped = SHIPPED_FOR_PICTURES if any(map(names_picture, keyframes)) else SHIPPED
+    return next(iter(last_checkpoints(Path("checkpoints"))), shipped)
 
 
 def single_model(request: RenderRequest, options: ModelOptions) -> VAE:
     """The model of a command that renders from one; says which it is."""
-    path = options.checkpoint or default_checkpoint()
+    path = options.checkpoint or request.checkpoints[0]
     model = load_vae(path, choose_device(options.device))
     echo(f"{request.command}: rendering from {path}")
     return model
@@ -47,7 +51,7 @@ def compared_models(request: RenderRequest, options: ComparedModelsOptions) -> d
     Raises:
         UserError: a file that is named twice or holds no model.
     """
-    checkpoints = options.checkpoint or (default_checkpoint(),)
+    checkpoints = options.checkpoint or request.checkpoints
     paths = [*checkpoints, *([options.generator] if options.generator else [])]
     if len(set(paths)) < len(paths):
         raise UserError("checkpoint: a file is named twice; name it once")

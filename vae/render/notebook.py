@@ -11,13 +11,15 @@
 Paths and times need no model: `vae.latent.paths` takes latents of any, at the times of `vae.latent.timing`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from data.system.errors import UserError
 from vae.generator import Generator
+from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.trajectory import path_trajectory
 from vae.optional import import_optional
 from vae.render.animation import frame_times
@@ -26,24 +28,41 @@ from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
 from vae.render.frames import render_frames
 from vae.render.options import MotionOptions, parse_paths
+from vae.tuning.keyframe_tuning import tuned_to_pictures
+from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
+
+_LEAST = 2
 
 
 def morph(
-    model: Generator, keyframes: Tensor, path: str = "slerp", frames: int = MotionOptions.frames, closed: bool = False
+    model: Generator,
+    keyframes: Tensor | Sequence[str | Path],
+    path: str = "slerp",
+    frames: int = MotionOptions.frames,
+    closed: bool = False,
+    tune: int | str = str(DEFAULT_BUDGET),
 ) -> Iterator[Frame]:
     """The frames that `render.py` shows, at the model's own size.
 
     Args:
         model: in eval mode, on any device.
-        keyframes: (K, D), two or more, on any device.
+        keyframes: two or more, latents (K, D) on any device, or words as for `--keyframes`: pictures, seeds as words.
         path: one of `vae.latent.trajectory.PATH_NAMES`.
         frames: from one keyframe to the next.
         closed: return to keyframe 0.
+        tune: as for `--tune`: how long a copy of the model is fitted to the pictures among the keyframes; 0 is not.
 
     Raises:
-        UserError: too few keyframes or frames, keyframes of another model, or a path that is not known.
+        UserError: too few keyframes or frames, keyframes of another model, a picture that cannot be read, or a path
+            that is not known.
     """
     parse_paths([path])
+    budget = parse_budget(str(tune))
+    if not isinstance(keyframes, Tensor):
+        if len(keyframes) < _LEAST:
+            raise UserError(f"{len(keyframes)} keyframes: give {_LEAST} or more; a path needs two ends")
+        named = [parse_keyframe(model, str(word)) for word in keyframes]
+        model, keyframes = tuned_to_pictures(model, named, budget), latents_of(named)
     if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
         raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), latents of the model")
     clip = Clip(path, model, path_trajectory(path, model, keyframes.detach().cpu(), closed))

@@ -16,6 +16,7 @@ from vae.latent.trajectory import PATH_NAMES
 from vae.option_groups import Range, Words
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
+from vae.tuning.pivotal import DEFAULT_BUDGET, Budget, parse_budget
 
 _SIDE = 256
 _MOST_TILES = 64
@@ -32,6 +33,11 @@ class RenderRequest:
 
     command: str
     arguments: dict[str, Any]
+
+    @property
+    def checkpoints(self) -> tuple[Path, ...]:
+        """The files of the models."""
+        return tuple(map(user_path, self.arguments["checkpoint"]))
 
     def default_out(self, out: Path | None, suffix: str) -> Path:
         """The file that was named, or else one below renders/ with the command's name."""
@@ -77,6 +83,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 PathName = Annotated[str, Literal.__getitem__(PATH_NAMES)]
 Truncation = Annotated[float, Range(0, 10)]
 File = Annotated[Path | None, user_path]
+Tuning = Annotated[Budget, parse_budget]
 Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), tuple)]
 
 
@@ -101,11 +108,14 @@ class KeyframeOptions:
         seed: random keyframes are the first latents that this seed gives; null is 0.
         count: how many random keyframes; null is 4 for a loop, 1 for a traverse and 2 elsewhere.
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
+        tune: how long a copy of the decoder is fitted to the pictures among the keyframes, so that the path begins and
+            ends with them: a number of steps, or what to reach, 35dB for example; 0 shows the model as it is.
     """
 
     seed: int | None = None
     count: Annotated[int | None, Range(1, 1000)] = None
     truncation: Truncation = 1.0
+    tune: Tuning = DEFAULT_BUDGET
     keyframes: Keyframes = ()
 
 

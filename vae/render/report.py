@@ -18,6 +18,7 @@ from vae.metrics.smoothness import smoothness_of_frames
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter
 from vae.render.options import RenderRequest
+from vae.tuning.pivotal import psnr
 
 _FRAMES = 16
 _RESULTS = ("out", "report", "save_latents")  # options that change no number
@@ -35,6 +36,7 @@ class PathNumbers(NamedTuple):
         jump: largest over mean step, in pixels.
         step: the same in visible change, see `vae.metrics.perceptual.pyramid`.
         detour: the visible change on the way over that between the ends; 1 is a cross-fade.
+        end_psnr: how exactly the keyframes' pictures are drawn, in dB; nan if no keyframe has one.
     """
 
     cycle: float
@@ -43,6 +45,7 @@ class PathNumbers(NamedTuple):
     jump: float
     step: float
     detour: float
+    end_psnr: float
 
 
 @torch.no_grad()
@@ -66,15 +69,19 @@ def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
     steps = points.diff(dim=0).norm(dim=1).cpu().reshape(segments, last)[apart]
     direct = points[::last].diff(dim=0).norm(dim=1).cpu()[apart]
 
-    pictures = x[::last].clone()
+    drawn = x[::last]
+    pictures = drawn.clone()
+    given = []
     for k, keyframe in enumerate(clip.keyframes):
         if keyframe.picture is not None:
             pictures[k] = keyframe.picture.to(x.device)
+            given.append(k)
     rows = (torch.arange(segments)[:, None] * last + torch.arange(_FRAMES))[apart]
     ends = torch.stack([pictures[:-1], pictures[1:]], 1)[apart.to(x.device)]
     measured = smoothness_of_frames(clip.model, z[rows], x[rows.to(x.device)], ends)._asdict()
     measured["step"] = (steps.amax(1) / steps.mean(1).clamp_min(1e-12)).mean()
     measured["detour"] = (steps.sum(1) / direct.clamp_min(1e-12)).mean()
+    measured["end_psnr"] = psnr(drawn[given], pictures[given]).mean()
     return PathNumbers(**{name: float(measured[name]) for name in PathNumbers._fields})
 
 

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError, echo
-from vae.generator import prior_latents, seeded_latents, zero_inactive
+from vae.generator import Generator, prior_latents, seeded_latents, zero_inactive
 from vae.inference import decode_batches
+from vae.latent.keyframes import Keyframe
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.option_groups import Range
@@ -18,7 +19,7 @@ from vae.render import captions
 from vae.render.clips import choose_keyframes, path_clip
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_still, write_still
-from vae.render.frames import check_memory, render_frames
+from vae.render.frames import check_memory, keyframe_detail, render_frames
 from vae.render.models import single_model
 from vae.render.options import (
     KeyframeOptions,
@@ -29,6 +30,7 @@ from vae.render.options import (
     Truncation,
     parse_grid,
 )
+from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 _REACH = 3.0
 _KL_SAMPLES = 256
@@ -85,13 +87,14 @@ def strip(
     """A path's pictures side by side, a row for each of several paths."""
     vae, out = _start(request, model, picture)
     chosen = choose_keyframes(vae, keyframes, 2, 2, "a path needs two ends")
+    drawn = tuned_to_pictures(vae, chosen, keyframes.tune)
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
     check_memory(len(names) * still.steps, picture.side(vae.image_size))
     for name in names:
         prefix = f"{name} " if paths.paths else "t = "
-        z = path_clip(name, name, vae, chosen).trajectory.at(t)
-        rows.append(_row(vae, z, [f"{prefix}{time:.2f}" for time in t.tolist()], picture))
+        z = path_clip(name, name, drawn, chosen).trajectory.at(t)
+        rows.append(_row(drawn, chosen, z, [f"{prefix}{time:.2f}" for time in t.tolist()], picture))
     return _finish(rows, out, f"{still.steps} pictures of {' '.join(names)}")
 
 
@@ -114,6 +117,7 @@ def traverse(
     (keyframe, *more) = choose_keyframes(vae, keyframes, 1, 1, "a traverse is around one")
     if more:
         raise UserError(f"{1 + len(more)} keyframes: a traverse is around one; name one")
+    drawn = tuned_to_pictures(vae, [keyframe], keyframes.tune)
     kl = kl_per_latent(vae)
     active = int(zero_inactive(vae, torch.ones_like(kl)).count_nonzero())
     chosen = kl.argsort(descending=True)[: min(still.rows, active)].tolist()
@@ -122,7 +126,7 @@ def traverse(
     for latent in chosen:
         z = keyframe.z.repeat(still.steps, 1)
         z[:, latent] = values
-        rows.append(_row(vae, z, [f"z{latent} = {value:+.1f}" for value in values.tolist()], picture))
+        rows.append(_row(drawn, [keyframe], z, [f"z{latent} = {value:+.1f}" for value in values.tolist()], picture))
     nats = ", ".join(f"z{latent} {kl[latent]:.1f}" for latent in chosen)
     return _finish(rows, out, f"{len(chosen)} latents (nats: {nats})")
 
@@ -144,9 +148,13 @@ def _start(request: RenderRequest, model: ModelOptions, picture: PictureOptions)
     return vae, out
 
 
-def _row(vae: VAE, z: Tensor, texts: Iterable[str], picture: PictureOptions) -> Frame:
+def _row(
+    model: Generator, keyframes: Sequence[Keyframe], z: Tensor, texts: Iterable[str], picture: PictureOptions
+) -> Frame:
     """The pictures of latents in a row, each with a text below it."""
-    frames = map(picture.resized, render_frames(vae, z, picture.dtype))
+    frames = map(picture.resized, render_frames(model, z, picture.dtype))
+    if detail := keyframe_detail(model, keyframes, picture):
+        frames = map(detail.added, frames, detail.weights(z))
     return captions.in_row([captions.caption(frame, text) for frame, text in zip(frames, texts, strict=True)])
 
 

@@ -1,0 +1,151 @@
+"""Keyframes that are pictures are shown as they were given, by every command."""
+
+import json
+import re
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from conftest import Run, scene
+from PIL import Image
+
+import render
+from data.image_files.reader import read_picture
+from data.system.errors import UserError
+from vae import checkpoint
+from vae.generator import seeded_latents
+from vae.inference import decode_all
+from vae.latent.keyframes import latents_of, parse_keyframe
+from vae.latent.paths import slerp
+from vae.render.formats.frame import resize
+from vae.render.frames import render_frames
+from vae.render.models import SHIPPED_FOR_PICTURES
+from vae.render.notebook import morph
+from vae.tuning.keyframe_tuning import tuned_to_pictures
+from vae.tuning.pivotal import parse_budget
+
+NAMES = ("cat.png", "dog.png", "cow.png", "fox.png")
+TOLD = r"tuned to (a picture|\d pictures): (\d+\.\d) dB, \d+ s"
+
+
+@pytest.fixture
+def words(run: Run, tmp_path: Path, monkeypatch) -> list[str]:
+    """Options of a command in a folder of four pictures."""
+    monkeypatch.chdir(tmp_path)
+    for number, name in enumerate(NAMES):
+        scene(number).resize((32, 32)).save(name)
+    return ["--checkpoint", str(run.checkpoints / "last.ckpt"), "--tune=120"]
+
+
+def decibels(frame: np.ndarray, picture: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((frame.astype(float) - picture) ** 2))
+
+
+def given(name: str) -> np.ndarray:
+    return np.asarray(Image.open(name).convert("RGB"))
+
+
+def shown(folder: str) -> list[np.ndarray]:
+    return [iio.imread(file) for file in sorted(Path(folder).iterdir())]
+
+
+@pytest.mark.parametrize("command", ["linear", "slerp", "spline", pytest.param("route", marks=pytest.mark.slow)])
+def test_a_path_begins_and_ends_with_the_pictures(words, command, capsys):
+    paced = ["--size=32", "--frames=4", "--pace=latent"]
+    render.main([command, *words, *paced, "--out=film", "--keyframes", *NAMES[:3], "--report=r.json"])
+    printed = capsys.readouterr().out
+    frames = shown("film")
+    for k in range(3):
+        assert np.array_equal(frames[3 * k], given(NAMES[k]))
+    (numbers,) = json.loads(Path("r.json").read_text())["trajectories"].values()
+    assert numbers["end_psnr"] > 20
+    assert float(re.search(TOLD, printed)[2]) == pytest.approx(numbers["end_psnr"], abs=0.3)
+    render.main([command, *words, *paced, "--out=plain", "--keyframes", *NAMES[:3], "--tune=0"])
+    printed, plain = capsys.readouterr().out, shown("plain")
+    assert "tuned" not in printed
+    assert re.search(r"keyframe [123] is drawn unlike its picture \(\d+\.\d dB\): --tune 500", printed)
+    assert max(decibels(plain[3 * k], given(NAMES[k])) for k in range(3)) < numbers["end_psnr"]
+
+
+@pytest.mark.parametrize("style", ["keyframes", "circle"])
+def test_a_loop_visits_the_pictures(words, style):
+    keyframes = NAMES if style == "keyframes" else NAMES[:2]
+    options = ["--size=32", "--frames=2", "--pace=latent", f"--style={style}", "--out=film"]
+    render.main(["loop", *words, *options, "--keyframes", *keyframes])
+    frames = shown("film")
+    assert len(frames) == 8
+    if style == "circle":
+        assert decibels(frames[0], given("cat.png")) > 20
+    else:
+        assert all(np.array_equal(frames[2 * k], given(name)) for k, name in enumerate(NAMES))
+
+
+def test_seeds_among_pictures_stay_what_they_were(words, run: Run):
+    options = ["--size=32", "--frames=4", "--pace=latent", "--out=film"]
+    render.main(["slerp", *words, *options, "--keyframes", "cat.png", "7", "dog.png"])
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    (before,) = decode_all(vae, seeded_latents(7, 1, vae.latent_dim)).permute(0, 2, 3, 1).numpy()
+    assert decibels(shown("film")[3], (before + 1) * 127.5) > 28
+
+
+def test_stills_comparisons_and_the_pad_show_the_pictures(words, capsys):
+    size = ["--size=32"]
+    render.main(["strip", *words, *size, "--steps=3", "--out=strip.png", "--keyframes", *NAMES[:2]])
+    strip = iio.imread("strip.png")
+    assert np.array_equal(strip[:32, :32], given("cat.png"))
+    assert np.array_equal(strip[:32, -32:], given("dog.png"))
+    render.main(["traverse", *words, *size, "--steps=3", "--rows=1", "--out=traverse.png", "--keyframes", "cat.png"])
+    render.main(["explore", *words, "--sets=2", "--out=pad.html", "--keyframes", *NAMES])
+    paths = ["--paths", "slerp", "linear"]
+    render.main(["compare", *words, *size, *paths, "--frames=3", "--out=film", "--keyframes", *NAMES[:2]])
+    printed = capsys.readouterr().out
+    assert [found[0] for found in re.findall(TOLD, printed)] == ["2 pictures", "a picture", "4 pictures", "2 pictures"]
+    assert np.array_equal(shown("film")[0][:32, :32], given("cat.png"))
+    traverse = iio.imread("traverse.png")
+    assert traverse.shape[1] == 3 * 32
+    assert "end_psnr" in printed
+
+
+@pytest.mark.parametrize("resample", ["lanczos", "nearest"])
+@pytest.mark.parametrize("side", [16, 75, 128])
+def test_pictures_are_shown_exactly_at_any_size_and_half_way_nothing_of_them_is_added(words, side, resample, run: Run):
+    noise = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    for name, picture in zip(NAMES, noise, strict=False):
+        Image.fromarray(picture).save(name)
+    size = [f"--size={side}", f"--resample={resample}", "--tune=5", "--frames=5", "--pace=latent", "--easing=linear"]
+    render.main(["slerp", *words, *size, "--out=film", "--keyframes", *NAMES[:2]])
+    frames = shown("film")
+    for frame, name in ((frames[0], "cat.png"), (frames[-1], "dog.png")):
+        assert np.array_equal(frame, read_picture(Path(name), side, 3))
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    named = [parse_keyframe(vae, name) for name in NAMES[:2]]
+    copied = tuned_to_pictures(vae, named, parse_budget("5"))
+    (middle,) = render_frames(copied, slerp(latents_of(named), torch.tensor([0.5])))
+    assert np.array_equal(frames[2], resize(middle, side, resample))
+
+
+def test_a_budget_is_checked_before_any_work(words, one_line_error):
+    for command in ("slerp", "strip", "explore"):
+        keyframes = ["--keyframes", *NAMES] if command == "explore" else ["--keyframes", *NAMES[:2]]
+        assert "tune" in one_line_error(render.main, command, *words, "--tune=-3", *keyframes)
+    assert sorted(path.name for path in Path().iterdir()) == sorted(NAMES)
+
+
+def test_without_a_training_the_shipped_model_of_pictures_draws_pictures(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in NAMES[:2]:
+        scene(len(name)).save(name)
+    render.main(["strip", "--steps=2", "--size=64", "--tune=2", "--out=a.png", "--keyframes", *NAMES[:2]])
+    assert str(SHIPPED_FOR_PICTURES) in capsys.readouterr().out.splitlines()[0]
+
+
+def test_from_python_pictures_are_shown_as_they_were_given(words):
+    vae = checkpoint.load_vae(Path(words[1]))
+    frames = list(morph(vae, [Path("cat.png"), "7", "dog.png"], frames=3, tune=120))
+    assert len(frames) == 5
+    assert decibels(frames[0], given("cat.png")) > 20
+    assert decibels(frames[-1], given("dog.png")) > 20
+    with pytest.raises(UserError, match="0 keyframes"):
+        list(morph(vae, []))

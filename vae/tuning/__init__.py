@@ -1,0 +1,1 @@
+"""A model's decoder, fitted to given pictures: pivotal tuning."""
