@@ -21,6 +21,7 @@ from test_tensorboard import main as screenshot_of_tensorboard
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = "checkpoints/patterns.ckpt"
+KEYFRAMES = ".github/keyframes"
 PROGRAMS = ("python train.py", "python render.py", "python -m vae.checkpoint")
 _FOLDERS = (".github", "checkpoints", "data", "tests", "vae")
 _BLOCK = re.compile(
@@ -151,7 +152,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         (place / "checkpoints").mkdir()
-        shutil.copyfile(ROOT / SHIPPED, place / SHIPPED)
+        for name in (SHIPPED, "checkpoints/pictures.ckpt"):
+            shutil.copyfile(ROOT / name, place / name)
+        shutil.copytree(ROOT / KEYFRAMES, place / KEYFRAMES)
         for words in (words for page in PAGES for words in page.commands if "--trainer.default_root_dir" in words):
             _run(words, place)
         for picture in {picture for page in PAGES for picture in page.pictures}:

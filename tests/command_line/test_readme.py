@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import scene
 from parsers import short_start  # noqa: F401
-from readme import PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
+from readme import KEYFRAMES, PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
 
 import render
 import train
@@ -34,9 +34,9 @@ DOWNLOADS = {"CIFAR10"}
 HEALTH = ["--health.pairs=1", "--health.pictures=2", "--health.frames=3", "--trainer.enable_progress_bar=false"]
 FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
 TINY = ["--data.image_size=32", "--model.width=8", "--watch.frames=3", *FEW]
-MOVING = ["--frames=4", "--size=32"]
-STILL = {command: ["--size=32"] for command in ("strip", "traverse", "samples")}
-SMALL = STILL | {"lines": ["--pairs=8"], "explore": [], "export": []}
+MOVING = ["--frames=4", "--size=32", "--tune=2"]
+STILL = {command: ["--size=32", "--tune=2"] for command in ("strip", "traverse")}
+SMALL = STILL | {"samples": ["--size=32"], "lines": ["--pairs=8"], "explore": ["--tune=2"], "export": []}
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.path))
@@ -131,8 +131,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             scene(seed).save(folder / name / f"{seed}.png")
     for name in ("cat", "dog", "a", "b", "c", "d"):
         scene(ord(name[0])).save(folder / f"{name}.png")
-    for name in (SHIPPED, "checkpoints/lines.ckpt"):
+    for name in (SHIPPED, "checkpoints/lines.ckpt", "checkpoints/pictures.ckpt"):
         shutil.copyfile(ROOT / name, folder / name)
+    shutil.copytree(ROOT / KEYFRAMES, folder / KEYFRAMES)
     with at(folder):
         train.main(["fit", *TINY])
         for name in ("a.ckpt", "b.ckpt"):

@@ -65,7 +65,7 @@ def test_a_path_begins_and_ends_with_the_pictures(words, command, capsys):
     render.main([command, *words, *paced, "--out=plain", "--keyframes", *NAMES[:3], "--tune=0"])
     printed, plain = capsys.readouterr().out, shown("plain")
     assert "tuned" not in printed
-    assert re.search(r"keyframe [123] is drawn unlike its picture \(\d+\.\d dB\): --tune 500", printed)
+    assert re.search(r"the picture of keyframe [123] is drawn unlike it \(\d+\.\d dB\): leave out --tune 0", printed)
     assert max(decibels(plain[3 * k], given(NAMES[k])) for k in range(3)) < numbers["end_psnr"]
 
 

@@ -37,6 +37,9 @@ def tuned_to_pictures(model: Generator, keyframes: Sequence[Keyframe], budget: B
         echo(f"tuned to {number}: {found.mean():.1f} dB, {time.perf_counter() - started:.0f} s")
     if found.min() < _UNLIKE:
         worst = pictured[int(found.argmin())] + 1
-        remedy = f"--tune {max(500, 2 * budget.steps)}"
-        echo(f"keyframe {worst} is drawn unlike its picture ({found.min():.1f} dB): {remedy} draws it more exactly")
+        fault = (
+            "is shown exactly, but fades at once to what the decoder draws" if budget.steps else "is drawn unlike it"
+        )
+        remedy = f"--tune {max(500, 2 * budget.steps)}" if budget.steps else f"leave out --tune {budget}"
+        echo(f"the picture of keyframe {worst} {fault} ({found.min():.1f} dB): {remedy}")
     return model

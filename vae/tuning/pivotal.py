@@ -23,7 +23,7 @@ from vae.metrics.smoothness import gradient_energy
 from vae.model.vae import VAE
 from vae.tuning.tuned_decoder import TunedDecoder
 
-_PEAK_RATE, _BETAS = 5e-3, (0.9, 0.99)
+_PEAK_RATE, _BETAS = 4e-2, (0.9, 0.99)
 _EDGES = 0.5
 _REPORT_EVERY = 5  # steps
 _MOST_STEPS = 5000
