@@ -26,8 +26,8 @@ from vae.render.animation import frame_times
 from vae.render.clips import Clip
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
-from vae.render.frames import render_frames
-from vae.render.options import MotionOptions, parse_paths
+from vae.render.frames import keyframe_detail, render_frames
+from vae.render.options import MotionOptions, PictureOptions, parse_paths
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
 
@@ -57,7 +57,7 @@ def morph(
             that is not known.
     """
     parse_paths([path])
-    budget = parse_budget(str(tune))
+    budget, named = parse_budget(str(tune)), []
     if not isinstance(keyframes, Tensor):
         if len(keyframes) < _LEAST:
             raise UserError(f"{len(keyframes)} keyframes: give {_LEAST} or more; a path needs two ends")
@@ -67,7 +67,10 @@ def morph(
         raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), latents of the model")
     clip = Clip(path, model, path_trajectory(path, model, keyframes.detach().cpu(), closed))
     ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
-    return render_frames(model, clip.trajectory.at(t))
+    z = clip.trajectory.at(t)
+    detail = keyframe_detail(model, named, PictureOptions(size=model.image_size))
+    drawn = render_frames(model, z)
+    return map(detail.added, drawn, detail.weights(z)) if detail else drawn
 
 
 def inline(frames: Iterable[Frame], fps: float = MotionOptions.fps) -> Any:

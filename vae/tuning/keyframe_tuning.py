@@ -40,6 +40,6 @@ def tuned_to_pictures(model: Generator, keyframes: Sequence[Keyframe], budget: B
         fault = (
             "is shown exactly, but fades at once to what the decoder draws" if budget.steps else "is drawn unlike it"
         )
-        remedy = f"--tune {max(500, 2 * budget.steps)}" if budget.steps else f"leave out --tune {budget}"
+        remedy = f"give --tune {max(500, 2 * budget.steps)}" if budget.steps else f"leave out --tune {budget}"
         echo(f"the picture of keyframe {worst} {fault} ({found.min():.1f} dB): {remedy}")
     return model

@@ -96,7 +96,7 @@ def tune(
         report: is told the PSNR of the picture that is drawn least exactly, now and then.
     """
     tuned = copy.deepcopy(model).eval().requires_grad_(False)
-    z, x = pivots.to(model.device), pictures.to(model.device)
+    z, x = pivots.to(model.device).clone(), pictures.to(model.device)  # a clone: what inference made has no gradient
     decoder = TunedDecoder(tuned.decoder, z)
     tuned.add_module("decoder", decoder)
     weights = list(decoder.tuned.requires_grad_(True).parameters())
