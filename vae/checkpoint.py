@@ -176,7 +176,8 @@ def strip_checkpoint(source: Path, target: Path) -> None:
     file, content = io.BytesIO(), _untrained(read(source), _RENDERED, DISCRIMINATOR)
     if data := content.get("datamodule_hyper_parameters"):
         data.pop("cache_dir", None)
-        data["source"] = Path(str(data.get("source"))).name
+        if "source" in data:
+            data["source"] = Path(str(data["source"])).name
     torch.save(content, file)
     save_bytes(file.getvalue(), target)
 

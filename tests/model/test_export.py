@@ -56,7 +56,7 @@ def test_onnx_computes_what_torch_does_and_says_what_it_holds(name, tmp_path, ca
         z = latents(vae, count)
         x = vae.decode(z)
         (found,) = run(decoder, z)
-        torch.testing.assert_close(found, x, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found, x, rtol=0, atol=1e-4)
         for ours, theirs in zip(vae.encode(x), run(encoder, x), strict=True):
             torch.testing.assert_close(theirs, ours, rtol=1e-5, atol=1e-4)
     check_onnx(decoder, name, ["x"])

@@ -21,7 +21,7 @@ from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.render.formats.frame import resize
 from vae.render.frames import render_frames
-from vae.render.models import SHIPPED_FOR_PICTURES
+from vae.render.models import SHIPPED, SHIPPED_FOR_PICTURES, default_checkpoint
 from vae.render.notebook import morph
 from vae.tuning import keyframe_tuning
 from vae.tuning.keyframe_tuning import tuned_to_pictures
@@ -66,7 +66,7 @@ def test_a_path_begins_and_ends_with_the_pictures(words, command, capsys):
     render.main([command, *words, *paced, "--out=plain", "--keyframes", *NAMES[:3], "--tune=0"])
     printed, plain = capsys.readouterr().out, shown("plain")
     assert "tuned" not in printed
-    assert re.search(r"the picture of keyframe [123] is drawn unlike it \(\d+\.\d dB\): leave out --tune 0", printed)
+    assert re.search(r"draws the picture of keyframe [123] at \d+\.\d dB only: leave out --tune 0", printed)
     assert max(decibels(plain[3 * k], given(NAMES[k])) for k in range(3)) < numbers["end_psnr"]
 
 
@@ -158,5 +158,28 @@ def test_from_python_pictures_are_shown_as_they_were_given(words):
     assert len(frames) == 5
     assert np.array_equal(frames[0], given("cat.png"))
     assert np.array_equal(frames[-1], given("dog.png"))
-    with pytest.raises(UserError, match="0 keyframes"):
-        list(morph(vae, []))
+    for wrong in ([], "cat.png", Path("cat.png"), iter(["cat.png"])):
+        with pytest.raises(UserError, match=r"[01] keyframes"):
+            morph(vae, wrong)
+    with pytest.raises(UserError, match="must be latents as one tensor"):
+        morph(vae, [np.zeros(4), np.zeros(4)])
+
+
+def test_a_picture_beside_its_own_latent_is_shown_exactly(words):
+    options = ["--size=32", "--frames=3", "--pace=latent"]
+    render.main(["slerp", *words, *options, "--tune=0", "--save-latents=w.npz", "--keyframes", *NAMES[:2]])
+    render.main(["slerp", *words, *options, "--out=film", "--keyframes", "cat.png", "w.npz:0", "3"])
+    assert np.array_equal(shown("film")[0], given("cat.png"))
+
+
+def test_what_cannot_be_is_refused_before_tuning(words, one_line_error, monkeypatch):
+    monkeypatch.setattr(keyframe_tuning, "tune", None)
+    assert "alike" in one_line_error(render.main, "loop", "--style=circle", *words, "--keyframes", *["cat.png"] * 2)
+    assert "through two" in one_line_error(render.main, "loop", "--style=circle", *words, "--keyframes", *NAMES[:3])
+    assert "GB" in one_line_error(render.main, "strip", *words, "--steps=64", "--size=4096", "--keyframes", *NAMES[:2])
+
+
+def test_saved_latents_are_drawn_by_the_model_that_they_are_of_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_checkpoint(["cat.png", "3"]) == SHIPPED_FOR_PICTURES
+    assert default_checkpoint(["cat.png", "walk.npz:3"]) == default_checkpoint(["3"]) == SHIPPED

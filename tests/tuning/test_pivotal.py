@@ -122,6 +122,14 @@ def test_psnr_is_the_usual_one():
     assert found.item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_few_steps_do_not_make_pictures_worse():
+    vae, x = model(), pictures(2)
+    z = encode_means(vae, x)
+    before = psnr(decode_all(vae, z), x).min()
+    found = [psnr(decode_all(tune(vae, z, x, Budget(steps)), z), x).min() for steps in (5, 20)]
+    assert before < found[0] < found[1]
+
+
 @pytest.mark.parametrize("word", ["-1", "5001", "dB", "0dB", "61dB", "nan", "1e3", "35 db b", "", "²"])
 def test_other_words_are_no_budget(word):
     with pytest.raises(UserError, match="tune"):
@@ -129,5 +137,5 @@ def test_other_words_are_no_budget(word):
 
 
 def test_a_budget_is_written_as_it_is_read():
-    for word in ("0", "200", "35dB", "31.5dB"):
+    for word in ("0", "200", "35dB", "31.5dB", "0.01dB"):
         assert str(parse_budget(word)) == word

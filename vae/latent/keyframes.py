@@ -82,8 +82,16 @@ def keyframe_pixels(file: Path, size: int, channels: int) -> NDArray[np.uint8]:
 
 def names_picture(word: str) -> bool:
     """True if the word that names a keyframe names a picture."""
-    kinds = (kind.read for kind in KEYFRAME_KINDS if re.fullmatch(kind.pattern, word, re.DOTALL))
-    return next(kinds, None) is _from_picture
+    return _reader(word) is _from_picture
+
+
+def names_latents(word: str) -> bool:
+    """True if the word that names a keyframe names a saved latent."""
+    return _reader(word) is _from_latent_file
+
+
+def _reader(word: str) -> Callable[..., Keyframe] | None:
+    return next((kind.read for kind in KEYFRAME_KINDS if re.fullmatch(kind.pattern, word, re.DOTALL)), None)
 
 
 class KeyframeKind(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import UserError, echo, escape_unprintable
+from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
 from vae.latent.latent_file import write_latents
@@ -118,7 +118,8 @@ def render_animation(
         latents = [clip.trajectory.at(when[kept]) for clip, when in zip(clips, t, strict=True)]
         write_latents(motion.save_latents, torch.cat(latents).numpy())
         order = f", {len(kept)} of each walk in turn" if len(clips) > 1 else ""
-        first = f"{motion.save_latents}:0 is the first, to be used as a keyframe"
+        models = " ".join(map(shell_quoted, request.checkpoints))
+        first = f"{motion.save_latents}:0 is the first, to be used as a keyframe with --checkpoint {models}"
         echo(f"{motion.save_latents}: {len(kept) * len(clips)} latents{order}; {first}")
     if motion.report:
         header = {"frames": len(kept), "fps": fps, "easing": request.arguments["easing"] or _DEFAULT_EASINGS[closed]}

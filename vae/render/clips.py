@@ -105,10 +105,11 @@ def loop_clips(
 def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, tile: int) -> Clip:
     if loop.style == "circle":
         keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
-        lengths = latents_of(keyframes).norm(dim=1)
-        on_circle = [key._replace(z=key.z * lengths.mean() / key.z.norm()) for key in keyframes]
-        model, z = tuned_to_pictures(model, on_circle, options.tune), latents_of(keyframes)
-        return Clip("circle", model, Trajectory(partial(great_circle, z), QUARTERS, True))
+        z = latents_of(keyframes)
+        circle = Trajectory(partial(great_circle, z), QUARTERS, True)
+        mean = z.norm(dim=1).mean()
+        on_circle = [keyframe._replace(z=keyframe.z * mean / keyframe.z.norm()) for keyframe in keyframes]
+        return Clip("circle", tuned_to_pictures(model, on_circle, options.tune), circle)
     if loop.style == "noise":
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))

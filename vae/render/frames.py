@@ -83,7 +83,7 @@ def keyframe_detail(model: Generator, keyframes: Sequence[Keyframe], picture: Pi
     if not keyframes or not isinstance(getattr(model, "decoder", None), TunedDecoder):
         return None
     pivots, residuals = latents_of(keyframes), {}
-    for k, frame in enumerate(render_frames(model, pivots)):
+    for k, frame in enumerate(render_frames(model, pivots, picture.dtype)):
         if (file := keyframes[k].file) is not None:
             drawn = picture.resized(frame)
             residuals[k] = keyframe_pixels(file, len(drawn), model.channels).astype(np.int16) - drawn

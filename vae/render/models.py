@@ -8,7 +8,7 @@ import torch
 from data.system.errors import UserError, echo, escape_unprintable
 from vae.checkpoint import last_checkpoints, load_vae
 from vae.generator import Generator
-from vae.latent.keyframes import names_picture
+from vae.latent.keyframes import names_latents, names_picture
 from vae.model.vae import VAE
 from vae.onnx_generator import OnnxGenerator
 from vae.render.options import ComparedModelsOptions, Device, ModelOptions, RenderRequest
@@ -32,8 +32,9 @@ def choose_device(name: Device) -> torch.device:
 
 
 def default_checkpoint(keyframes: Sequence[str] = ()) -> Path:
-    """The newest training's checkpoint, or else a shipped one: that of pictures where some keyframe is a picture."""
-    shipped = SHIPPED_FOR_PICTURES if any(map(names_picture, keyframes)) else SHIPPED
+    """The newest training's checkpoint, or else a shipped one: that of pictures for pictures, without saved latents."""
+    pictures = any(map(names_picture, keyframes)) and not any(map(names_latents, keyframes))
+    shipped = SHIPPED_FOR_PICTURES if pictures else SHIPPED
     return next(iter(last_checkpoints(Path("checkpoints"))), shipped)
 
 

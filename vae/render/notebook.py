@@ -36,7 +36,7 @@ _LEAST = 2
 
 def morph(
     model: Generator,
-    keyframes: Tensor | Sequence[str | Path],
+    keyframes: Tensor | Sequence[str | Path | int],
     path: str = "slerp",
     frames: int = MotionOptions.frames,
     closed: bool = False,
@@ -46,7 +46,8 @@ def morph(
 
     Args:
         model: in eval mode, on any device.
-        keyframes: two or more, latents (K, D) on any device, or words as for `--keyframes`: pictures, seeds as words.
+        keyframes: two or more, latents (K, D) on any device, or as for `--keyframes` pictures'
+            files, seeds and saved latents.
         path: one of `vae.latent.trajectory.PATH_NAMES`.
         frames: from one keyframe to the next.
         closed: return to keyframe 0.
@@ -59,9 +60,12 @@ def morph(
     parse_paths([path])
     budget, named = parse_budget(str(tune)), []
     if not isinstance(keyframes, Tensor):
-        if len(keyframes) < _LEAST:
-            raise UserError(f"{len(keyframes)} keyframes: give {_LEAST} or more; a path needs two ends")
-        named = [parse_keyframe(model, str(word)) for word in keyframes]
+        words = [keyframes] if isinstance(keyframes, str | Path) else list(keyframes)
+        if len(words) < _LEAST:
+            raise UserError(f"{len(words)} keyframes: give a list of {_LEAST} or more; a path needs two ends")
+        if not all(isinstance(word, str | Path | int) for word in words):
+            raise UserError("keyframes: must be latents as one tensor (K, D), or a list of pictures' files and seeds")
+        named = [parse_keyframe(model, str(word)) for word in words]
         model, keyframes = tuned_to_pictures(model, named, budget), latents_of(named)
     if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
         raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), latents of the model")

@@ -36,7 +36,7 @@ class PathNumbers(NamedTuple):
         jump: largest over mean step, in pixels.
         step: the same in visible change, see `vae.metrics.perceptual.pyramid`.
         detour: the visible change on the way over that between the ends; 1 is a cross-fade.
-        end_psnr: how exactly the keyframes' pictures are drawn, in dB; nan if no keyframe has one.
+        end_psnr: how exactly the decoder draws the keyframes' pictures, in dB; nan if no keyframe has one.
     """
 
     cycle: float

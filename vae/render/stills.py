@@ -87,10 +87,10 @@ def strip(
     """A path's pictures side by side, a row for each of several paths."""
     vae, out = _start(request, model, picture)
     chosen = choose_keyframes(vae, keyframes, 2, 2, "a path needs two ends")
-    drawn = tuned_to_pictures(vae, chosen, keyframes.tune)
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
     check_memory(len(names) * still.steps, picture.side(vae.image_size))
+    drawn = tuned_to_pictures(vae, chosen, keyframes.tune)
     for name in names:
         prefix = f"{name} " if paths.paths else "t = "
         z = path_clip(name, name, drawn, chosen).trajectory.at(t)

@@ -33,19 +33,19 @@ class Detail:
     residuals: dict[int, NDArray[np.int16]]
 
     def weights(self, z: Tensor) -> Tensor:
-        """w_k of latents (N, D): (N, K); where pivots are the same, their weights add up to 1."""
+        """w_k of latents (N, D): (N, K); where pivots with detail are the same, their weights add up to 1."""
         pivots = self.pivots.double()
         apart = torch.cdist(pivots, pivots)
         same = apart <= _SAME * pivots.norm(dim=1).mean()
         nearest = torch.where(same, torch.inf, apart).amin(1)
         reach = _REACH * torch.where(nearest.isinf(), z.shape[1] ** 0.5, nearest)
         u = (1 - torch.cdist(z.double(), pivots) / reach).clamp(0, 1)
-        return u * u * (3 - 2 * u) / same.sum(1)
+        return u * u * (3 - 2 * u) / same[:, list(self.residuals)].sum(1).clamp_min(1)
 
     def added(self, frame: NDArray[np.uint8], weights: Tensor) -> NDArray[np.uint8]:
         """A frame (H, W, 3) with the detail, by the weights (K,) of its latent."""
         shares = {k: weight for k in self.residuals if (weight := float(weights[k])) > 0}
         if not shares:
             return frame
-        total = frame + sum(weight * self.residuals[k] for k, weight in shares.items())
+        total = frame + sum(np.float32(weight) * self.residuals[k] for k, weight in shares.items())
         return np.rint(total).clip(0, 255).astype(np.uint8)

@@ -24,9 +24,10 @@ from vae.model.vae import VAE
 from vae.tuning.tuned_decoder import TunedDecoder
 
 _PEAK_RATE, _BETAS = 4e-2, (0.9, 0.99)
+_USUAL_STEPS = 100
 _EDGES = 0.5
 _REPORT_EVERY = 5  # steps
-_MOST_STEPS = 5000
+MOST_STEPS = 5000
 _STEPS_TO_REACH = 1000  # that a fidelity may take
 _MOST_PSNR = 60.0
 
@@ -59,13 +60,13 @@ def parse_budget(word: str) -> Budget:
     Raises:
         UserError: the word is neither, or out of range.
     """
-    if re.fullmatch(r"\d{1,9}", word) and int(word) <= _MOST_STEPS:
+    if re.fullmatch(r"\d{1,9}", word) and int(word) <= MOST_STEPS:
         return Budget(int(word))
-    match = re.fullmatch(r"(\d{1,2}(?:\.\d{1,9})?) ?db", word.lower())
+    match = re.fullmatch(r"(\d{1,2}(?:\.\d{1,2})?) ?db", word.lower())
     if match and 0 < float(match[1]) <= _MOST_PSNR:
         return Budget(_STEPS_TO_REACH, float(match[1]))
     raise UserError(
-        f"tune {word!r}: must be steps from 0 to {_MOST_STEPS}, 200 for example, or a fidelity up to "
+        f"tune {word!r}: must be steps from 0 to {MOST_STEPS}, 200 for example, or a fidelity up to "
         f"{_MOST_PSNR:.0f}dB, 35dB for example"
     )
 
@@ -83,7 +84,7 @@ def tune(
     progress: Callable[[range], Iterable[int]] = iter,
     report: Callable[[float], None] = lambda least: None,
 ) -> VAE:
-    """A copy of a model, in eval mode, that draws pictures at the pivots and elsewhere what the model draws.
+    """A copy of a model, in eval mode, that draws pictures at the pivots, and what the model draws far from them.
 
     The same arguments give the same copy: nothing is random.
 
@@ -101,7 +102,8 @@ def tune(
     tuned.add_module("decoder", decoder)
     weights = list(decoder.tuned.requires_grad_(True).parameters())
     optimizer = torch.optim.Adam(weights, _PEAK_RATE, betas=_BETAS)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, _PEAK_RATE, total_steps=max(budget.steps, 1))
+    peak = _PEAK_RATE * min(1, budget.steps / _USUAL_STEPS)  # a few large steps would make it worse
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak or _PEAK_RATE, total_steps=max(budget.steps, 1))
     for step in progress(range(budget.steps)):
         error = tuned.decode(z) - x
         if step % _REPORT_EVERY == 0:
