@@ -44,9 +44,8 @@ def parse_keyframe(model: Generator, word: str, truncation: float = 1.0) -> Keyf
     Raises:
         UserError: the file is missing, broken or of another model.
     """
-    for kind in KEYFRAME_KINDS:
-        if match := re.fullmatch(kind.pattern, word, re.DOTALL):
-            return kind.read(model, match, truncation)
+    for read, match in _readers(word):
+        return read(model, match, truncation)
     raise UserError(f"keyframes: one is empty; {', '.join(kind.meaning for kind in KEYFRAME_KINDS)}")
 
 
@@ -82,16 +81,18 @@ def keyframe_pixels(file: Path, size: int, channels: int) -> NDArray[np.uint8]:
 
 def names_picture(word: str) -> bool:
     """True if the word that names a keyframe names a picture."""
-    return _reader(word) is _from_picture
+    return any(read is _from_picture for read, _ in _readers(word))
 
 
 def names_latents(word: str) -> bool:
     """True if the word that names a keyframe names a saved latent."""
-    return _reader(word) is _from_latent_file
+    return any(read is _from_latent_file for read, _ in _readers(word))
 
 
-def _reader(word: str) -> Callable[..., Keyframe] | None:
-    return next((kind.read for kind in KEYFRAME_KINDS if re.fullmatch(kind.pattern, word, re.DOTALL)), None)
+def _readers(word: str) -> list[tuple[Callable[..., Keyframe], re.Match[str]]]:
+    """What reads the word and what it matched, of the first kind whose pattern matches; empty if there is none."""
+    found = ((kind.read, re.fullmatch(kind.pattern, word, re.DOTALL)) for kind in KEYFRAME_KINDS)
+    return [(read, match) for read, match in found if match][:1]
 
 
 class KeyframeKind(NamedTuple):

@@ -11,7 +11,6 @@ from torch import Tensor
 from data.system.errors import UserError, echo
 from vae.generator import Generator, prior_latents, seeded_latents, zero_inactive
 from vae.inference import decode_batches
-from vae.latent.keyframes import Keyframe
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.option_groups import Range
@@ -30,6 +29,7 @@ from vae.render.options import (
     Truncation,
     parse_grid,
 )
+from vae.tuning.detail import Detail
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 _REACH = 3.0
@@ -91,10 +91,11 @@ def strip(
     names, rows = paths.paths or ["slerp"], []
     check_memory(len(names) * still.steps, picture.side(vae.image_size))
     drawn = tuned_to_pictures(vae, chosen, keyframes.tune)
+    detail = keyframe_detail(drawn, chosen, picture)
     for name in names:
         prefix = f"{name} " if paths.paths else "t = "
         z = path_clip(name, name, drawn, chosen).trajectory.at(t)
-        rows.append(_row(drawn, chosen, z, [f"{prefix}{time:.2f}" for time in t.tolist()], picture))
+        rows.append(_row(drawn, detail, z, [f"{prefix}{time:.2f}" for time in t.tolist()], picture))
     return _finish(rows, out, f"{still.steps} pictures of {' '.join(names)}")
 
 
@@ -117,16 +118,17 @@ def traverse(
     (keyframe, *more) = choose_keyframes(vae, keyframes, 1, 1, "a traverse is around one")
     if more:
         raise UserError(f"{1 + len(more)} keyframes: a traverse is around one; name one")
-    drawn = tuned_to_pictures(vae, [keyframe], keyframes.tune)
     kl = kl_per_latent(vae)
     active = int(zero_inactive(vae, torch.ones_like(kl)).count_nonzero())
     chosen = kl.argsort(descending=True)[: min(still.rows, active)].tolist()
     check_memory(len(chosen) * still.steps, picture.side(vae.image_size))
+    drawn = tuned_to_pictures(vae, [keyframe], keyframes.tune)
+    detail = keyframe_detail(drawn, [keyframe], picture)
     values, rows = torch.linspace(-_REACH, _REACH, still.steps), []
     for latent in chosen:
         z = keyframe.z.repeat(still.steps, 1)
         z[:, latent] = values
-        rows.append(_row(drawn, [keyframe], z, [f"z{latent} = {value:+.1f}" for value in values.tolist()], picture))
+        rows.append(_row(drawn, detail, z, [f"z{latent} = {value:+.1f}" for value in values.tolist()], picture))
     nats = ", ".join(f"z{latent} {kl[latent]:.1f}" for latent in chosen)
     return _finish(rows, out, f"{len(chosen)} latents (nats: {nats})")
 
@@ -148,12 +150,10 @@ def _start(request: RenderRequest, model: ModelOptions, picture: PictureOptions)
     return vae, out
 
 
-def _row(
-    model: Generator, keyframes: Sequence[Keyframe], z: Tensor, texts: Iterable[str], picture: PictureOptions
-) -> Frame:
+def _row(model: Generator, detail: Detail | None, z: Tensor, texts: Iterable[str], picture: PictureOptions) -> Frame:
     """The pictures of latents in a row, each with a text below it."""
     frames = map(picture.resized, render_frames(model, z, picture.dtype))
-    if detail := keyframe_detail(model, keyframes, picture):
+    if detail:
         frames = map(detail.added, frames, detail.weights(z))
     return captions.in_row([captions.caption(frame, text) for frame, text in zip(frames, texts, strict=True)])
 

@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vae.tuning.tuned_decoder import smoothstep
+
 _REACH = 0.5  # ρ
 _SAME = 1e-3  # pivots closer than this, over their mean length, are the same
 
@@ -39,8 +41,8 @@ class Detail:
         same = apart <= _SAME * pivots.norm(dim=1).mean()
         nearest = torch.where(same, torch.inf, apart).amin(1)
         reach = _REACH * torch.where(nearest.isinf(), z.shape[1] ** 0.5, nearest)
-        u = (1 - torch.cdist(z.double(), pivots) / reach).clamp(0, 1)
-        return u * u * (3 - 2 * u) / same[:, list(self.residuals)].sum(1).clamp_min(1)
+        weights = smoothstep(1 - torch.cdist(z.double(), pivots) / reach)
+        return weights / same[:, list(self.residuals)].sum(1).clamp_min(1)
 
     def added(self, frame: NDArray[np.uint8], weights: Tensor) -> NDArray[np.uint8]:
         """A frame (H, W, 3) with the detail, by the weights (K,) of its latent."""

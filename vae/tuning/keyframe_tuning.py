@@ -26,10 +26,8 @@ def tuned_to_pictures(model: Generator, keyframes: Sequence[Keyframe], budget: B
         return model
     z, started, pictured = latents_of(keyframes), time.perf_counter(), list(given)
     pictures = decode_all(model, z).cpu().clone()
-    for place, picture in given.items():
-        pictures[(z - z[place]).norm(dim=1) < _SAME * z[place].norm()] = (
-            picture  # a saved latent may be a picture's own
-        )
+    for place, picture in given.items():  # a saved latent may be a picture's own
+        pictures[(z - z[place]).norm(dim=1) < _SAME * z[place].norm()] = picture
     pictures[pictured] = torch.stack(list(given.values()))
     if budget.steps:
         with tqdm(range(budget.steps), "Tuning", leave=False, delay=1) as bar:

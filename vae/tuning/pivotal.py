@@ -101,9 +101,10 @@ def tune(
     decoder = TunedDecoder(tuned.decoder, z)
     tuned.add_module("decoder", decoder)
     weights = list(decoder.tuned.requires_grad_(True).parameters())
-    optimizer = torch.optim.Adam(weights, _PEAK_RATE, betas=_BETAS)
-    peak = _PEAK_RATE * min(1, budget.steps / _USUAL_STEPS)  # a few large steps would make it worse
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak or _PEAK_RATE, total_steps=max(budget.steps, 1))
+    steps = max(budget.steps, 1)
+    peak = _PEAK_RATE * min(1, steps / _USUAL_STEPS)  # a few large steps would make it worse
+    optimizer = torch.optim.Adam(weights, peak, betas=_BETAS)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
     for step in progress(range(budget.steps)):
         error = tuned.decode(z) - x
         if step % _REPORT_EVERY == 0:

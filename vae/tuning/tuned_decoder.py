@@ -20,6 +20,12 @@ _NEAR, _FAR = 0.4, 0.8
 _LEAST_SINGULAR = 1e-4  # over the largest: latents closer than this to a combination of others add no direction
 
 
+def smoothstep(u: Tensor) -> Tensor:
+    """3u² − 2u³ of u kept within [0, 1], of any shape."""
+    u = u.clamp(0, 1)
+    return u * u * (3 - 2 * u)
+
+
 class TunedDecoder(nn.Module):
     """A decoder that draws with a copy of itself near the subspace of given latents.
 
@@ -48,8 +54,7 @@ class TunedDecoder(nn.Module):
         with without_autocast(z.device):
             outside = z - z @ self.basis @ self.basis.T
             sine = outside.norm(dim=1) / z.norm(dim=1).clamp_min(torch.finfo(z.dtype).tiny)
-        u = ((_FAR - sine) / (_FAR - _NEAR)).clamp(0, 1)
-        return u * u * (3 - 2 * u)
+        return smoothstep((_FAR - sine) / (_FAR - _NEAR))
 
     def logits(self, z: Tensor) -> Tensor:
         """(N, D) → (N, C, H, W), as `Decoder.logits`."""
