@@ -8,6 +8,7 @@ import torch
 from data.synthetic.patterns import patterns
 from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
+from vae.inference import decode_batches
 from vae.latent.paths import slerp
 from vae.render.formats.frame import resize
 from vae.render.frames import render_frames
@@ -20,7 +21,7 @@ def model_film():
     """A walk of the shipped model."""
     vae = load_vae(CHECKPOINT)
     t = torch.linspace(0, 3, COUNT, dtype=torch.float64)
-    return list(render_frames(vae, slerp(seeded_latents(3, 4, vae.latent_dim), t)))
+    return list(render_frames(decode_batches(vae, slerp(seeded_latents(3, 4, vae.latent_dim), t))))
 
 
 def pattern_film():

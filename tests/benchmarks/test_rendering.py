@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import ALL, on_all_and_one
 from benchmarks.films import CHECKPOINT
 from vae.checkpoint import load_vae
+from vae.inference import decode_batches
 from vae.render.frames import render_frames
 
 pytestmark = pytest.mark.benchmark
@@ -43,10 +44,14 @@ def test_decoding_in_batches(report, in_turn, matrix_rate):
             plain.decode(latent[None])
 
     theirs, ours, half = in_turn(
-        one_by_one, lambda: list(render_frames(vae, z)), lambda: list(render_frames(vae, z, torch.bfloat16)), repeats=9
+        one_by_one,
+        lambda: list(render_frames(decode_batches(vae, z))),
+        lambda: list(render_frames(decode_batches(vae, z, torch.bfloat16))),
+        repeats=9,
     )
     apart = np.abs(
-        np.stack(list(render_frames(vae, z))) - np.stack(list(render_frames(vae, z, torch.bfloat16))).astype(int)
+        np.stack(list(render_frames(decode_batches(vae, z))))
+        - np.stack(list(render_frames(decode_batches(vae, z, torch.bfloat16)))).astype(int)
     ).max()
     with FlopCounterMode(display=False) as counter:
         plain.decode(z)

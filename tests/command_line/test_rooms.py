@@ -20,6 +20,7 @@ FLOORS = (  # from the ground up; a module belongs to the longest name that it b
     "vae.metrics",
     "vae.latent",
     "vae.tuning",
+    "vae.morphing",
     "vae.render.formats",
     "vae.render",
     "vae.training",

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
+from vae.inference import decode_batches
 from vae.latent.paths import PATHS, QUARTERS, great_circle, noise_loop
 from vae.latent.timing import EASINGS, apportion, arc_length_per_segment, synchronized_times, times_for_steps
 from vae.latent.trajectory import (
@@ -55,12 +56,12 @@ def times_of(walk, frames, easing, pace, hold=0):
 
 
 def report(walk):
-    return measure_path(Clip("", Linear(), walk), visible_change_per_stretch(Linear(), walk))
+    return measure_path(clip := Clip("", Linear(), walk), visible_change_per_stretch(clip.draw, walk.segments))
 
 
 def seam(walk, t):
     meter = FrameMeter()
-    list(render_frames(Linear(), walk.at(t.unique_consecutive()), meter=meter))
+    list(render_frames(decode_batches(Linear(), walk.at(t.unique_consecutive())), meter))
     return measure_seam(meter)
 
 
@@ -112,7 +113,7 @@ def test_by_image_all_steps_of_a_segment_are_equally_large_and_those_of_others_a
         [torch.lerp(whole[:-1, None], whole[1:, None], torch.arange(16).double() / 16).flatten(), whole[-1:]]
     )
     steps = (
-        visible_change(Linear(), walk.at(dense)).reshape(-1, 16).sum(1)
+        visible_change(decode_batches(Linear(), walk.at(dense))).reshape(-1, 16).sum(1)
     )  # along the path, which may turn between frames
     for k in range(walk.segments):
         mine = steps[(whole[:-1] >= k) & (whole[:-1] < k + 1)]
@@ -147,7 +148,9 @@ def test_even_change_keeps_whole_times_and_order(segments, seed):
 def test_walks_in_step_are_at_their_keyframes_together(seed, frames, closed):
     pair = [path_trajectory(path, Linear(), keyframes_of(seed, 4), closed) for path in ("linear", "spline")]
     one, other = synchronized_times(
-        [visible_change_per_stretch(Linear(), walk) for walk in pair], frames, closed=closed
+        [visible_change_per_stretch(Clip("", Linear(), walk).draw, walk.segments) for walk in pair],
+        frames,
+        closed=closed,
     )
     assert torch.equal(one == one.round(), other == other.round())
     assert len(one) == (4 * frames if closed else 3 * (frames - 1) + 1)

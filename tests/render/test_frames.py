@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from data.transforms import to_uint8
+from vae.inference import decode_batches
 from vae.model.vae import VAE
 from vae.render.captions import caption, in_column, in_row
 from vae.render.formats.frame import resize
@@ -33,12 +34,12 @@ def z():
 
 @pytest.fixture(scope="module")
 def together(vae, z):
-    return list(render_frames(vae, z))
+    return list(render_frames(decode_batches(vae, z)))
 
 
 def test_a_frame_is_the_same_however_many_are_decoded_together(vae, z, together):
     for count, first in ((1, 0), (1, COUNT - 1), (5, 0), (32, COUNT - 32), (33, COUNT - 33)):
-        frames = list(render_frames(vae, z[first : first + count]))
+        frames = list(render_frames(decode_batches(vae, z[first : first + count])))
         assert len(frames) == count
         assert np.array_equal(frames, together[first : first + count]), (count, first)
 
@@ -52,15 +53,15 @@ def test_frames_are_the_decoded_pictures_in_order_as_rgb_bytes(vae, z, together)
 
 
 def test_bfloat16_is_off_by_a_few_levels_and_is_the_same_however_many_are_decoded_together(vae, z, together):
-    rough = list(render_frames(vae, z, torch.bfloat16))
+    rough = list(render_frames(decode_batches(vae, z, torch.bfloat16)))
     assert 0 < np.abs(np.stack(rough).astype(int) - together).max() <= 8
-    assert np.array_equal(list(render_frames(vae, z[3:8], torch.bfloat16)), rough[3:8])
+    assert np.array_equal(list(render_frames(decode_batches(vae, z[3:8], torch.bfloat16))), rough[3:8])
 
 
 def test_frames_are_streamed(vae, z):
     batches = []
     hook = vae.decoder.register_forward_hook(lambda *_: batches.append(1))
-    next(render_frames(vae, z.repeat(3, 1)))
+    next(render_frames(decode_batches(vae, z.repeat(3, 1))))
     hook.remove()
     assert len(batches) <= 2, "one is made while another is used"
 

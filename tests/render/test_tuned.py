@@ -16,7 +16,7 @@ from data.image_files.reader import read_picture
 from data.system.errors import UserError
 from vae import checkpoint
 from vae.generator import seeded_latents
-from vae.inference import decode_all
+from vae.inference import decode_all, decode_batches
 from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.render.formats.frame import resize
@@ -116,14 +116,15 @@ def test_pictures_are_shown_exactly_at_any_size_and_half_way_nothing_of_them_is_
     for name, picture in zip(NAMES, noise, strict=False):
         Image.fromarray(picture).save(name)
     size = [f"--size={side}", f"--resample={resample}", "--tune=5", "--frames=5", "--pace=latent", "--easing=linear"]
-    render.main(["slerp", *words, *size, "--out=film", "--keyframes", *NAMES[:2]])
-    frames = shown("film")
-    for frame, name in ((frames[0], "cat.png"), (frames[-1], "dog.png")):
-        assert np.array_equal(frame, read_picture(Path(name), side, 3))
+    for between in ("pictures", "model"):
+        render.main(["slerp", *words, *size, f"--between={between}", "--out=film", "--keyframes", *NAMES[:2]])
+        frames = shown("film")
+        for frame, name in ((frames[0], "cat.png"), (frames[-1], "dog.png")):
+            assert np.array_equal(frame, read_picture(Path(name), side, 3))
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
     named = [parse_keyframe(vae, name) for name in NAMES[:2]]
     copied = tuned_to_pictures(vae, named, parse_budget("5"))
-    (middle,) = render_frames(copied, slerp(latents_of(named), torch.tensor([0.5])))
+    (middle,) = render_frames(decode_batches(copied, slerp(latents_of(named), torch.tensor([0.5]))))
     assert np.array_equal(frames[2], resize(middle, side, resample))
 
 

@@ -56,7 +56,10 @@ def path_trajectory(
     return Trajectory(lambda t: PATHS[path](keyframes, t, closed), segments, closed)
 
 
-def visible_change_per_stretch(model: Generator, trajectory: Trajectory) -> Tensor:
-    """The visible change in each of 64 stretches of equal duration of each segment, (S, 64)."""
-    t = torch.linspace(0, trajectory.segments, trajectory.segments * _STRETCHES + 1, dtype=torch.float64)
-    return visible_change(model, trajectory.at(t)).reshape(trajectory.segments, _STRETCHES)
+def visible_change_per_stretch(draw: Callable[[Tensor], Iterable[Tensor]], segments: int) -> Tensor:
+    """The visible change in each of 64 stretches of equal duration of each segment, (S, 64).
+
+    At times (T,) the pictures are drawn in batches (N, C, H, W).
+    """
+    t = torch.linspace(0, segments, segments * _STRETCHES + 1, dtype=torch.float64)
+    return visible_change(draw(t)).reshape(segments, _STRETCHES)

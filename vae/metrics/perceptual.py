@@ -1,11 +1,11 @@
 """The visible change between pictures."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vae.generator import Generator
-from vae.inference import decode_batches
 from vae.model.blur import blur
 
 _LEVELS = 3
@@ -44,9 +44,9 @@ class VisibleChangeMeter:
 
 
 @torch.no_grad()
-def visible_change(model: Generator, z: Tensor) -> Tensor:
-    """Visible change between the pictures of neighbouring latents (N, D): (N − 1,), on the CPU."""
+def visible_change(pictures: Iterable[Tensor]) -> Tensor:
+    """Visible change between neighbouring pictures, which come in batches (N, C, H, W): (N − 1,), on the CPU."""
     meter = VisibleChangeMeter()
-    for x in decode_batches(model, z):
+    for x in pictures:
         meter.update(x)
     return meter.compute()

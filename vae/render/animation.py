@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import chain, repeat
 from pathlib import Path
 
 import torch
@@ -21,7 +20,7 @@ from vae.render.clips import Clip
 from vae.render.formats import size_limit, writers
 from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame
-from vae.render.frames import FrameMeter, check_memory, keyframe_detail, render_frames
+from vae.render.frames import Film, check_memory
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
@@ -38,7 +37,7 @@ def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tens
     easing = motion.easing or EASINGS[_DEFAULT_EASINGS[closed]]
     if motion.pace == "latent":
         return [times(segments, motion.frames, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
-    changes = [visible_change_per_stretch(clip.model, clip.trajectory) for clip in clips]
+    changes = [visible_change_per_stretch(clip.draw, clip.trajectory.segments) for clip in clips]
     return synchronized_times(changes, motion.frames, easing, closed, motion.hold), [*changes]
 
 
@@ -52,25 +51,6 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
     check_writable(*filter(None, (out if out.suffix else None, motion.save_latents, motion.report)))
     if motion.save_latents and len({model.latent_dim for model in models}) > 1:
         raise UserError("--save_latents: these models have latents of different lengths; save those of one")
-
-
-class _Film:
-    """The frames of a clip at times (T,), at the model's own size, and what is measured of them while they stream."""
-
-    def __init__(self, clip: Clip, t: Tensor, picture: PictureOptions, measured: bool) -> None:
-        self.clip, self.t, self.picture = clip, t, picture
-        self.meter = FrameMeter() if measured else None
-        moments, counts = torch.unique_consecutive(t, return_counts=True)  # a frame that rests is decoded once
-        z = clip.trajectory.at(moments)
-        frames = render_frames(clip.model, z, picture.dtype, self.meter)
-        self.frames = chain.from_iterable(map(repeat, frames, counts.tolist()))
-        self.detail = keyframe_detail(clip.model, clip.keyframes, picture)
-        self._weights = self.detail.weights(z).repeat_interleave(counts, 0) if self.detail else z
-
-    def enlarged(self, frame: Frame, index: int) -> Frame:
-        """A frame at the size that is asked for, with the detail of the keyframes' pictures; its place among all."""
-        frame = self.picture.resized(frame)
-        return self.detail.added(frame, self._weights[index]) if self.detail else frame
 
 
 def render_animation(
@@ -94,7 +74,7 @@ def render_animation(
     check_memory(2 * pictures + len(clips) * (1 if streamed else len(t[0])), picture.side(0))
     if compared:
         check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
-    films = [_Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
+    films = [Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
     frames = _comparison(films, columns) if compared else _tiles(films, columns)
     kept, fps, given_up = _write(frames, len(t[0]), closed, picture, motion, out)
     echo(f"{out}: {len(kept)} frames, {len(kept) / fps:.1f} s{given_up}")
@@ -127,13 +107,13 @@ def render_animation(
     return out
 
 
-def _tiles(films: Sequence[_Film], columns: int) -> Iterator[Frame]:
+def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:
     """The frames of films in a grid."""
     for index, tiles in enumerate(zip(*(film.frames for film in films), strict=True)):
         yield captions.in_grid([film.enlarged(tile, index) for film, tile in zip(films, tiles, strict=True)], columns)
 
 
-def _comparison(films: Sequence[_Film], columns: int) -> Iterator[Frame]:
+def _comparison(films: Sequence[Film], columns: int) -> Iterator[Frame]:
     """The frames of a comparison; the chart needs all numbers, so all are decoded before the first is composed."""
     decoded = [list(film.frames) for film in films]
     curves = [measure_curves(film.clip, film.t, film.meter) for film in films if film.meter]

@@ -1,19 +1,27 @@
 """Clips: trajectories of models through keyframes, as the options of a command ask for them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Literal
 
+import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError
+from data.transforms import to_uint8
 from vae.generator import Generator, prior_latents
+from vae.inference import BATCH, decode_all, decode_batches
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import QUARTERS, great_circle, noise_loop
 from vae.latent.trajectory import PATH_NAMES, Trajectory, path_trajectory
+from vae.morphing.metamorphosis import Metamorphosis, flows_between
 from vae.render.options import KeyframeOptions, PathName, parse_grid
-from vae.tuning.keyframe_tuning import tuned_to_pictures
+from vae.tuning.keyframe_tuning import fitted_to_pictures, tuned_to_pictures
+from vae.tuning.pivotal import Budget
+
+Between = Literal["pictures", "model"]
 
 
 @dataclass(frozen=True)
@@ -46,13 +54,49 @@ class LoopOptions:
 
 
 @dataclass(frozen=True)
+class BetweenOptions:
+    """What is between keyframes that are pictures.
+
+    Args:
+        between: what frames between two keyframes are made of, where one is a picture that the model was fitted to:
+            `pictures`: their own pixels, moved until outlines meet and dissolved where the model begins; `model`: what
+            the decoder draws.
+    """
+
+    between: Between = "pictures"
+
+
+@dataclass(frozen=True)
 class Clip:
-    """One trajectory of one model, and its name in a comparison."""
+    """One trajectory of one model, and its name in a comparison.
+
+    Attributes:
+        keyframes: that it visits, the first again at the end of a loop.
+        metamorphosis: of the keyframes' pictures at the model's size, if the frames between are made of them.
+    """
 
     label: str
     model: Generator
     trajectory: Trajectory
-    keyframes: tuple[Keyframe, ...] = ()  # that it visits, the first again at the end of a loop
+    keyframes: tuple[Keyframe, ...] = ()
+    metamorphosis: Metamorphosis | None = None
+
+    def draw(
+        self, t: Tensor, dtype: torch.dtype = torch.float32, shares: list[Tensor] | None = None
+    ) -> Iterator[Tensor]:
+        """The pictures at times (T,) at the model's size, in batches (N, C, H, W).
+
+        A list of shares gets those of `Metamorphosis.drawn`, frame by frame.
+        """
+        batches = decode_batches(self.model, self.trajectory.at(t), dtype)
+        for times, x in zip(torch.split(t, BATCH), batches, strict=True):
+            if self.metamorphosis is None:
+                yield x
+            else:
+                frames, found = self.metamorphosis.drawn(times, x.cpu())
+                if shares is not None:
+                    shares.extend(found)
+                yield frames
 
 
 def choose_keyframes(
@@ -76,33 +120,58 @@ def choose_keyframes(
     return [Keyframe(one) for one in z[-count:]]
 
 
-def path_clip(label: str, path: str, model: Generator, keyframes: Sequence[Keyframe], closed: bool = False) -> Clip:
-    """The clip along a path through keyframes; a progress bar shows the search for a route."""
-    trajectory = path_trajectory(
-        path, model, latents_of(keyframes), closed, lambda steps: tqdm(steps, "Searching a route", leave=False, delay=1)
-    )
-    return Clip(label, model, trajectory, (*keyframes, *keyframes[:closed]))
+def clips_along(
+    paths: Mapping[str, str],
+    model: Generator,
+    keyframes: Sequence[Keyframe],
+    tuning: Budget,
+    between: BetweenOptions,
+    closed: bool = False,
+) -> list[Clip]:
+    """The clips along paths, by their labels, through keyframes; the model is fitted to the pictures among them.
+
+    Progress bars show what takes time.
+    """
+
+    def bar(text: str) -> Callable[[range], Iterable[int]]:
+        return lambda steps: tqdm(steps, text, leave=False, delay=1)
+
+    model = tuned_to_pictures(model, keyframes, tuning)
+    visited, metamorphosis = (*keyframes, *keyframes[:closed]), None
+    if between.between == "pictures" and fitted_to_pictures(model):
+        drawn = decode_all(model, latents_of(visited)).cpu()
+        x = torch.stack([x if one.picture is None else one.picture for one, x in zip(visited, drawn, strict=True)])
+        metamorphosis = Metamorphosis(to_uint8(x), flows_between(x, bar("Aligning")))
+    clips, z = [], latents_of(keyframes)
+    for label, path in paths.items():
+        trajectory = path_trajectory(path, model, z, closed, bar("Searching a route"))
+        clips.append(Clip(label, model, trajectory, visited, metamorphosis))
+    return clips
 
 
-def path_clips(path: str, model: Generator, options: KeyframeOptions, grid: GridOptions) -> list[Clip]:
+def path_clips(
+    path: str, model: Generator, options: KeyframeOptions, between: BetweenOptions, grid: GridOptions
+) -> list[Clip]:
     """The clips of a command that is a path, one for each tile of the grid."""
     tiles = _tiles(options, grid)
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
-    return [path_clip(path, path, tuned_to_pictures(model, each, options.tune), each) for each in chosen]
+    return [clip for each in chosen for clip in clips_along({path: path}, model, each, options.tune, between)]
 
 
 def loop_clips(
-    model: Generator, options: KeyframeOptions, grid: GridOptions, loop: LoopOptions, hold: int
+    model: Generator, options: KeyframeOptions, between: BetweenOptions, grid: GridOptions, loop: LoopOptions, hold: int
 ) -> list[Clip]:
     """The clips of the command `loop`, one for each tile of the grid."""
     if loop.style != "keyframes" and (loop.path != "spline" or hold):
         raise UserError(f"--style {loop.style}: has a path of its own without keyframes; leave --path and --hold out")
     if loop.style == "noise" and options.keyframes:
         raise UserError("--style noise: visits no keyframes; name a walk with --seed")
-    return [_loop_clip(model, options, loop, tile) for tile in _tiles(options, grid)]
+    return [_loop_clip(model, options, between, loop, tile) for tile in _tiles(options, grid)]
 
 
-def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, tile: int) -> Clip:
+def _loop_clip(
+    model: Generator, options: KeyframeOptions, between: BetweenOptions, loop: LoopOptions, tile: int
+) -> Clip:
     if loop.style == "circle":
         keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
         z = latents_of(keyframes)
@@ -114,8 +183,8 @@ def _loop_clip(model: Generator, options: KeyframeOptions, loop: LoopOptions, ti
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
-    model = tuned_to_pictures(model, keyframes, options.tune)
-    return path_clip(loop.path, loop.path, model, keyframes, closed=True)
+    (clip,) = clips_along({loop.path: loop.path}, model, keyframes, options.tune, between, closed=True)
+    return clip
 
 
 def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
@@ -126,20 +195,18 @@ def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
 
 
 def comparison_clips(
-    models: Mapping[str, Generator], options: KeyframeOptions, paths: Sequence[str]
+    models: Mapping[str, Generator], options: KeyframeOptions, between: BetweenOptions, paths: Sequence[str]
 ) -> tuple[list[Clip], int]:
     """The clips of the command `compare`, of models by their names, and in how many columns they are shown.
 
     No paths are all of them of one model, and slerp of several.
     """
     paths = paths or (["slerp"] if len(models) > 1 else PATH_NAMES)
-    clips = []
+    clips: list[Clip] = []
     for name, model in models.items():
         keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
-        model = tuned_to_pictures(model, keyframes, options.tune)
-        for path in paths:
-            label = path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}"
-            clips.append(path_clip(label, path, model, keyframes))
+        labels = (path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}" for path in paths)
+        clips += clips_along(dict(zip(labels, paths, strict=True)), model, keyframes, options.tune, between)
     if len(models) > 1:
         return clips, len(paths) if len(paths) > 1 else 2
     return clips, 1 if len(paths) <= 2 else 2

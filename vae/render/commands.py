@@ -16,7 +16,7 @@ from vae.latent.paths import PATHS
 from vae.option_groups import Switch, add_options, parse_options
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
-from vae.render.clips import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.clips import BetweenOptions, GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
 from vae.render.models import choose_device, compared_models, default_checkpoint, single_model
 from vae.render.morph_pad import explore
 from vae.render.options import (
@@ -50,13 +50,14 @@ def _animate(
     request: RenderRequest,
     model: ModelOptions,
     keyframes: KeyframeOptions,
+    between: BetweenOptions,
     picture: PictureOptions,
     motion: MotionOptions,
     grid: GridOptions,
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    clips = path_clips(request.command, vae, keyframes, grid)
+    clips = path_clips(request.command, vae, keyframes, between, grid)
     return render_animation(request, clips, grid.columns, picture, motion, out)
 
 
@@ -64,6 +65,7 @@ def _loop(
     request: RenderRequest,
     model: ModelOptions,
     keyframes: KeyframeOptions,
+    between: BetweenOptions,
     picture: PictureOptions,
     motion: MotionOptions,
     grid: GridOptions,
@@ -71,7 +73,7 @@ def _loop(
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    clips = loop_clips(vae, keyframes, grid, loop, motion.hold)
+    clips = loop_clips(vae, keyframes, between, grid, loop, motion.hold)
     return render_animation(request, clips, grid.columns, picture, motion, out)
 
 
@@ -79,13 +81,14 @@ def _compare(
     request: RenderRequest,
     models: ComparedModelsOptions,
     keyframes: KeyframeOptions,
+    between: BetweenOptions,
     picture: PictureOptions,
     motion: MotionOptions,
     paths: PathsOptions,
 ) -> Path:
     compared, out = compared_models(request, models), request.default_out(picture.out, ".gif")
     check_animation(motion, out, compared.values())
-    clips, columns = comparison_clips(compared, keyframes, paths.paths)
+    clips, columns = comparison_clips(compared, keyframes, between, paths.paths)
     return render_animation(request, clips, columns, picture, motion, out, compared=True)
 
 

@@ -1,9 +1,10 @@
-"""Latents → frames, decoded in batches and given out one by one, and what is measured of them on the way."""
+"""Clips → frames, drawn in batches and given out one by one, and what is measured of them on the way."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from dataclasses import replace
+from itertools import chain, repeat
 from typing import TypeVar
 
 import numpy as np
@@ -17,10 +18,12 @@ from vae.inference import decode_batches
 from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of
 from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import gradient_energy
+from vae.morphing.metamorphosis import Metamorphosis
+from vae.render.clips import Clip
 from vae.render.formats.frame import Frame
 from vae.render.options import PictureOptions
 from vae.tuning.detail import Detail
-from vae.tuning.tuned_decoder import TunedDecoder
+from vae.tuning.keyframe_tuning import fitted_to_pictures
 
 _MOST_BYTES = 2_000_000_000
 
@@ -53,41 +56,87 @@ class FrameMeter:
         return torch.cat(self._energy)
 
 
-def render_frames(
-    model: Generator, z: Tensor, dtype: torch.dtype = torch.float32, meter: FrameMeter | None = None
-) -> Iterator[Frame]:
-    """Streams the pictures of latents; the next batch is decoded in a thread while frames of this one are being used.
+def render_frames(batches: Iterable[Tensor], meter: FrameMeter | None = None) -> Iterator[Frame]:
+    """Streams pictures; the next batch is made in a thread while frames of this one are being used.
 
     Args:
-        model: in eval mode.
-        z: (N, D).
-        dtype: what the layers compute in; bfloat16 is faster where the processor has it, and off by a few levels.
-        meter: is given the frames as they are decoded.
+        batches: (N, C, H, W) in [-1, 1], of `decode_batches` for example.
+        meter: is given the frames as they are made.
 
     Yields:
-        N frames, (H, W, 3) uint8; grey pictures as three equal channels.
+        frames, (H, W, 3) uint8; grey pictures as three equal channels.
     """
 
-    def batches() -> Iterator[Frame]:
-        for x in decode_batches(model, z, dtype):
+    def parts() -> Iterator[Frame]:
+        for x in batches:
             pixels = to_uint8(x).cpu()
             if meter is not None:
                 meter.update(x, pixels)
             yield pixels.expand(-1, -1, -1, 3).numpy()
 
-    return chain.from_iterable(prefetch(batches()))
+    return chain.from_iterable(prefetch(parts()))
+
+
+class Film:
+    """The frames of a clip at times (T,).
+
+    Attributes:
+        clip: the clip.
+        t: the times.
+        meter: measures the frames while they stream by, if that is asked for.
+        frames: a stream of the frames at the model's own size.
+    """
+
+    def __init__(self, clip: Clip, t: Tensor, picture: PictureOptions, measured: bool = False) -> None:
+        self.clip, self.t, self._picture = clip, t, picture
+        self.meter = FrameMeter() if measured else None
+        moments, self._place = torch.unique_consecutive(t, return_inverse=True)  # a frame that rests is drawn once
+        self._shares: list[Tensor] = []
+        self._large, self._detail = None, None
+        if clip.metamorphosis is None:
+            self._detail = keyframe_detail(clip.model, clip.keyframes, picture)
+        elif picture.side(clip.model.image_size) != clip.model.image_size:
+            self._large = _enlarged(clip, clip.metamorphosis, picture)
+        self._weights = self._detail.weights(clip.trajectory.at(t)) if self._detail else t
+        counts = self._place.bincount().tolist()
+        frames = render_frames(clip.draw(moments, picture.dtype, self._shares), self.meter)
+        self.frames = chain.from_iterable(map(repeat, frames, counts))
+
+    def enlarged(self, frame: Frame, index: int) -> Frame:
+        """A frame at the size that is asked for, with all that the keyframes' pictures show; its place among all."""
+        if self._large:
+            x = self._large.mixed(self.t[index], self._shares[self._place[index]])
+            return to_uint8(x[None])[0].expand(-1, -1, 3).numpy()
+        frame = self._picture.resized(frame)
+        return self._detail.added(frame, self._weights[index]) if self._detail else frame
+
+    def all(self) -> Iterator[Frame]:
+        """The frames at the size that is asked for."""
+        return (self.enlarged(frame, index) for index, frame in enumerate(self.frames))
 
 
 def keyframe_detail(model: Generator, keyframes: Sequence[Keyframe], picture: PictureOptions) -> Detail | None:
     """The detail of keyframes' pictures at the size of the frames; None where the model was not fitted to them."""
-    if not keyframes or not isinstance(getattr(model, "decoder", None), TunedDecoder):
+    if not keyframes or not fitted_to_pictures(model):
         return None
     pivots, residuals = latents_of(keyframes), {}
-    for k, frame in enumerate(render_frames(model, pivots, picture.dtype)):
+    for k, frame in enumerate(render_frames(decode_batches(model, pivots, picture.dtype))):
         if (file := keyframes[k].file) is not None:
             drawn = picture.resized(frame)
             residuals[k] = keyframe_pixels(file, len(drawn), model.channels).astype(np.int16) - drawn
     return Detail(pivots, residuals)
+
+
+def _enlarged(clip: Clip, metamorphosis: Metamorphosis, picture: PictureOptions) -> Metamorphosis:
+    """The same of the pictures at the size of the frames: the files', and enlarged what the model draws."""
+    side, pictures = picture.side(clip.model.image_size), []
+    for keyframe, small in zip(clip.keyframes, metamorphosis.pictures, strict=True):
+        if keyframe.file is None:
+            pixels = picture.resized(small.expand(-1, -1, 3).numpy())[..., : clip.model.channels]
+        else:
+            pixels = keyframe_pixels(keyframe.file, side, clip.model.channels)
+        pictures.append(torch.from_numpy(np.ascontiguousarray(pixels)))
+    return replace(metamorphosis, pictures=torch.stack(pictures), resample=picture.resample)
 
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:

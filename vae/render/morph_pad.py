@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.system.errors import UserError, echo, escape_unprintable
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator, prior_latents
+from vae.inference import decode_batches
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.option_groups import Range
@@ -61,7 +62,7 @@ def explore(request: RenderRequest, model: ModelOptions, options: ExploreOptions
     models = [tuned_to_pictures(vae, first, options.tune), *[vae] * (options.sets - 1)]
     corners = tqdm(_corners(vae, options, first), escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
     squares = zip(models, corners, strict=True)
-    html = html_page([list(render_frames(model, square_latents(four))) for model, four in squares])
+    html = html_page([list(render_frames(decode_batches(model, square_latents(four)))) for model, four in squares])
     save_bytes(html, out)
     sets = f"{options.sets} sets of {CELLS}×{CELLS} pictures"
     echo(f"{out}: {sets}, {len(html) / 1e6:.1f} MB; open it in a browser")

@@ -13,22 +13,20 @@ Paths and times need no model: `vae.latent.paths` takes latents of any, at the t
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor
 
 from data.system.errors import UserError
 from vae.generator import Generator
-from vae.latent.keyframes import latents_of, parse_keyframe
-from vae.latent.trajectory import path_trajectory
+from vae.latent.keyframes import Keyframe, parse_keyframe
 from vae.optional import import_optional
 from vae.render.animation import frame_times
-from vae.render.clips import Clip
+from vae.render.clips import Between, BetweenOptions, clips_along
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
-from vae.render.frames import keyframe_detail, render_frames
+from vae.render.frames import Film
 from vae.render.options import MotionOptions, PictureOptions, parse_paths
-from vae.tuning.keyframe_tuning import tuned_to_pictures
 from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
 
 _LEAST = 2
@@ -41,6 +39,7 @@ def morph(
     frames: int = MotionOptions.frames,
     closed: bool = False,
     tune: int | str = str(DEFAULT_BUDGET),
+    between: Between = "pictures",
 ) -> Iterator[Frame]:
     """The frames that `render.py` shows, at the model's own size.
 
@@ -52,29 +51,30 @@ def morph(
         frames: from one keyframe to the next.
         closed: return to keyframe 0.
         tune: as for `--tune`: how long a copy of the model is fitted to the pictures among the keyframes; 0 is not.
+        between: as for `--between`: frames are made of the keyframes' `pictures`, or of what the `model` draws.
 
     Raises:
         UserError: too few keyframes or frames, keyframes of another model, a picture that cannot be read, or a path
             that is not known.
     """
     parse_paths([path])
+    if between not in get_args(Between):
+        raise UserError(f"between {between!r}: must be pictures or model")
     budget, named = parse_budget(str(tune)), []
-    if not isinstance(keyframes, Tensor):
+    if isinstance(keyframes, Tensor):
+        if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
+            raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), of the model")
+        named = [Keyframe(z) for z in keyframes.detach().cpu()]
+    else:
         words = [keyframes] if isinstance(keyframes, str | Path) else list(keyframes)
         if len(words) < _LEAST:
             raise UserError(f"{len(words)} keyframes: give a list of {_LEAST} or more; a path needs two ends")
         if not all(isinstance(word, str | Path | int) for word in words):
             raise UserError("keyframes: must be latents as one tensor (K, D), or a list of pictures' files and seeds")
         named = [parse_keyframe(model, str(word)) for word in words]
-        model, keyframes = tuned_to_pictures(model, named, budget), latents_of(named)
-    if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
-        raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), latents of the model")
-    clip = Clip(path, model, path_trajectory(path, model, keyframes.detach().cpu(), closed))
+    (clip,) = clips_along({path: path}, model, named, budget, BetweenOptions(between), closed)
     ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
-    z = clip.trajectory.at(t)
-    detail = keyframe_detail(model, named, PictureOptions(size=model.image_size))
-    drawn = render_frames(model, z)
-    return map(detail.added, drawn, detail.weights(z)) if detail else drawn
+    return Film(clip, t, PictureOptions(size=model.image_size)).all()
 
 
 def inline(frames: Iterable[Frame], fps: float = MotionOptions.fps) -> Any:

@@ -64,12 +64,12 @@ def measure_path(clip: Clip, change: Tensor | None = None) -> PathNumbers:
     apart = z[::last].diff(dim=0).norm(dim=1) > MIN_DISTANCE
     if not apart.any():
         return PathNumbers(*[math.nan] * len(PathNumbers._fields))
-    x = decode_all(clip.model, z)
+    x = torch.cat([batch.to(clip.model.device) for batch in clip.draw(t)])
     points = torch.cat([pyramid(batch) for batch in torch.split(x, BATCH)])
     steps = points.diff(dim=0).norm(dim=1).cpu().reshape(segments, last)[apart]
     direct = points[::last].diff(dim=0).norm(dim=1).cpu()[apart]
 
-    drawn = x[::last]
+    drawn = x[::last] if clip.metamorphosis is None else decode_all(clip.model, z[::last])
     pictures = drawn.clone()
     given = []
     for k, keyframe in enumerate(clip.keyframes):

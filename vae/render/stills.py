@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError, echo
-from vae.generator import Generator, prior_latents, seeded_latents, zero_inactive
+from vae.generator import prior_latents, seeded_latents, zero_inactive
 from vae.inference import decode_batches
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.option_groups import Range
 from vae.render import captions
-from vae.render.clips import choose_keyframes, path_clip
+from vae.render.clips import BetweenOptions, choose_keyframes, clips_along
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_still, write_still
-from vae.render.frames import check_memory, keyframe_detail, render_frames
+from vae.render.frames import Film, check_memory, keyframe_detail, render_frames
 from vae.render.models import single_model
 from vae.render.options import (
     KeyframeOptions,
@@ -29,7 +29,6 @@ from vae.render.options import (
     Truncation,
     parse_grid,
 )
-from vae.tuning.detail import Detail
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 _REACH = 3.0
@@ -80,6 +79,7 @@ def strip(
     request: RenderRequest,
     model: ModelOptions,
     keyframes: KeyframeOptions,
+    between: BetweenOptions,
     paths: PathsOptions,
     still: StripOptions,
     picture: PictureOptions,
@@ -90,12 +90,9 @@ def strip(
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
     check_memory(len(names) * still.steps, picture.side(vae.image_size))
-    drawn = tuned_to_pictures(vae, chosen, keyframes.tune)
-    detail = keyframe_detail(drawn, chosen, picture)
-    for name in names:
-        prefix = f"{name} " if paths.paths else "t = "
-        z = path_clip(name, name, drawn, chosen).trajectory.at(t)
-        rows.append(_row(drawn, detail, z, [f"{prefix}{time:.2f}" for time in t.tolist()], picture))
+    for clip in clips_along({name: name for name in names}, vae, chosen, keyframes.tune, between):
+        prefix = f"{clip.label} " if paths.paths else "t = "
+        rows.append(_row(Film(clip, t, picture).all(), [f"{prefix}{time:.2f}" for time in t.tolist()]))
     return _finish(rows, out, f"{still.steps} pictures of {' '.join(names)}")
 
 
@@ -128,7 +125,10 @@ def traverse(
     for latent in chosen:
         z = keyframe.z.repeat(still.steps, 1)
         z[:, latent] = values
-        rows.append(_row(drawn, detail, z, [f"z{latent} = {value:+.1f}" for value in values.tolist()], picture))
+        frames = map(picture.resized, render_frames(decode_batches(drawn, z, picture.dtype)))
+        if detail:
+            frames = map(detail.added, frames, detail.weights(z))
+        rows.append(_row(frames, [f"z{latent} = {value:+.1f}" for value in values.tolist()]))
     nats = ", ".join(f"z{latent} {kl[latent]:.1f}" for latent in chosen)
     return _finish(rows, out, f"{len(chosen)} latents (nats: {nats})")
 
@@ -139,7 +139,7 @@ def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, 
     columns, rows = still.grid or (8, 6)
     check_memory(columns * rows, picture.side(vae.image_size))
     z = prior_latents(vae, still.seed, columns * rows, still.truncation)
-    frames = [picture.resized(frame) for frame in render_frames(vae, z, picture.dtype)]
+    frames = [picture.resized(frame) for frame in render_frames(decode_batches(vae, z, picture.dtype))]
     return _finish([captions.in_grid(frames, columns)], out, f"{len(frames)} pictures")
 
 
@@ -150,11 +150,8 @@ def _start(request: RenderRequest, model: ModelOptions, picture: PictureOptions)
     return vae, out
 
 
-def _row(model: Generator, detail: Detail | None, z: Tensor, texts: Iterable[str], picture: PictureOptions) -> Frame:
-    """The pictures of latents in a row, each with a text below it."""
-    frames = map(picture.resized, render_frames(model, z, picture.dtype))
-    if detail:
-        frames = map(detail.added, frames, detail.weights(z))
+def _row(frames: Iterable[Frame], texts: Iterable[str]) -> Frame:
+    """Pictures in a row, each with a text below it."""
     return captions.in_row([captions.caption(frame, text) for frame, text in zip(frames, texts, strict=True)])
 
 

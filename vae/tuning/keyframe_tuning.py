@@ -11,9 +11,15 @@ from vae.generator import Generator, has_encoder
 from vae.inference import decode_all
 from vae.latent.keyframes import Keyframe, latents_of
 from vae.tuning.pivotal import MOST_STEPS, Budget, psnr, tune
+from vae.tuning.tuned_decoder import TunedDecoder
 
 _UNLIKE = 25.0  # dB
 _SAME = 1e-3  # of two latents, over their length
+
+
+def fitted_to_pictures(model: Generator) -> bool:
+    """True if the model is such a copy."""
+    return isinstance(getattr(model, "decoder", None), TunedDecoder)
 
 
 def tuned_to_pictures(model: Generator, keyframes: Sequence[Keyframe], budget: Budget) -> Generator:

@@ -2,14 +2,16 @@
 
     OMP_NUM_THREADS=1 python -m tests.benchmarks.pictures.keyframes SETS/clip --pairs 12
 
-One thread. The frames are those of slerp at the model's own size, nine from picture to picture, by time on the path and
-by visible change; the detail that `render.py` adds near keyframes is left out.
+One thread. The frames are those of `render.py slerp`, nine from picture to picture, by time on the path and by visible
+change: made of the pictures, or drawn by the model.
 """
 
 import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,25 +19,30 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.benchmarks.pictures.__main__ import load, write_sheet
+from data.transforms import to_tensor
+from tests.benchmarks.pictures.__main__ import write_sheet
 from tests.benchmarks.pictures.judge import features, kernel_distance
 from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
 from vae.inference import decode_all, encode_means
-from vae.latent.paths import slerp
-from vae.metrics.perceptual import pyramid
+from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of, parse_keyframe
+from vae.latent.timing import EASINGS
 from vae.metrics.smoothness import gradient_energy
 from vae.model.vae import VAE
-from vae.tuning.pivotal import Budget, parse_budget, psnr, tune
+from vae.render.animation import frame_times
+from vae.render.clips import BetweenOptions, Clip, clips_along
+from vae.render.frames import Film
+from vae.render.options import MotionOptions, PictureOptions
+from vae.tuning.pivotal import Budget, parse_budget, psnr
 
-_FRAMES, _DENSE, _REAL = 9, 65, 160
+_FRAMES, _REAL = 9, 160
 _SEEDS = 16
 
 
-def evenly_paced(film: Tensor) -> Tensor:
-    """Nine of many frames, equally far from one another in visible change."""
-    way = F.pad(pyramid(film).diff(dim=0).norm(dim=1).cumsum(0), (1, 0))
-    return film[[int((way / way[-1] - part).abs().argmin()) for part in torch.linspace(0, 1, _FRAMES)]]
+def frames_of(clip: Clip, t: Tensor, side: int) -> Tensor:
+    """The frames of a clip at times (T,): (T, 3, H, H) in [-1, 1]."""
+    frames = Film(clip, t, PictureOptions(size=side)).all()
+    return to_tensor(torch.from_numpy(np.stack(list(frames))))
 
 
 def film_numbers(films: Tensor, real: Tensor) -> dict[str, float]:
@@ -72,8 +79,9 @@ def known_answers(x: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
 
 def middle(vae: VAE, ends: Tensor, budget: Budget) -> Tensor:
     """The frame half-way between two pictures (2, C, H, W)."""
-    z = encode_means(vae, ends)
-    return decode_all(tune(vae, z, ends, budget), slerp(z, torch.tensor([0.5])))[0]
+    keyframes = [Keyframe(z, x) for z, x in zip(encode_means(vae, ends).clone(), ends, strict=True)]
+    (clip,) = clips_along({"": "slerp"}, vae, keyframes, budget, BetweenOptions())
+    return next(clip.draw(torch.tensor([0.5], dtype=torch.float64)))[0]
 
 
 def main() -> None:
@@ -83,40 +91,46 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--things", type=int, default=0, help="pictures that are moved, turned, grown and recoloured")
     parser.add_argument("--tune", type=parse_budget, default="200")
+    parser.add_argument("--size", type=int, default=64, help="the side of the frames")
     parser.add_argument("--out", type=Path, default=Path("renders/pictures"), help="a folder for sheets")
     given = parser.parse_args()
     torch.set_num_threads(1)
     vae = load_vae(given.checkpoint)
-    held = load(given.set / "held", vae.image_size).float() / 127.5 - 1
-    held = held[torch.from_numpy(np.random.default_rng(0).permutation(len(held)))]
-    pairs, real = held[: 2 * given.pairs].unflatten(0, (-1, 2)), features(held[2 * given.pairs :][:_REAL])
-    dense, seeds = [], seeded_latents(0, _SEEDS, vae.latent_dim)
-    ends, kept, seconds = [], [], 0.0
-    for pair in pairs:
+    files = sorted((given.set / "held").glob("*.png"))
+    files = [files[k] for k in np.random.default_rng(0).permutation(len(files))]
+
+    def load(files: Sequence[Path], side: int) -> Tensor:
+        return to_tensor(torch.from_numpy(np.stack([keyframe_pixels(file, side, vae.channels) for file in files])))
+
+    real, seeds = (
+        features(load(files[2 * given.pairs :][:_REAL], given.size)),
+        seeded_latents(0, _SEEDS, vae.latent_dim),
+    )
+    ends, kept, seconds, films = [], [], 0.0, dict[str, list[Tensor]]()
+    evenly, mixes = torch.linspace(0, 1, _FRAMES, dtype=torch.float64), torch.linspace(0, 1, _FRAMES)
+    for pair in zip(files[: 2 * given.pairs : 2], files[1 : 2 * given.pairs : 2], strict=True):
+        keyframes = [parse_keyframe(vae, str(file)) for file in pair]
         started = time.process_time()
-        z = encode_means(vae, pair)
-        tuned = tune(vae, z, pair, given.tune)
+        (clip,) = clips_along({"": "slerp"}, vae, keyframes, given.tune, BetweenOptions())
         seconds += time.process_time() - started
-        dense.append(decode_all(tuned, slerp(z, torch.linspace(0, 1, _DENSE, dtype=torch.float64)).float()))
-        ends.append(psnr(dense[-1][[0, -1]], pair))
-        kept.append(psnr(decode_all(tuned, seeds), decode_all(vae, seeds)).min())
+        ends.append(psnr(decode_all(clip.model, latents_of(keyframes)), load(pair, vae.image_size)))
+        kept.append(psnr(decode_all(clip.model, seeds), decode_all(vae, seeds)).min())
+        films.setdefault("cross-fade", []).append(torch.lerp(*load(pair, given.size), mixes[:, None, None, None]))
+        for kind, one in (("pictures", clip), ("model", replace(clip, metamorphosis=None))):
+            films.setdefault(f"{kind}, by time", []).append(frames_of(one, evenly, given.size))
+            ((t,), _) = frame_times([one], MotionOptions(frames=_FRAMES, easing=EASINGS["linear"]))
+            films.setdefault(f"{kind}, by change", []).append(frames_of(one, t, given.size))
     of_pairs = {"end_psnr": float(torch.cat(ends).mean()), "least": float(torch.cat(ends).min())}
-    of_pairs |= {"cpu_seconds": seconds / len(pairs), "seeds_psnr": float(torch.stack(kept).min())}
-    mixes = torch.linspace(0, 1, _FRAMES)[:, None, None, None]
-    films = {
-        "cross-fade": torch.stack([torch.lerp(*pair, mixes) for pair in pairs]),
-        "by time": torch.stack([film[:: (_DENSE - 1) // (_FRAMES - 1)] for film in dense]),
-        "by change": torch.stack([evenly_paced(film) for film in dense]),
-    }
+    of_pairs |= {"cpu_seconds": seconds / given.pairs, "seeds_psnr": float(torch.stack(kept).min())}
     print(json.dumps({"set": given.set.name} | {name: round(value, 3) for name, value in of_pairs.items()}), flush=True)
     for name, some in films.items():
-        found = film_numbers(some, real)
+        found = film_numbers(torch.stack(some), real)
         print(json.dumps({"frames": name} | {key: round(value, 3) for key, value in found.items()}), flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
-    shown = torch.stack([films["cross-fade"], films["by change"]], 1).flatten(0, 1)[:16]
-    write_sheet(shown, given.out / f"keyframes_{given.set.name}.png")
+    shown = torch.stack([torch.stack(films[name]) for name in ("cross-fade", "pictures, by change")], 1)
+    write_sheet(shown.flatten(0, 1)[:16], given.out / f"keyframes_{given.set.name}_{given.size}.png")
     better: dict[str, list[tuple[float, float]]] = {}
-    for x in held[: given.things]:
+    for x in load(files[: given.things], vae.image_size) if given.things else ():
         for kind, (start, true, end) in known_answers(x).items():
             drawn = torch.stack([middle(vae, torch.stack([start, end]), given.tune), (start + end) / 2])
             better.setdefault(kind, []).append(tuple(psnr(drawn, true.expand_as(drawn)).tolist()))

@@ -1,0 +1,109 @@
+"""Pictures that move into one another: both ends are what was given, and known middles are met."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import scene
+from PIL import Image, ImageDraw
+from torch.testing import assert_close
+
+from data.transforms import to_tensor, to_uint8
+from vae.morphing.metamorphosis import Metamorphosis, flows_between
+from vae.morphing.registration import register, stands_on_plain_ground
+from vae.tuning.pivotal import psnr
+
+SIDE = 64
+
+
+def thing(across: float = 0.0, size: float = 1.0, degrees: float = 0.0, colour: str = "red") -> torch.Tensor:
+    """A leaf with a stalk on white, (1, 3, 64, 64)."""
+    picture = Image.new("RGB", (512, 512), "white")
+    draw = ImageDraw.Draw(picture)
+    draw.ellipse([256 - 70, 256 - 130, 256 + 70, 256 + 90], colour, "black", 12)
+    draw.rectangle([256 - 14, 256 + 80, 256 + 14, 256 + 160], "green")
+    draw.ellipse([256 - 40, 256 - 90, 256, 256 - 50], "yellow")
+    scale = 8 / size
+    middle = (256 - 32 * scale - across * SIDE * scale, 256 - 32 * scale)
+    turned = picture.rotate(degrees, Image.Resampling.BICUBIC, fillcolor="white")
+    moved = turned.transform(
+        (SIDE, SIDE), Image.Transform.AFFINE, (scale, 0, middle[0], 0, scale, middle[1]), fillcolor="white"
+    )
+    return to_tensor(torch.from_numpy(np.asarray(moved).copy())[None])
+
+
+def of(*pictures: torch.Tensor, resample: str = "lanczos") -> Metamorphosis:
+    x = torch.cat(pictures)
+    return Metamorphosis(to_uint8(x), flows_between(x), resample)
+
+
+KNOWN = {
+    "moved": (thing(-0.1), thing(), thing(0.1)),
+    "turned": (thing(degrees=-20), thing(), thing(degrees=20)),
+    "grown": (thing(size=0.8), thing(size=0.98), thing(size=1.2)),
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_the_middle_is_nearer_to_the_truth_than_a_cross_fade_is(kind):
+    start, truth, end = KNOWN[kind]
+    frame, share = of(start, end).drawn(torch.tensor([0.5]), (start + end) / 2)
+    assert_close(share, torch.full_like(share, 0.5), atol=0.2, rtol=0)
+    ours, fade = psnr(torch.cat([frame, (start + end) / 2]), truth.expand(2, -1, -1, -1))
+    assert ours > fade + 2
+
+
+@pytest.mark.parametrize("resample", ["lanczos", "nearest"])
+@pytest.mark.parametrize("drawn", ["noise", "grey", "start"])
+def test_keyframes_are_shown_exactly_whatever_the_model_draws(drawn, resample):
+    pictures = [thing(), thing(0.1, 0.7, 30, "blue"), thing(-0.2, colour="purple")]
+    x = {"noise": torch.rand(3, 3, SIDE, SIDE) * 2 - 1, "grey": torch.zeros(3, 3, SIDE, SIDE)}
+    x["start"] = torch.cat(pictures[:1] * 3)
+    metamorphosis = of(*pictures, resample=resample)
+    frames, shares = metamorphosis.drawn(torch.arange(3.0), x[drawn])
+    assert torch.equal(to_uint8(frames), metamorphosis.pictures)
+    assert shares.flatten(1).amin(1).tolist() == [0, 0, 1]
+    assert shares.flatten(1).amax(1).tolist() == [0, 0, 1]
+
+
+def test_the_model_says_where_the_dissolve_begins():
+    start, end = thing(), thing(colour="blue")
+    half = torch.cat([start[..., :32], end[..., 32:]], 3)
+    _, share = of(start, end).drawn(torch.tensor([0.5]), half)
+    assert share[..., :20].mean() < 0.35
+    assert share[..., 44:].mean() > 0.65
+
+
+def test_backwards_it_is_the_same():
+    start, end = thing(-0.1), thing(0.1, 0.8, 25, "blue")
+    assert_close(register(start, end), -register(end, start), atol=1e-3, rtol=0)
+
+
+def test_like_pictures_stay_where_they_are():
+    assert register(thing(), thing()).abs().max() < 1e-3
+    (frame, _), other = of(thing(), thing()).drawn(torch.tensor([0.4]), thing()), thing()
+    assert psnr(frame, other) > 40
+
+
+def test_what_comes_in_from_outside_is_the_ground():
+    assert stands_on_plain_ground(thing())
+    photograph = to_tensor(torch.from_numpy(np.asarray(scene(3).resize((SIDE, SIDE)))[None].copy()))
+    away = Metamorphosis(to_uint8(torch.cat([thing()] * 2)), torch.full((1, 2, 6, 6), 0.9))
+    frame, _ = away.drawn(torch.tensor([0.2]), thing())
+    assert_close(frame[..., :4, :], torch.ones_like(frame[..., :4, :]))
+    still = of(photograph, photograph)
+    frame, _ = still.drawn(torch.tensor([0.0]), photograph)
+    assert_close(frame, photograph, atol=2e-3, rtol=0)
+
+
+def test_a_size_of_its_own_has_the_same_share():
+    start, end = thing(), thing(0.1, colour="blue")
+    small, large = of(start, end), [picture.resize((256, 256)) for picture in map(as_image, (start, end))]
+    metamorphosis = Metamorphosis(torch.from_numpy(np.stack(large)), small.flows)
+    frames, shares = small.drawn(torch.tensor([0.3, 0.6]), torch.cat([start, end]))
+    for time, frame, share in zip((0.3, 0.6), frames, shares, strict=True):
+        reduced = torch.nn.functional.avg_pool2d(metamorphosis.mixed(torch.tensor(time), share), 4)
+        assert psnr(reduced[None], frame[None]) > 26
+
+
+def as_image(x: torch.Tensor) -> Image.Image:
+    return Image.fromarray(to_uint8(x)[0].numpy())

@@ -1,0 +1,1 @@
+"""Given pictures, moved into one another."""

@@ -1,0 +1,97 @@
+"""Metamorphosis: pictures that move into one another and change their colours on the way.
+
+Between pictures a and b, with v the flow from a to b and f ∈ [0, 1] the share of the way,
+
+    frame(f) = (1 − m) · a^{fv} + m · b^{−(1−f)v},    m = smoothstep((f − ½ + 0.2 · lead) / 0.4 + ½)
+
+so that both are where they meet, and the dissolve is short, which leaves few double exposures. A model says where it
+begins: lead = (e_a − e_b) / (e_a + e_b + 0.05) ∈ (−1, 1) is how much nearer the picture x that it draws at f is to the
+moved b than to the moved a, e being blurred squared differences. At f = 0 and f = 1 the frames are a and b themselves.
+
+Source of the word: Trouvé and Younes, *Metamorphoses through Lie group action*, Foundations of Computational
+Mathematics 5(2), 2005.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.transforms import to_tensor
+from vae.latent.paths import locate
+from vae.model.blur import blur
+from vae.morphing.flow import displaced, displacement
+from vae.morphing.registration import ground, register, stands_on_plain_ground
+from vae.tuning.tuned_decoder import smoothstep
+
+_DISSOLVE, _LEAD = 0.4, 0.2  # of the way; together no more than 1, so that both ends are whole
+_BLUR = 1 / 8  # of the side
+_ALIKE = 0.05
+
+
+@dataclass(frozen=True)
+class Metamorphosis:
+    """Frames between the pictures of keyframes.
+
+    Attributes:
+        pictures: (S + 1, H, H, C) uint8; of a loop the first is again the last.
+        flows: (S, 2, G, G), from each to the next, see `flows_between`.
+        resample: `lanczos`, or `nearest` for hard pixels, which are moved whole.
+    """
+
+    pictures: Tensor
+    flows: Tensor
+    resample: str = "lanczos"
+
+    def drawn(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames at times (T,) where a model draws the pictures x (T, C, H, H).
+
+        Returns:
+            the frames (T, C, H, H) in [-1, 1], and the shares m (T, 1, H, H) that the next keyframe has in them.
+        """
+        frames, shares = [], []
+        for time, seen in zip(t, x, strict=True):
+            (_, passed), (a, b) = self._place(time), self._moved(time)
+            share = _share(passed, a, b, seen[None])
+            frames.append(torch.lerp(a, b, share))
+            shares.append(share)
+        return torch.cat(frames), torch.cat(shares)
+
+    def mixed(self, time: Tensor, share: Tensor) -> Tensor:
+        """The frame (C, H, H) at a time () with a share (1, h, h) that `drawn` found at another size."""
+        a, b = self._moved(time)
+        return torch.lerp(a, b, F.interpolate(share[None], a.shape[-2:], mode="bilinear"))[0]
+
+    def _place(self, time: Tensor) -> tuple[int, float]:
+        segment, passed = locate(time, len(self.flows))
+        return int(segment), float(passed)
+
+    def _moved(self, time: Tensor) -> tuple[Tensor, Tensor]:
+        """The two keyframes' pictures, moved to where they are at a time."""
+        k, passed = self._place(time)
+        flow, (a, b) = self.flows[k][None], to_tensor(self.pictures[k : k + 2])
+        return self._along(a[None], passed * flow), self._along(b[None], (passed - 1) * flow)
+
+    def _along(self, x: Tensor, velocity: Tensor) -> Tensor:
+        """x^v; what comes in from outside is the picture's plain ground, or else its border repeated."""
+        u, mode = displacement(-velocity), "nearest" if self.resample == "nearest" else "bicubic"
+        if stands_on_plain_ground(x):
+            colour = ground(x)
+            return (displaced(x - colour, u, mode, "zeros") + colour).clamp(-1, 1)
+        return displaced(x, u, mode).clamp(-1, 1)
+
+
+def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] = iter) -> Tensor:
+    """The flow from each picture (S + 1, C, H, H) in [-1, 1] to the next: (S, 2, G, G)."""
+    return torch.cat(
+        [register(pictures[k : k + 1], pictures[k + 1 : k + 2]) for k in progress(range(len(pictures) - 1))]
+    )
+
+
+def _share(passed: float, a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+    """m, (1, 1, H, H), of pictures (1, C, H, H)."""
+    e_a, e_b = (blur((x - end).square().sum(1, keepdim=True), _BLUR * x.shape[-1]) for end in (a, b))
+    lead = (e_a - e_b) / (e_a + e_b + _ALIKE)
+    return smoothstep((passed - 0.5 + _LEAD * lead) / _DISSOLVE + 0.5)
