@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 import signal
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import train
 from data.datamodule import ImageData
 from vae.render.formats.format import FORMATS
 from vae.render.formats.video import encode_video
+from vae.tuning import keyframe_tuning
 
 REMARK = re.compile("Skipped |Left out: |White is |[0-9,]+ files? holds? more than one picture")
 BAR = re.compile(r"Looking into|Preparing|.*: +[0-9]+%\|")
@@ -35,6 +37,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Whole suites run on several cores; benchmarks alone, and named tests sooner than workers would start."""
     named = config.args_source is pytest.Config.ArgsSource.ARGS
     return 0 if named or config.option.markexpr == "benchmark" else min(os.cpu_count() or 1, 4)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test finds a model that another one, or the user, has fitted to the same pictures."""
+    monkeypatch.setattr(keyframe_tuning, "CACHE", str(tmp_path_factory.getbasetemp() / f"fitted-{uuid.uuid4().hex}"))
 
 
 def scene(seed: int, width: int = 60, height: int = 48) -> Image.Image:

@@ -25,11 +25,14 @@ from data.system.spelling import suggest_file
 from vae.model.config import VAEConfig
 from vae.model.likelihoods import Likelihood
 from vae.model.networks import squash
+from vae.model.tuned_decoder import TunedDecoder
 from vae.model.vae import VAE
 
 _PREFIX = "vae."
 DISCRIMINATOR = "losses.adversarial."  # prefix of its weights
-FORMAT = 3  # of the files that this version writes
+FORMAT = 3  # of the files that this version's trainings write
+_FITTED = 4  # of models whose decoder is fitted to pictures, see `save_fitted`
+_BASIS = "decoder.basis"
 _RENAMED = {"vae.asleep": "vae.inactive", "vae.anchors.": "vae.pca_latents."}  # prefixes of weights, since format 1
 RENAMED_OPTIONS = {  # of the model, since format 1
     "anchor_share": "pca_share",
@@ -68,8 +71,8 @@ def read(path: Path) -> dict[str, Any]:
     if not all(isinstance(group, dict) for group in (weights, model, data)) or not weights or not model:
         raise UserError(f"{path}: not a Latent Loom checkpoint (no weights or no hyperparameters); name another one")
     written = content.get("format", 1)
-    if type(written) is not int or not 1 <= written <= FORMAT:
-        raise UserError(f"{path}: is not of a format from 1 to {FORMAT}; use the version of Latent Loom that wrote it")
+    if type(written) is not int or not 1 <= written <= _FITTED:
+        raise UserError(f"{path}: is not of a format from 1 to {_FITTED}; use the version of Latent Loom that wrote it")
     if written == 1:
         _upgrade(content)
     if written < FORMAT:  # its training cannot go on
@@ -119,6 +122,8 @@ def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = 
         own = {name.removeprefix(_PREFIX): weight for name, weight in weights if name.startswith(_PREFIX)}
         with torch.device("meta"):  # nothing is allocated before the weights are known to have these sizes
             vae = VAE(**options)
+            if content.get("format") == _FITTED:
+                vae.add_module("decoder", TunedDecoder(vae.decoder, torch.empty(_basis_shape(own, vae.latent_dim))))
         vae.load_state_dict(check_weights(own, vae), assign=True)
     except Exception as error:  # anything: sizes and names may be made up
         reason = " ".join(str(error).split())[:200]
@@ -131,6 +136,25 @@ def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = 
     except (RuntimeError, AssertionError):
         raise UserError(f"device {device}: there is none that torch can use; take cpu") from None
     return vae.to(device)
+
+
+def _basis_shape(weights: dict[str, Any], latent_dim: int) -> tuple[int, int]:
+    """The shape (D, R) of the basis of a fitted decoder. Raises `ValueError` if it cannot be one."""
+    basis = weights.get(_BASIS)
+    if not isinstance(basis, Tensor) or basis.ndim != 2 or basis.shape[1] > latent_dim:
+        raise ValueError("the basis of its fitted decoder")
+    return latent_dim, basis.shape[1]
+
+
+def save_fitted(vae: VAE, path: Path) -> None:
+    """Writes a model whose decoder is fitted to pictures, see `vae.tuning.pivotal.tune`, as a checkpoint of format 4.
+
+    Whatever takes a checkpoint to draw from takes it, too; no training continues from it.
+    """
+    weights = {f"{_PREFIX}{name}": weight.cpu().contiguous() for name, weight in vae.state_dict().items()}
+    file = io.BytesIO()
+    torch.save({"format": _FITTED, "state_dict": weights, "hyper_parameters": asdict(vae.config)}, file)
+    save_bytes(file.getvalue(), path)
 
 
 def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from conftest import Run, scene
 from PIL import Image
 
 import render
+import train
 from data.image_files.reader import read_picture
 from data.system.errors import UserError
 from vae import checkpoint
@@ -19,6 +20,7 @@ from vae.generator import seeded_latents
 from vae.inference import decode_all, decode_batches
 from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
+from vae.onnx_generator import OnnxGenerator
 from vae.render.formats.frame import resize
 from vae.render.frames import render_frames
 from vae.render.models import SHIPPED, SHIPPED_FOR_PICTURES, default_checkpoint
@@ -184,3 +186,65 @@ def test_saved_latents_are_drawn_by_the_model_that_they_are_of_by_default(tmp_pa
     monkeypatch.chdir(tmp_path)
     assert default_checkpoint(["cat.png", "3"]) == SHIPPED_FOR_PICTURES
     assert default_checkpoint(["cat.png", "walk.npz:3"]) == default_checkpoint(["3"]) == SHIPPED
+
+
+def test_a_fitted_model_is_kept_and_starts_at_once(words, monkeypatch, capsys):
+    render.main(["slerp", *words, "--size=32", "--frames=3", "--out=first", "--keyframes", *NAMES[:2]])
+    monkeypatch.setattr(keyframe_tuning, "tune", None)
+    render.main(["slerp", *words, "--size=32", "--frames=3", "--out=again", "--keyframes", *NAMES[:2]])
+    once, again = re.findall(TOLD, capsys.readouterr().out)
+    assert once == again
+    assert all(np.array_equal(*frames) for frames in zip(shown("first"), shown("again"), strict=True))
+    for other in (["--tune=121"], ["--keyframes", *NAMES[1:3]]):
+        with pytest.raises(TypeError):
+            render.main(["slerp", *words, "--size=32", "--frames=3", "--keyframes", *NAMES[:2], *other])
+
+
+def test_the_cache_keeps_few_models_and_a_broken_one_is_made_anew(words, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(keyframe_tuning, "CACHE", str(tmp_path / "kept"))
+    monkeypatch.setattr(keyframe_tuning, "_KEPT", 2)
+    for steps in (1, 2, 3):
+        render.main(["strip", *words, f"--tune={steps}", "--out=a.png", "--keyframes", *NAMES[:2]])
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+    for file in (tmp_path / "kept").iterdir():
+        file.write_bytes(b"broken")
+    render.main(["strip", *words, "--tune=3", "--out=a.png", "--keyframes", *NAMES[:2]])
+    assert len(re.findall(TOLD, capsys.readouterr().out)) == 4
+    assert max(file.stat().st_size for file in (tmp_path / "kept").iterdir()) > 10_000
+
+
+def test_a_fitted_model_is_a_checkpoint_for_every_command(words, tmp_path, monkeypatch, capsys, one_line_error):
+    film = ["--frames=3", "--size=32", "--pace=latent", "--between=model"]
+    render.main(["slerp", *words, *film, "--out=one", "--save-tuned=film.ckpt", "--keyframes", *NAMES[:2]])
+    monkeypatch.setattr(keyframe_tuning, "tune", None)
+    named = ["--checkpoint=film.ckpt"]
+    render.main(["slerp", *named, *film, "--out=other", "--keyframes", *NAMES[:2]])
+    assert all(np.array_equal(*frames) for frames in zip(shown("one"), shown("other"), strict=True))
+    render.main(["samples", *named, "--out=samples.png", "--size=32"])
+    render.main(["export", *named, "--out=film.onnx"])
+    vae = checkpoint.load_vae("film.ckpt")
+    z = latents_of([parse_keyframe(vae, name) for name in NAMES[:2]])
+    network = OnnxGenerator(Path("film.onnx"))
+    for latents in (z, seeded_latents(0, 3, vae.latent_dim)):
+        assert torch.allclose(decode_all(network, latents), decode_all(vae, latents), atol=1e-4)
+    assert torch.load("film.ckpt", weights_only=True)["format"] == 4
+    assert "weights only" in one_line_error(train.main, "fit", "--ckpt_path=film.ckpt")
+
+
+def test_nothing_is_saved_where_no_model_is_fitted(words, one_line_error):
+    save = ["--save-tuned=film.ckpt"]
+    for more in (["--keyframes", "1", "2"], ["--keyframes", *NAMES[:2], "--tune=0"], ["--seed=3"]):
+        assert "leave --save-tuned out" in one_line_error(render.main, "slerp", *words, *save, *more)
+    assert "film.ckpt" in one_line_error(
+        render.main, "slerp", *words, "--save-tuned=film.pth", "--keyframes", *NAMES[:2]
+    )
+    assert sorted(path.name for path in Path().iterdir()) == sorted(NAMES)
+
+
+def test_a_fitted_model_with_another_basis_is_refused(words, one_line_error):
+    render.main(["strip", *words, "--out=a.png", "--save-tuned=film.ckpt", "--keyframes", *NAMES[:2]])
+    content = torch.load("film.ckpt", weights_only=True)
+    for basis in (None, torch.zeros(3), torch.zeros(8, 10**6), torch.full((8, 2), torch.nan)):
+        content["state_dict"]["vae.decoder.basis"] = basis
+        torch.save(content, "bad.ckpt")
+        assert "bad.ckpt" in one_line_error(render.main, "samples", "--checkpoint=bad.ckpt")

@@ -14,9 +14,9 @@ from vae.generator import seeded_latents
 from vae.inference import decode_all, encode_means
 from vae.latent.paths import linear, slerp, spline
 from vae.model.networks import Decoder
+from vae.model.tuned_decoder import TunedDecoder, span
 from vae.model.vae import VAE
 from vae.tuning.pivotal import Budget, parse_budget, psnr, tune
-from vae.tuning.tuned_decoder import TunedDecoder
 
 KINDS = {
     "strided": {},
@@ -95,9 +95,9 @@ def test_between_near_and_far_pictures_change_steadily(tuned):
 def test_like_keyframes_span_one_direction():
     decoder = model().decoder
     z = seeded_latents(0, 1, 64)
-    assert TunedDecoder(decoder, z.expand(3, -1)).basis.shape == (64, 1)
-    assert TunedDecoder(decoder, torch.cat([z, -2 * z, 0 * z])).basis.shape == (64, 1)
-    zero = TunedDecoder(decoder, torch.zeros(2, 64))
+    assert span(z.expand(3, -1)).shape == (64, 1)
+    assert span(torch.cat([z, -2 * z, 0 * z])).shape == (64, 1)
+    zero = TunedDecoder(decoder, span(torch.zeros(2, 64)))
     assert (zero.nearness(torch.zeros(1, 64)) == 1).all()
     assert (zero.nearness(z) == 0).all()
     assert isinstance(zero.original, Decoder)

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 from data.transforms import to_tensor
 from vae.latent.paths import locate
 from vae.model.blur import blur
+from vae.model.tuned_decoder import smoothstep
 from vae.morphing.flow import displaced, displacement
 from vae.morphing.registration import ground, register, stands_on_plain_ground
-from vae.tuning.tuned_decoder import smoothstep
 
 _DISSOLVE, _LEAD = 0.4, 0.2  # of the way; together no more than 1, so that both ends are whole
 _BLUR = 1 / 8  # of the side

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -127,6 +128,7 @@ def clips_along(
     tuning: Budget,
     between: BetweenOptions,
     closed: bool = False,
+    save: Path | None = None,
 ) -> list[Clip]:
     """The clips along paths, by their labels, through keyframes; the model is fitted to the pictures among them.
 
@@ -136,7 +138,7 @@ def clips_along(
     def bar(text: str) -> Callable[[range], Iterable[int]]:
         return lambda steps: tqdm(steps, text, leave=False, delay=1)
 
-    model = tuned_to_pictures(model, keyframes, tuning)
+    model = tuned_to_pictures(model, keyframes, tuning, save)
     visited, metamorphosis = (*keyframes, *keyframes[:closed]), None
     if between.between == "pictures" and fitted_to_pictures(model):
         drawn = decode_all(model, latents_of(visited)).cpu()
@@ -155,7 +157,11 @@ def path_clips(
     """The clips of a command that is a path, one for each tile of the grid."""
     tiles = _tiles(options, grid)
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
-    return [clip for each in chosen for clip in clips_along({path: path}, model, each, options.tune, between)]
+    return [
+        clip
+        for each in chosen
+        for clip in clips_along({path: path}, model, each, options.tune, between, save=options.save_tuned)
+    ]
 
 
 def loop_clips(
@@ -164,6 +170,8 @@ def loop_clips(
     """The clips of the command `loop`, one for each tile of the grid."""
     if loop.style != "keyframes" and (loop.path != "spline" or hold):
         raise UserError(f"--style {loop.style}: has a path of its own without keyframes; leave --path and --hold out")
+    if loop.style == "noise" and options.save_tuned:
+        raise UserError("--style noise: visits no pictures; leave --save-tuned out")
     if loop.style == "noise" and options.keyframes:
         raise UserError("--style noise: visits no keyframes; name a walk with --seed")
     return [_loop_clip(model, options, between, loop, tile) for tile in _tiles(options, grid)]
@@ -178,12 +186,14 @@ def _loop_clip(
         circle = Trajectory(partial(great_circle, z), QUARTERS, True)
         mean = z.norm(dim=1).mean()
         on_circle = [keyframe._replace(z=keyframe.z * mean / keyframe.z.norm()) for keyframe in keyframes]
-        return Clip("circle", tuned_to_pictures(model, on_circle, options.tune), circle)
+        return Clip("circle", tuned_to_pictures(model, on_circle, options.tune, options.save_tuned), circle)
     if loop.style == "noise":
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
-    (clip,) = clips_along({loop.path: loop.path}, model, keyframes, options.tune, between, closed=True)
+    (clip,) = clips_along(
+        {loop.path: loop.path}, model, keyframes, options.tune, between, closed=True, save=options.save_tuned
+    )
     return clip
 
 
@@ -202,11 +212,14 @@ def comparison_clips(
     No paths are all of them of one model, and slerp of several.
     """
     paths = paths or (["slerp"] if len(models) > 1 else PATH_NAMES)
+    if options.save_tuned and len(models) > 1:
+        raise UserError(f"--save-tuned: these are {len(models)} models; save the copy of one")
     clips: list[Clip] = []
     for name, model in models.items():
         keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
         labels = (path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}" for path in paths)
-        clips += clips_along(dict(zip(labels, paths, strict=True)), model, keyframes, options.tune, between)
+        labelled = dict(zip(labels, paths, strict=True))
+        clips += clips_along(labelled, model, keyframes, options.tune, between, save=options.save_tuned)
     if len(models) > 1:
         return clips, len(paths) if len(paths) > 1 else 2
     return clips, 1 if len(paths) <= 2 else 2

@@ -110,12 +110,14 @@ class KeyframeOptions:
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
         tune: how long a copy of the decoder is fitted to the pictures among the keyframes, so that the path begins and
             ends with them: a number of steps, or what to reach, 35dB for example; 0 shows the model as it is.
+        save_tuned: a file, film.ckpt for example, for that copy, which every command and export take as a checkpoint.
     """
 
     seed: int | None = None
     count: Annotated[int | None, Range(1, 1000)] = None
     truncation: Truncation = 1.0
     tune: Tuning = DEFAULT_BUDGET
+    save_tuned: Annotated[Path | None, file_like("film.ckpt")] = None
     keyframes: Keyframes = ()
 
 

@@ -90,7 +90,9 @@ def strip(
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
     check_memory(len(names) * still.steps, picture.side(vae.image_size))
-    for clip in clips_along({name: name for name in names}, vae, chosen, keyframes.tune, between):
+    for clip in clips_along(
+        {name: name for name in names}, vae, chosen, keyframes.tune, between, save=keyframes.save_tuned
+    ):
         prefix = f"{clip.label} " if paths.paths else "t = "
         rows.append(_row(Film(clip, t, picture).all(), [f"{prefix}{time:.2f}" for time in t.tolist()]))
     return _finish(rows, out, f"{still.steps} pictures of {' '.join(names)}")
@@ -119,7 +121,7 @@ def traverse(
     active = int(zero_inactive(vae, torch.ones_like(kl)).count_nonzero())
     chosen = kl.argsort(descending=True)[: min(still.rows, active)].tolist()
     check_memory(len(chosen) * still.steps, picture.side(vae.image_size))
-    drawn = tuned_to_pictures(vae, [keyframe], keyframes.tune)
+    drawn = tuned_to_pictures(vae, [keyframe], keyframes.tune, keyframes.save_tuned)
     detail = keyframe_detail(drawn, [keyframe], picture)
     values, rows = torch.linspace(-_REACH, _REACH, still.steps), []
     for latent in chosen:

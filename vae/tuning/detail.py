@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vae.tuning.tuned_decoder import smoothstep
+from vae.model.tuned_decoder import smoothstep
 
 _REACH = 0.5  # ρ
 _SAME = 1e-3  # pivots closer than this, over their mean length, are the same

@@ -1,45 +1,68 @@
 """The model that a command draws its keyframes with, fitted to the pictures among them."""
 
+import hashlib
 import time
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import echo
+from data.system.errors import UserError, echo
+from data.system.files import check_writable, user_path
+from vae.checkpoint import load_vae, save_fitted
 from vae.generator import Generator, has_encoder
 from vae.inference import decode_all
 from vae.latent.keyframes import Keyframe, latents_of
+from vae.model.tuned_decoder import TunedDecoder
+from vae.model.vae import VAE
 from vae.tuning.pivotal import MOST_STEPS, Budget, psnr, tune
-from vae.tuning.tuned_decoder import TunedDecoder
 
+CACHE = "~/.cache/latent-loom/fitted"
+_RECIPE = "1"  # changes when `tune` makes something else of the same arguments
+_KEPT = 16  # models in the cache
 _UNLIKE = 25.0  # dB
 _SAME = 1e-3  # of two latents, over their length
 
 
 def fitted_to_pictures(model: Generator) -> bool:
-    """True if the model is such a copy."""
+    """True if the model is a copy that was fitted to pictures."""
     return isinstance(getattr(model, "decoder", None), TunedDecoder)
 
 
-def tuned_to_pictures(model: Generator, keyframes: Sequence[Keyframe], budget: Budget) -> Generator:
+def tuned_to_pictures(
+    model: Generator, keyframes: Sequence[Keyframe], budget: Budget, save: Path | None = None
+) -> Generator:
     """The model, or a copy that draws the keyframes' pictures, if there are some; says how exactly.
 
-    Keyframes without a picture are drawn as before.
+    Keyframes without a picture are drawn as before. The copy is kept: the next time it is found in `CACHE`.
+
+    Args:
+        model: stays as it is.
+        keyframes: of the model.
+        budget: of the tuning.
+        save: a file for the copy, a checkpoint.
+
+    Raises:
+        UserError: there is nothing to save.
     """
     given = {place: keyframe.picture for place, keyframe in enumerate(keyframes) if keyframe.picture is not None}
-    if not given or not has_encoder(model):
-        return model
+    if not given or not has_encoder(model) or not budget.steps:
+        if save is not None:
+            raise UserError(f"{save}: no model would be fitted to pictures; leave --save-tuned out")
+        if not given or not has_encoder(model):
+            return model
+    if save is not None:
+        check_writable(save)
     z, started, pictured = latents_of(keyframes), time.perf_counter(), list(given)
     pictures = decode_all(model, z).cpu().clone()
     for place, picture in given.items():  # a saved latent may be a picture's own
         pictures[(z - z[place]).norm(dim=1) < _SAME * z[place].norm()] = picture
     pictures[pictured] = torch.stack(list(given.values()))
     if budget.steps:
-        with tqdm(range(budget.steps), "Tuning", leave=False, delay=1) as bar:
-            model = tune(
-                model, z, pictures, budget, lambda _: bar, lambda least: bar.set_postfix_str(f"{least:.1f} dB")
-            )
+        model = _fitted(model, z, pictures, budget)
     found = psnr(decode_all(model, z).cpu(), pictures)[pictured]
     if budget.steps:
         number = f"{len(pictured)} pictures" if len(pictured) > 1 else "a picture"
@@ -48,4 +71,40 @@ def tuned_to_pictures(model: Generator, keyframes: Sequence[Keyframe], budget: B
         worst, more = pictured[int(found.argmin())] + 1, min(MOST_STEPS, max(500, 2 * budget.steps))
         remedy = f"give --tune {more}" if budget.steps else "leave out --tune 0"
         echo(f"the decoder draws the picture of keyframe {worst} at {found.min():.1f} dB only: {remedy}")
+    if save is not None and has_encoder(model):
+        save_fitted(model, save)
+        echo(f"{save}: draws these pictures; --checkpoint takes it, and export")
     return model
+
+
+def _fitted(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> VAE:
+    """The copy that `tune` makes, with a progress bar, or that it made before of the same; one that was given, too."""
+    if isinstance(model.decoder, TunedDecoder) and _outside(model.decoder, z) < _SAME:
+        return model
+    place = user_path(CACHE) / f"{_key(model, z, pictures, budget)}.ckpt"
+    with suppress(UserError, OSError):
+        if place.is_file():
+            kept = load_vae(place, model.device)
+            place.touch()  # the longest unused one goes first
+            return kept
+    with tqdm(range(budget.steps), "Tuning", leave=False, delay=1) as bar:
+        tuned = tune(model, z, pictures, budget, lambda _: bar, lambda least: bar.set_postfix_str(f"{least:.1f} dB"))
+    with suppress(UserError, OSError):  # a cache that cannot be written costs time alone
+        save_fitted(tuned, place)
+        for old in sorted(place.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)[:-_KEPT]:
+            old.unlink()
+    return tuned
+
+
+def _outside(decoder: TunedDecoder, z: Tensor) -> float:
+    """How far latents (K, D) lie outside the subspace of a fitted decoder, over their length, at most."""
+    z = z.to(decoder.basis)
+    return float(((z - z @ decoder.basis @ decoder.basis.T).norm(dim=1) / z.norm(dim=1).clamp_min(1e-12)).max())
+
+
+def _key(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> str:
+    """A hash of all that a fitted copy depends on."""
+    digest = hashlib.sha256(f"{_RECIPE} {budget} {model.device.type} {model.config} {torch.__version__}".encode())
+    for weight in (*model.state_dict().values(), z, pictures):
+        digest.update(weight.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:32]

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from data.system.errors import UserError
 from vae.metrics.smoothness import gradient_energy
+from vae.model.tuned_decoder import TunedDecoder, span
 from vae.model.vae import VAE
-from vae.tuning.tuned_decoder import TunedDecoder
 
 _PEAK_RATE, _BETAS = 4e-2, (0.9, 0.99)
 _USUAL_STEPS = 100
@@ -86,6 +86,8 @@ def tune(
 ) -> VAE:
     """A copy of a model, in eval mode, that draws pictures at the pivots, and what the model draws far from them.
 
+    Of a model that was tuned already it is a copy of the original.
+
     The same arguments give the same copy: nothing is random.
 
     Args:
@@ -98,7 +100,8 @@ def tune(
     """
     tuned = copy.deepcopy(model).eval().requires_grad_(False)
     z, x = pivots.to(model.device).clone(), pictures.to(model.device)  # a clone: what inference made has no gradient
-    decoder = TunedDecoder(tuned.decoder, z)
+    original = tuned.decoder.original if isinstance(tuned.decoder, TunedDecoder) else tuned.decoder
+    decoder = TunedDecoder(original, span(z))
     tuned.add_module("decoder", decoder)
     weights = list(decoder.tuned.requires_grad_(True).parameters())
     steps = max(budget.steps, 1)

@@ -1,4 +1,4 @@
-"""A decoder beside a copy of it that was tuned to given latents, the pivots: each draws where it is at home.
+"""A decoder beside a copy of it that is tuned to given latents, the pivots: each draws where it is at home.
 
 A path through the pivots stays in the subspace that they span, so nearness is an angle: with s = ‖z − P z‖ / ‖z‖, the
 sine of the angle between z and that subspace,
@@ -26,28 +26,32 @@ def smoothstep(u: Tensor) -> Tensor:
     return u * u * (3 - 2 * u)
 
 
+def span(pivots: Tensor) -> Tensor:
+    """An orthonormal basis (D, R) of the subspace that latents (K, D) span, R ≤ K."""
+    _, lengths, directions = torch.linalg.svd(pivots.cpu().double(), full_matrices=False)
+    return directions[lengths > _LEAST_SINGULAR * lengths[0]].T.to(pivots).contiguous()
+
+
 class TunedDecoder(nn.Module):
-    """A decoder that draws with a copy of itself near the subspace of given latents.
+    """A decoder that draws with a copy of itself near a subspace.
 
     Args:
         decoder: the original.
-        pivots: (K, D) latents.
+        basis: see `span`.
 
     Attributes:
         original: the decoder.
         tuned: its copy, to be fitted.
-        basis: (D, R), orthonormal, of the subspace that the pivots span.
+        basis: (D, R), orthonormal, of the subspace.
     """
 
     basis: Tensor
 
-    def __init__(self, decoder: Decoder, pivots: Tensor) -> None:
+    def __init__(self, decoder: Decoder, basis: Tensor) -> None:
         super().__init__()
         self.original = decoder
         self.tuned = copy.deepcopy(decoder, {id(decoder.input_map): decoder.input_map})
-        _, lengths, directions = torch.linalg.svd(pivots.cpu().double(), full_matrices=False)
-        spanned = directions[lengths > _LEAST_SINGULAR * lengths[0]]
-        self.register_buffer("basis", spanned.T.to(pivots))
+        self.register_buffer("basis", basis)
 
     def nearness(self, z: Tensor) -> Tensor:
         """How far the tuned copy draws latents (N, D): (N,) in [0, 1]."""
@@ -59,7 +63,7 @@ class TunedDecoder(nn.Module):
     def logits(self, z: Tensor) -> Tensor:
         """(N, D) → (N, C, H, W), as `Decoder.logits`."""
         weight = self.nearness(z)
-        if bool((weight == 1).all()):
+        if not torch.compiler.is_compiling() and bool((weight == 1).all()):
             return self.tuned.logits(z)
         return torch.lerp(self.original.logits(z), self.tuned.logits(z), weight[:, None, None, None])
 
