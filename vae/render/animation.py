@@ -14,6 +14,7 @@ from vae.generator import Generator
 from vae.latent.latent_file import write_latents
 from vae.latent.timing import EASINGS, synchronized_times, times
 from vae.latent.trajectory import visible_change_per_stretch
+from vae.metrics.judge import check_judge, find_real, real_features, realism
 from vae.render import captions
 from vae.render.chart import clip_colour, live_chart, measure_curves
 from vae.render.clips import Clip
@@ -24,6 +25,7 @@ from vae.render.frames import Film, check_memory
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
+_MOVING = 24  # pictures as bytes that the memory of two that are being moved would hold
 _DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open trajectories
 
 
@@ -44,6 +46,9 @@ def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tens
 def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator]) -> None:
     """Raises `UserError`, before any work, if the files could not be written."""
     writers.check(out, motion.fps)
+    if motion.judge:
+        check_judge()
+        find_real(motion.judge)
     if motion.max_size is not None and not out.suffix:
         raise UserError(f"--max_size: is for a file, and {out} is a folder of frames; give --out a suffix")
     if motion.quality == "draft" and (motion.max_size is not None or not out.suffix):
@@ -71,7 +76,8 @@ def render_animation(
     t, changes = frame_times(clips, motion)
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
-    check_memory(2 * pictures + len(clips) * (1 if streamed else len(t[0])), picture.side(0))
+    moved = _MOVING * any(clip.metamorphosis for clip in clips)
+    check_memory(2 * pictures + moved + len(clips) * (1 if streamed else len(t[0])), picture.side(0))
     if compared:
         check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
     films = [Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
@@ -94,6 +100,13 @@ def render_animation(
         print(
             f"seam: the last step, to the first frame, is {step:.2f} of the median step; {repeated} frames shown twice"
         )
+    judged = {}
+    if motion.judge:
+        model = clips[0].model
+        real = real_features(find_real(motion.judge), model.image_size, model.channels)
+        for name, clip, when in zip(names, clips, t, strict=True):
+            judged[name] = found = realism(clip.draw, clip.trajectory.segments, when, real)
+            print(f"judge: {name} {found.kid:.0f}, a cross-fade {found.cross_fade_kid:.0f}, pdv {found.pdv:.2f}")
     if motion.save_latents:
         latents = [clip.trajectory.at(when[kept]) for clip, when in zip(clips, t, strict=True)]
         write_latents(motion.save_latents, torch.cat(latents).numpy())
@@ -103,7 +116,7 @@ def render_animation(
         echo(f"{motion.save_latents}: {len(kept) * len(clips)} latents{order}; {first}")
     if motion.report:
         header = {"frames": len(kept), "fps": fps, "easing": request.arguments["easing"] or _DEFAULT_EASINGS[closed]}
-        save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams)
+        save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams, judged)
     return out
 
 

@@ -198,6 +198,8 @@ class MotionOptions:
             with another size or quality.
         save_latents: a file, walk.npz for example, for the latents of all frames; `walk.npz:3` is then a keyframe.
         report: a file, report.json for example, for the numbers of the path.
+        judge: a folder of real pictures, to be told how real the frames between keyframes look among them, beside those
+            of a cross-fade, and how evenly they change; needs the extra `judge`.
     """
 
     frames: Annotated[int, Range(1, 100_000)] = 40
@@ -209,3 +211,4 @@ class MotionOptions:
     quality: Literal["usual", "draft"] = "usual"
     save_latents: Annotated[Path | None, file_like("walk.npz")] = None
     report: Annotated[Path | None, file_like("report.json")] = None
+    judge: File = None

@@ -13,6 +13,7 @@ from data.system.files import save_bytes
 from vae.inference import BATCH, decode_all
 from vae.latent.route import MIN_DISTANCE
 from vae.latent.timing import arc_length_per_segment, times_for_steps
+from vae.metrics.judge import Realism
 from vae.metrics.perceptual import pyramid
 from vae.metrics.smoothness import smoothness_of_frames
 from vae.render.clips import Clip
@@ -119,10 +120,11 @@ def save_report(
     clips: Mapping[str, Clip],
     numbers: Mapping[str, PathNumbers],
     seams: Sequence[Seam],
+    judged: Mapping[str, Realism],
 ) -> None:
     """Writes JSON: the command, its options and the numbers, which are null where there is nothing to measure."""
 
-    def finite(record: PathNumbers | Seam) -> dict[str, float | None]:
+    def finite(record: PathNumbers | Seam | Realism) -> dict[str, float | None]:
         return {key: number if math.isfinite(number) else None for key, number in record._asdict().items()}
 
     bent = {name: clip.trajectory.bent for name, clip in clips.items()}
@@ -132,6 +134,7 @@ def save_report(
         "trajectories": {name: finite(record) for name, record in numbers.items()},
         "bent": {name: segments.tolist() for name, segments in bent.items() if segments is not None},
         "seams": [finite(seam) for seam in seams],
+        **({"judged": {name: finite(record) for name, record in judged.items()}} if judged else {}),
         "options": {name: value for name, value in request.arguments.items() if name not in _RESULTS},
     }
     save_bytes((json.dumps(content, indent=2) + "\n").encode(), path)

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 
 from data.transforms import to_tensor
 from tests.benchmarks.pictures.__main__ import write_sheet
-from tests.benchmarks.pictures.judge import features, kernel_distance
 from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
 from vae.inference import decode_all, encode_means
 from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of, parse_keyframe
 from vae.latent.timing import EASINGS
+from vae.metrics.judge import features, kernel_distance, unevenness
 from vae.metrics.smoothness import gradient_energy
 from vae.model.vae import VAE
 from vae.render.animation import frame_times
@@ -49,12 +49,11 @@ def film_numbers(films: Tensor, real: Tensor) -> dict[str, float]:
     """KID of the frames between the ends (P, N, C, H, W), least sharpness, detour, unevenness."""
     energy, steps = gradient_energy(films), films.diff(dim=1).flatten(2).norm(dim=2).sum(1)
     mix = torch.lerp(energy[:, :1], energy[:, -1:], torch.linspace(0, 1, _FRAMES))
-    changes = torch.stack([features(film).diff(dim=0).norm(dim=1) for film in films])
     return {
         "kid": kernel_distance(real, features(films[:, 1:-1].flatten(0, 1))),
         "sharp": float((energy / mix)[:, 1:-1].amin(1).mean()),
         "detour": float((steps / (films[:, -1] - films[:, 0]).flatten(1).norm(dim=1)).mean()),
-        "pdv": float((changes.std(1) / changes.mean(1)).mean()),
+        "pdv": float(np.mean([unevenness(features(film)) for film in films])),
     }
 
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from tests.benchmarks.pictures.judge import features, kernel_distance
 from vae.latent.paths import slerp
+from vae.metrics.judge import features, kernel_distance
 from vae.metrics.smoothness import gradient_energy, smoothness_of_frames
 from vae.model.elbo import kl_divergence
 

