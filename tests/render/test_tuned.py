@@ -86,8 +86,10 @@ def test_a_loop_visits_the_pictures(words, style):
 
 
 def test_seeds_among_pictures_stay_what_they_were(words, run: Run):
-    options = ["--size=32", "--frames=4", "--pace=latent", "--out=film"]
-    render.main(["slerp", *words, *options, "--keyframes", "cat.png", "7", "dog.png"])
+    options = ["--frames=4", "--pace=latent", "--out=film"]
+    render.main(["slerp", *words, *options, "--size=64", "--keyframes", "cat.png", "7", "dog.png"])
+    assert len(shown("film")) == 7
+    render.main(["slerp", *words, *options, "--size=32", "--keyframes", "cat.png", "7", "dog.png"])
     vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
     (before,) = decode_all(vae, seeded_latents(7, 1, vae.latent_dim)).permute(0, 2, 3, 1).numpy()
     assert decibels(shown("film")[3], (before + 1) * 127.5) > 28

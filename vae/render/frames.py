@@ -135,7 +135,7 @@ def _enlarged(clip: Clip, metamorphosis: Metamorphosis, picture: PictureOptions)
             pixels = picture.resized(small.expand(-1, -1, 3).numpy())[..., : clip.model.channels]
         else:
             pixels = keyframe_pixels(keyframe.file, side, clip.model.channels)
-        pictures.append(torch.from_numpy(np.ascontiguousarray(pixels)))
+        pictures.append(torch.from_numpy(pixels.copy()))
     return replace(metamorphosis, pictures=torch.stack(pictures), resample=picture.resample)
 
 
