@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import train
 from data.system.errors import UserError
 from vae import checkpoint
 from vae.training.module import VAETraining
+from vae.training.runs import time_budget
 from vae.training.runs.time_budget import TimeBudget
 
 PLAIN = ["--trainer.precision=32-true", "--trainer.enable_progress_bar=false", *QUICK]
@@ -77,6 +79,27 @@ def test_it_ends_at_the_same_picture_though_it_is_stopped_and_goes_on(timed: Run
     assert plan["pictures_planned"] == planned <= plan["pictures_seen"] < planned + 8 + 26
     assert plan["progress"] == 1
     assert validated_at(run)[-1] >= kept(run)["global_step"] - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pace", ["slower", "faster"])
+def test_the_plan_follows_a_machine_that_changes_its_pace(timed: Run, tmp_path: Path, monkeypatch, capsys, pace):
+    run, usual, plans = Run(tmp_path, timed.pictures, timed.cache, "", ""), VAETraining.training_step, []
+
+    def step(self, *arguments):
+        plans.append(self.pictures_planned)
+        if (pace == "slower") == bool(self.pictures_planned):
+            time.sleep(0.1)
+        return usual(self, *arguments)
+
+    monkeypatch.setattr(VAETraining, "training_step", step)
+    monkeypatch.setattr(time_budget, "_STEADY", 0.3)
+    train.main(minutes(0.15, run))
+    first, *_, last = [plan for plan in plans if plan]
+    assert last < 0.8 * first if pace == "slower" else last > 1.2 * first
+    assert f"become {pace}" in capsys.readouterr().out
+    assert kept(run)["plan"]["pictures_planned"] == last
+    assert kept(run)["plan"]["progress"] == 1
 
 
 def test_a_training_that_was_stopped_is_offered_a_short_ending_in_which_the_decoder_learns(

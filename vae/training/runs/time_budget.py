@@ -4,6 +4,9 @@
 
 The schedule is a function of the pictures seen, so it ends well whatever the machine and the data; the number is kept
 in checkpoints, so a training that goes on ends where it would have ended.
+
+Machines change their pace. Until half of the plan is done, each validation looks at the pace since the plan was made,
+and plans again where that is off by more than a tenth.
 """
 
 import time
@@ -19,6 +22,8 @@ from data.system.errors import UserError
 _FIRST, _LAST = 5, 30  # the steps between which pictures a second are counted; before, memory is allocated
 _MOST = 0.1  # of the duration, after which slower machines count what they have
 _VALIDATIONS, _VALIDATION_SHARE = 10, 0.15  # at most, of which all together take no more of the duration
+_STEADY = 20.0  # seconds after a plan, before which the pace says nothing new
+_LATEST, _OFF = 0.5, 0.1
 _NOT_YET = 2**31  # batches after which a training would be validated whose length is not known
 
 
@@ -39,6 +44,7 @@ class TimeBudget(pl.Callback):
         self._start = self._mark = 0.0
         self._first_step = 0
         self._seconds_per_batch: float | None = None
+        self._planned: tuple[float, int] | None = None  # when, and after how many pictures
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Takes over the plan of the training that goes on."""
@@ -65,8 +71,10 @@ class TimeBudget(pl.Callback):
                 self._plan(trainer, pl_module, 0)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Makes the plan after the first validation."""
-        if self._seconds_per_batch and not pl_module.pictures_planned:
+        """Makes the plan after the first validation, and corrects it after later ones."""
+        if self._planned and pl_module.progress < _LATEST:
+            self._correct(trainer, pl_module, *self._planned)
+        elif self._seconds_per_batch and not pl_module.pictures_planned:
             self._plan(trainer, pl_module, _now(trainer) - self._mark)
 
     def _plan(self, trainer: pl.Trainer, pl_module: Any, validation: float) -> None:
@@ -77,10 +85,25 @@ class TimeBudget(pl.Callback):
         batches, count = trainer.strategy.broadcast((batches, count))
         pictures = pl_module.batch_start + batches * pl_module.order.pictures_per_batch
         pl_module.pictures_planned = pictures
+        self._planned = time.monotonic(), pl_module.batch_start
         if trainer.check_val_every_n_epoch is None:
             trainer.val_check_batch = -(-batches // count)
         epochs = pictures / pl_module.order.count
         pl_module.print(f"{self.seconds / 60:g} minutes: {pictures:,} pictures, {epochs:.1f} epochs")
+
+    def _correct(self, trainer: pl.Trainer, pl_module: Any, when: float, seen: int) -> None:
+        now, batch = _now(trainer), pl_module.order.pictures_per_batch
+        pace, left = (pl_module.batch_start - seen) / (now - when), self.seconds - (now - self._start)
+        batches = max(1, round(left * pace / batch)) if now - when > _STEADY else 0
+        pictures = pl_module.batch_start + trainer.strategy.broadcast(batches) * batch
+        change = pictures / pl_module.pictures_planned
+        if pictures > pl_module.batch_start and abs(change - 1) > _OFF:
+            pl_module.pictures_planned = pictures
+            if trainer.check_val_every_n_epoch is None:
+                trainer.val_check_batch = max(1, round(trainer.val_check_batch * change))
+            pace_now = "slower" if change < 1 else "faster"
+            epochs = pictures / pl_module.order.count
+            pl_module.print(f"The machine has become {pace_now}: {pictures:,} pictures, {epochs:.1f} epochs")
 
 
 def _now(trainer: pl.Trainer) -> float:
