@@ -229,6 +229,11 @@ def test_a_fitted_model_is_a_checkpoint_for_every_command(words, tmp_path, monke
     network = OnnxGenerator(Path("film.onnx"))
     for latents in (z, seeded_latents(0, 3, vae.latent_dim)):
         assert torch.allclose(decode_all(network, latents), decode_all(vae, latents), atol=1e-4)
+    render.main(["slerp", *named, *film, "--out=plain", "--tune=0", "--keyframes", *NAMES[:2]])
+    assert 20 < decibels(shown("plain")[0], given("cat.png")) < 60, "as it draws it, without the picture's detail"
+    render.main(["slerp", *named, *film[:3], "--out=seeds", "--keyframes", "1", "2"])
+    render.main(["slerp", *named, *film, "--out=model", "--keyframes", "1", "2"])
+    assert all(np.array_equal(*frames) for frames in zip(shown("seeds"), shown("model"), strict=True))
     assert torch.load("film.ckpt", weights_only=True)["format"] == 4
     assert "weights only" in one_line_error(train.main, "fit", "--ckpt_path=film.ckpt")
 

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
@@ -19,8 +18,7 @@ from vae.latent.paths import QUARTERS, great_circle, noise_loop
 from vae.latent.trajectory import PATH_NAMES, Trajectory, path_trajectory
 from vae.morphing.metamorphosis import Metamorphosis, flows_between
 from vae.render.options import KeyframeOptions, PathName, parse_grid
-from vae.tuning.keyframe_tuning import fitted_to_pictures, tuned_to_pictures
-from vae.tuning.pivotal import Budget
+from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 Between = Literal["pictures", "model"]
 
@@ -125,10 +123,9 @@ def clips_along(
     paths: Mapping[str, str],
     model: Generator,
     keyframes: Sequence[Keyframe],
-    tuning: Budget,
+    options: KeyframeOptions,
     between: BetweenOptions,
     closed: bool = False,
-    save: Path | None = None,
 ) -> list[Clip]:
     """The clips along paths, by their labels, through keyframes; the model is fitted to the pictures among them.
 
@@ -138,9 +135,11 @@ def clips_along(
     def bar(text: str) -> Callable[[range], Iterable[int]]:
         return lambda steps: tqdm(steps, text, leave=False, delay=1)
 
-    model = tuned_to_pictures(model, keyframes, tuning, save)
+    model = tuned_to_pictures(model, keyframes, options.tune, options.save_tuned)
     visited, metamorphosis = (*keyframes, *keyframes[:closed]), None
-    if between.between == "pictures" and fitted_to_pictures(model):
+    if not options.tune.steps:
+        visited = tuple(keyframe._replace(file=None) for keyframe in visited)  # the model is shown as it is
+    elif between.between == "pictures" and any(one.picture is not None for one in keyframes):
         drawn = decode_all(model, latents_of(visited)).cpu()
         x = torch.stack([x if one.picture is None else one.picture for one, x in zip(visited, drawn, strict=True)])
         metamorphosis = Metamorphosis(to_uint8(x), flows_between(x, bar("Aligning")))
@@ -157,11 +156,7 @@ def path_clips(
     """The clips of a command that is a path, one for each tile of the grid."""
     tiles = _tiles(options, grid)
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
-    return [
-        clip
-        for each in chosen
-        for clip in clips_along({path: path}, model, each, options.tune, between, save=options.save_tuned)
-    ]
+    return [clip for each in chosen for clip in clips_along({path: path}, model, each, options, between)]
 
 
 def loop_clips(
@@ -191,10 +186,7 @@ def _loop_clip(
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
-    (clip,) = clips_along(
-        {loop.path: loop.path}, model, keyframes, options.tune, between, closed=True, save=options.save_tuned
-    )
-    return clip
+    return clips_along({loop.path: loop.path}, model, keyframes, options, between, closed=True)[0]
 
 
 def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
@@ -219,7 +211,7 @@ def comparison_clips(
         keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
         labels = (path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}" for path in paths)
         labelled = dict(zip(labels, paths, strict=True))
-        clips += clips_along(labelled, model, keyframes, options.tune, between, save=options.save_tuned)
+        clips += clips_along(labelled, model, keyframes, options, between)
     if len(models) > 1:
         return clips, len(paths) if len(paths) > 1 else 2
     return clips, 1 if len(paths) <= 2 else 2

@@ -26,7 +26,7 @@ from vae.render.clips import Between, BetweenOptions, clips_along
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
 from vae.render.frames import Film
-from vae.render.options import MotionOptions, PictureOptions, parse_paths
+from vae.render.options import KeyframeOptions, MotionOptions, PictureOptions, parse_paths
 from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
 
 _LEAST = 2
@@ -72,7 +72,7 @@ def morph(
         if not all(isinstance(word, str | Path | int) for word in words):
             raise UserError("keyframes: must be latents as one tensor (K, D), or a list of pictures' files and seeds")
         named = [parse_keyframe(model, str(word)) for word in words]
-    (clip,) = clips_along({path: path}, model, named, budget, BetweenOptions(between), closed)
+    (clip,) = clips_along({path: path}, model, named, KeyframeOptions(tune=budget), BetweenOptions(between), closed)
     ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
     return Film(clip, t, PictureOptions(size=model.image_size)).all()
 

@@ -90,9 +90,7 @@ def strip(
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
     check_memory(len(names) * still.steps, picture.side(vae.image_size))
-    for clip in clips_along(
-        {name: name for name in names}, vae, chosen, keyframes.tune, between, save=keyframes.save_tuned
-    ):
+    for clip in clips_along({name: name for name in names}, vae, chosen, keyframes, between):
         prefix = f"{clip.label} " if paths.paths else "t = "
         rows.append(_row(Film(clip, t, picture).all(), [f"{prefix}{time:.2f}" for time in t.tolist()]))
     return _finish(rows, out, f"{still.steps} pictures of {' '.join(names)}")

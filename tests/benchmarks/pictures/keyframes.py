@@ -32,7 +32,7 @@ from vae.model.vae import VAE
 from vae.render.animation import frame_times
 from vae.render.clips import BetweenOptions, Clip, clips_along
 from vae.render.frames import Film
-from vae.render.options import MotionOptions, PictureOptions
+from vae.render.options import KeyframeOptions, MotionOptions, PictureOptions
 from vae.tuning.pivotal import Budget, parse_budget, psnr
 
 _FRAMES, _REAL = 9, 160
@@ -79,7 +79,7 @@ def known_answers(x: Tensor) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
 def middle(vae: VAE, ends: Tensor, budget: Budget) -> Tensor:
     """The frame half-way between two pictures (2, C, H, W)."""
     keyframes = [Keyframe(z, x) for z, x in zip(encode_means(vae, ends).clone(), ends, strict=True)]
-    (clip,) = clips_along({"": "slerp"}, vae, keyframes, budget, BetweenOptions())
+    (clip,) = clips_along({"": "slerp"}, vae, keyframes, KeyframeOptions(tune=budget), BetweenOptions())
     return next(clip.draw(torch.tensor([0.5], dtype=torch.float64)))[0]
 
 
@@ -110,7 +110,7 @@ def main() -> None:
     for pair in zip(files[: 2 * given.pairs : 2], files[1 : 2 * given.pairs : 2], strict=True):
         keyframes = [parse_keyframe(vae, str(file)) for file in pair]
         started = time.process_time()
-        (clip,) = clips_along({"": "slerp"}, vae, keyframes, given.tune, BetweenOptions())
+        (clip,) = clips_along({"": "slerp"}, vae, keyframes, KeyframeOptions(tune=given.tune), BetweenOptions())
         seconds += time.process_time() - started
         ends.append(psnr(decode_all(clip.model, latents_of(keyframes)), load(pair, vae.image_size)))
         kept.append(psnr(decode_all(clip.model, seeds), decode_all(vae, seeds)).min())
