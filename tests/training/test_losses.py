@@ -10,8 +10,9 @@ from torch.testing import assert_close
 from vae.model.discriminator import Discriminator
 from vae.model.elbo import Elbo
 from vae.model.vae import VAE
-from vae.training.losses import KLDivergence, LossInputs, MomentMatching, Reconstruction
-from vae.training.objective import Adversarial, sample_latents
+from vae.training.losses.objective import Adversarial, sample_latents
+from vae.training.losses.perceptual import Perceptual
+from vae.training.losses.terms import KLDivergence, LossInputs, MomentMatching, Reconstruction
 
 
 def normal(*shape, seed=0):
@@ -131,7 +132,7 @@ def test_the_discriminator_learns_from_its_own_loss_alone():
 
 def test_processes_judge_in_their_parts_what_one_judges_in_the_whole(monkeypatch):
     batch, seen, judged = adversarial_batch(8), [], []
-    monkeypatch.setattr("vae.training.objective.augment", lambda x, generator: seen.append(x.detach()) or x)
+    monkeypatch.setattr("vae.training.losses.objective.augment", lambda x, generator: seen.append(x.detach()) or x)
     term = Adversarial(Discriminator(3), 0.5)
     names = ("x", "logits", "generated_logits")
     for parts in (1, 2):
@@ -142,3 +143,39 @@ def test_processes_judge_in_their_parts_what_one_judges_in_the_whole(monkeypatch
         judged.append([torch.cat(seen[kind::3]) for kind in range(3)])
         seen.clear()
     assert_close(judged[0], judged[1])
+
+
+def perceptual_inputs(x: torch.Tensor, logits: torch.Tensor) -> LossInputs:
+    vae, none = VAE(x.shape[-1], x.shape[1], latent_dim=4, width=8), torch.zeros(0)
+    elbo = Elbo(vae.likelihood.log_prob(logits, x), none)
+    return LossInputs(vae, x, none, none, elbo, logits, none, none, none, 0, 0, torch.Generator())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("side", [32, 64])
+def test_the_perceptual_term_draws_reconstructions_to_what_the_network_sees(side, channels):
+    x = torch.nn.functional.interpolate(normal(4, channels, 8, 8).tanh(), (side, side), mode="bicubic").clamp(
+        -0.99, 0.99
+    )
+    logits, term = torch.zeros_like(x).requires_grad_(), Perceptual(0.5)
+    optimizer, seen = torch.optim.Adam([logits], 0.05), []
+    for _ in range(15):
+        value, logged = term(perceptual_inputs(x, logits * 1))
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        seen.append(float(logged["perceptual_distance"]))
+    assert seen[-1] < 0.7 * seen[0]
+    _, same = term(perceptual_inputs(x, 2 * x.atanh().requires_grad_()))
+    assert same["perceptual_distance"] < 1e-4 * seen[0]
+    assert not term.state_dict()
+
+
+def test_the_perceptual_term_draws_as_strongly_as_it_is_told_beside_the_likelihood():
+    x, logits = normal(4, 3, 64, 64).tanh(), normal(4, 3, 64, 64, seed=1).requires_grad_()
+    batch = perceptual_inputs(x, logits)
+    value, _ = Perceptual(0.25)(batch)
+    (drawn,) = torch.autograd.grad(value, logits, retain_graph=True)
+    (usual,) = torch.autograd.grad(-batch.elbo.reconstruction.mean() / batch.vae.dims, logits)
+    norms = [gradient.flatten(1).norm(dim=1).mean() for gradient in (drawn, usual)]
+    assert_close(norms[0], 0.25 * norms[1])

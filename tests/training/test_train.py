@@ -488,6 +488,7 @@ def usual_weights(run: Run, tmp_path_factory) -> dict[str, torch.Tensor]:
         ["cycle_weight=0"],
         ["adversarial_weight=0", "cycle_weight=0"],
         ["palette=5"],
+        ["perceptual=lite0"],
         [
             "likelihood=gaussian",
             "sigma=0.7071",

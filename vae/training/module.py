@@ -17,8 +17,8 @@ from vae.training.averaging import ExponentialMovingAverage
 from vae.training.callbacks import CollapseWarning, NonFiniteGuard, is_collapsed
 from vae.training.evaluation import VAEEvaluation
 from vae.training.health_logger import evenly_spaced, pictures_in_rows
-from vae.training.losses import LossInputs
-from vae.training.objective import loss_terms, sample_latents
+from vae.training.losses.objective import loss_terms, sample_latents
+from vae.training.losses.terms import LossInputs
 from vae.training.optimizer import build_optimizer, clip_gradients, set_learning_rates
 from vae.training.options import TrainingOptions, arguments
 from vae.training.progress import ProgressModule

@@ -68,7 +68,7 @@ class VAEOptions(_Options):
 
 @dataclass(frozen=True, kw_only=True)
 class LossOptions(_Options):
-    """The weights of the terms of the loss, see `vae.training.losses`.
+    """The weights of the terms of the loss, see `vae.training.losses.objective`.
 
     Args:
         free_bits: nats that each dimension may use at no cost (Kingma 2016).
@@ -78,12 +78,17 @@ class LossOptions(_Options):
             does, in the decoder's phase (VAE/GAN, Larsen 2016); it sees reconstructions, morphs and samples; 0 is off.
         cycle_weight: weight, in the decoder's phase, of the distance between the latents of morphs and samples and
             those that the encoder reads from their pictures; 0 is off.
+        perceptual: a network of the extra `perceptual` whose features of reconstructions are compared with those of the
+            pictures, EfficientNet-Lite0: meant for GPUs; a step on a CPU takes more than twice as long.
+        perceptual_weight: how strongly that draws the decoder, over how strongly the likelihood does.
     """
 
     free_bits: float = _option(0.0, column=True)
     moment_weight: float = _option(0.0, column=True)
     adversarial_weight: float = _option(0.5, column=True)
     cycle_weight: float = _option(0.0, column=True)
+    perceptual: Literal["none", "lite0"] = field(default="none", metadata=_COLUMN)
+    perceptual_weight: float = _option(0.5, column=True)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The terms of the loss: training minimises their sum, in nats per dimension (C·H·W) of a picture.
 
-The first two are the negative ELBO with a weight on the KL. `vae.training.objective` has the list of all.
+The first two are the negative ELBO with a weight on the KL. `vae.training.losses.objective` has the list of all.
 """
 
 from abc import abstractmethod

@@ -12,7 +12,8 @@ from vae.model.augmentation import augment
 from vae.model.discriminator import Discriminator
 from vae.model.distributed import all_mean
 from vae.model.networks import squash
-from vae.training.losses import KLDivergence, LossInputs, LossTerm, MomentMatching, Reconstruction
+from vae.training.losses.perceptual import Perceptual
+from vae.training.losses.terms import KLDivergence, LossInputs, LossTerm, MomentMatching, Reconstruction
 from vae.training.options import LossOptions, VAEOptions
 
 _RAMP = 4  # over the share of the decoder's phase in which the adversarial weight rises
@@ -83,6 +84,8 @@ def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> 
         decoder_phase: whether the training has such a phase.
     """
     terms: list[LossTerm] = [Reconstruction(), KLDivergence(weights.free_bits)]
+    if weights.perceptual != "none":
+        terms.append(Perceptual(weights.perceptual_weight))
     if weights.moment_weight:
         terms.append(MomentMatching(model.latent_dim, weights.moment_weight))
     if decoder_phase and weights.cycle_weight:

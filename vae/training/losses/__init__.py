@@ -1,0 +1,1 @@
+"""The loss: its terms, and which of them make the objective."""
