@@ -90,9 +90,8 @@ class TrainingReport:
         epochs = self.module.pictures_seen / self.module.order.count
         echo(f"Trained {epochs:g} epochs. Checkpoint: {self.last}{kept}")
         numbers = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-        varied = self.data.mirror or self.data.shift
-        pictures = {} if varied else {"pictures": len(self.data.train_set)}
-        if line := verdict(numbers, self.module.vae.latent_dim, self.minutes, **pictures):
+        varied, vae = bool(self.data.mirror or self.data.shift), self.module.vae
+        if line := verdict(numbers, vae.latent_dim, vae.dims, self.minutes, varied):
             echo(line)
         if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
             echo(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
