@@ -3,7 +3,7 @@
 Half of it takes a, and half of it backwards takes b, to the same picture, as well as a smooth flow can. With a^v the
 picture a that went along v, the velocity v minimises
 
-    Σ_levels mean ‖a^{v/2} − b^{−v/2}‖² + 0.03 · mean ‖Δw‖² + 0.005 · mean ‖∇v‖²,    v = an affine map + w
+    Σ_levels mean ‖a^{v/2} − b^{−v/2}‖² + 0.1 · mean ‖Δw‖² + 0.005 · mean ‖∇v‖²,    v = an affine map + w
 
 over four levels of a pyramid; w has 6×6 values. Where pictures have a plain ground, it is their outlines that are
 matched: a pixel counts by its distance from the ground's colour, and its colour counts little.
@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from vae.morphing.flow import displaced, displacement, places
 
 _SIDE, _LEVELS, _GRID = 64, 4, 6
-_BENDING, _STRETCHING = 0.03, 0.005
+_BENDING, _STRETCHING = 0.1, 0.005
 _STEPS, _RATE = 150, 0.05
 _OUTLINES, _COLOURS = 4.0, 0.1  # what squared differences count where the ground is plain
 _CLEAR = 0.7  # a distance of colours, in [-1, 1] each, that is as good as any larger one
