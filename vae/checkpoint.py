@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from data.system.checks import array, keys
 from data.system.errors import UserError, one_line_errors
-from data.system.files import check_regular_file, save_bytes, user_path
+from data.system.files import check_regular_file, check_writable, save_bytes, user_path
 from data.system.spelling import suggest_file
 from vae.model.config import VAEConfig
 from vae.model.likelihoods import Likelihood
@@ -122,7 +122,7 @@ def build_vae(content: dict[str, Any], path: Path, device: torch.device | str = 
         own = {name.removeprefix(_PREFIX): weight for name, weight in weights if name.startswith(_PREFIX)}
         with torch.device("meta"):  # nothing is allocated before the weights are known to have these sizes
             vae = VAE(**options)
-            if content.get("format") == _FITTED:
+            if is_fitted(content):
                 vae.add_module("decoder", TunedDecoder(vae.decoder, torch.empty(_basis_shape(own, vae.latent_dim))))
         vae.load_state_dict(check_weights(own, vae), assign=True)
     except Exception as error:  # anything: sizes and names may be made up
@@ -144,6 +144,18 @@ def _basis_shape(weights: dict[str, Any], latent_dim: int) -> tuple[int, int]:
     if not isinstance(basis, Tensor) or basis.ndim != 2 or basis.shape[1] > latent_dim:
         raise ValueError("the basis of its fitted decoder")
     return latent_dim, basis.shape[1]
+
+
+def is_fitted(content: dict[str, Any]) -> bool:
+    """True if a checkpoint's content, from `read`, is of a model whose decoder is fitted to pictures."""
+    return content.get("format") == _FITTED
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises `UserError` if a fitted model would be written in the place of another file than one like it."""
+    check_writable(path)
+    if path.exists() and not is_fitted(read(path)):
+        raise UserError(f"{path}: is a checkpoint that would be lost; name another file")
 
 
 def save_fitted(vae: VAE, path: Path) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from data.system.errors import UserError, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.checkpoint import FORMAT
+from vae.model.tuned_decoder import TunedDecoder
 from vae.model.vae import VAE
 from vae.optional import import_optional
 
@@ -117,6 +118,8 @@ def usage(vae: VAE, out: Path) -> list[str]:
     """Lines that say how an exported file is used; of a .pth file, a Python program."""
     if out.suffix.lower() == ".onnx":
         return [f"Next: python render.py compare --generator {shell_quoted(out)}, which walks it beside a checkpoint"]
+    if out.suffix.lower() == ".pth" and isinstance(vae.decoder, TunedDecoder):
+        return ["Its decoder is fitted to pictures; in Python, load_vae of vae loads the checkpoint as it is"]
     if out.suffix.lower() == ".pth":
         made = f"model = {vae.config}"
         loaded = f"model.load_state_dict(torch.load({str(out)!r}))"

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 from torch.testing import assert_close
 
 from data.transforms import to_tensor, to_uint8
+from vae.morphing.flow import displacement
 from vae.morphing.metamorphosis import Metamorphosis, flows_between
 from vae.morphing.registration import register, stands_on_plain_ground
 from vae.tuning.pivotal import psnr
@@ -82,6 +83,24 @@ def test_like_pictures_stay_where_they_are():
     assert register(thing(), thing()).abs().max() < 1e-3
     (frame, _), other = of(thing(), thing()).drawn(torch.tensor([0.4]), thing()), thing()
     assert psnr(frame, other) > 40
+
+
+def photograph(seed: int, shift: int = 0) -> torch.Tensor:
+    """A picture without a plain ground, (1, 3, 64, 64): a part of a larger one."""
+    rng, total = np.random.default_rng(seed), np.zeros((96, 96, 3))
+    for cells, share in ((3, 0.5), (6, 0.3), (14, 0.2)):
+        coarse = Image.fromarray(rng.integers(0, 256, (cells, cells, 3), dtype=np.uint8))
+        total += share * np.asarray(coarse.resize((96, 96), Image.Resampling.BICUBIC))
+    return to_tensor(torch.from_numpy(total[None, 16:80, 16 + shift : 80 + shift].round().astype(np.uint8)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_without_a_plain_ground_other_pictures_stay_and_the_same_elsewhere_is_found(seed):
+    here, there, middle = photograph(seed, -6), photograph(seed, 6), photograph(seed)
+    away = displacement(register(here, photograph(seed + 10))).norm(dim=1) / 2
+    assert away.mean() < 0.2, "of the side"
+    frame, _ = of(here, there).drawn(torch.tensor([0.5]), (here + there) / 2)
+    assert psnr(frame, middle) > psnr((here + there) / 2, middle) + 4
 
 
 def test_what_comes_in_from_outside_is_the_ground():

@@ -12,6 +12,7 @@ import render
 from vae import optional
 from vae.metrics.judge import features, kernel_distance, unevenness
 
+CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
 TOLD = r"judge: (\S+) (-?\d+), a cross-fade (-?\d+), pdv (\d\.\d\d)"
 
 
@@ -44,6 +45,24 @@ def test_a_folder_that_will_not_do_is_one_line(words, one_line_error):
     for folder, fault in (("few", "16 or more"), ("nowhere", "no folder"), ("cat.png", "no folder")):
         assert fault in one_line_error(render.main, "slerp", *words, "dog.png", "--frames=3", f"--judge={folder}")
     assert not Path("renders").exists()
+
+
+def test_too_few_frames_and_a_broken_picture_are_told_before_anything_is_drawn(words, one_line_error):
+    options = ["dog.png", "--out=film", "--report=r.json"]
+    told = one_line_error(render.main, "slerp", *words, *options, "--frames=2", "--judge=real")
+    assert "more --frames" in told
+    Path("real/0.png").write_bytes(Path("real/0.png").read_bytes()[:200])
+    assert "0.png" in one_line_error(render.main, "slerp", *words, *options, "--frames=9", "--judge=real")
+    assert not Path("film").exists()
+
+
+def test_models_of_other_sizes_are_judged_at_their_own(words, capsys):
+    options = ["--frames=5", "--seed=1", "--judge=real", "--out=film"]
+    found = {}
+    for pair in (["patterns.ckpt", "lines.ckpt"], ["lines.ckpt", "patterns.ckpt"]):
+        render.main(["compare", "--checkpoint", *(str(CHECKPOINTS / name) for name in pair), *options])
+        found[pair[0]] = {name: kid for name, kid, *_ in re.findall(TOLD, capsys.readouterr().out)}
+    assert found["patterns.ckpt"] == found["lines.ckpt"]
 
 
 def test_without_the_extra_nothing_is_drawn(words, one_line_error, monkeypatch):

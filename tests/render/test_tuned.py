@@ -235,7 +235,7 @@ def test_a_fitted_model_is_a_checkpoint_for_every_command(words, tmp_path, monke
     render.main(["slerp", *named, *film, "--out=model", "--keyframes", "1", "2"])
     assert all(np.array_equal(*frames) for frames in zip(shown("seeds"), shown("model"), strict=True))
     assert torch.load("film.ckpt", weights_only=True)["format"] == 4
-    assert "weights only" in one_line_error(train.main, "fit", "--ckpt_path=film.ckpt")
+    assert "fitted to pictures" in one_line_error(train.main, "fit", "--ckpt_path=film.ckpt")
 
 
 def test_nothing_is_saved_where_no_model_is_fitted(words, one_line_error):
@@ -255,3 +255,41 @@ def test_a_fitted_model_with_another_basis_is_refused(words, one_line_error):
         content["state_dict"]["vae.decoder.basis"] = basis
         torch.save(content, "bad.ckpt")
         assert "bad.ckpt" in one_line_error(render.main, "samples", "--checkpoint=bad.ckpt")
+
+
+def test_no_other_checkpoint_is_lost(words, run: Run, one_line_error):
+    own = Path("own.ckpt")
+    own.write_bytes((run.checkpoints / "last.ckpt").read_bytes())
+    before = own.read_bytes()
+    told = one_line_error(
+        render.main, "slerp", "--checkpoint=own.ckpt", "--save-tuned=own.ckpt", "--keyframes", *NAMES[:2]
+    )
+    assert "own.ckpt: is a checkpoint that would be lost" in told
+    assert own.read_bytes() == before
+
+
+def test_a_model_that_was_fitted_to_other_pictures_or_less_exactly_is_fitted_again(words, capsys):
+    size = ["--size=32", "--steps=2", "--out=a.png", "--keyframes"]
+    render.main(["strip", *words[:2], "--tune=1", "--save-tuned=film.ckpt", *size, *NAMES[:2]])
+    render.main(["strip", "--checkpoint=film.ckpt", "--tune=60", *size, *NAMES[:2]])
+    render.main(["strip", "--checkpoint=film.ckpt", "--tune=60", *size, *NAMES[2:]])
+    first, again, other = (float(found[1]) for found in re.findall(TOLD, capsys.readouterr().out))
+    assert again > first + 3
+    assert other > first + 3
+
+
+def test_a_fitted_model_is_more_than_a_plain_one_in_python_and_in_trainings(words, run: Run, capsys, one_line_error):
+    render.main(["strip", *words, "--out=a.png", "--save-tuned=film.ckpt", "--keyframes", *NAMES[:2]])
+    render.main(["export", "--checkpoint=film.ckpt", "--out=film.pth"])
+    assert "load_vae" in capsys.readouterr().out.splitlines()[-1]
+    assert "fitted to pictures" in one_line_error(train.main, "validate", "--ckpt_path=film.ckpt")
+    random = [word for word in run.arguments() if "default_root_dir" not in word]
+    train.main([*random, "--init=film.ckpt", "--trainer.default_root_dir=."])
+    assert "do not fit" not in capsys.readouterr().out
+
+
+def test_latents_in_python_are_checked(run: Run):
+    vae = checkpoint.load_vae(run.checkpoints / "last.ckpt")
+    for count in (0, 1):
+        with pytest.raises(UserError, match=f"{count} keyframes"):
+            morph(vae, torch.zeros(count, vae.latent_dim))

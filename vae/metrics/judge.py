@@ -81,7 +81,7 @@ def find_real(folder: Path) -> list[Path]:
         raise UserError(f"--judge {folder}: is no folder; name one of real pictures")
     files = list(find_pictures(folder).pictures)
     if len(files) < _LEAST_REAL:
-        raise UserError(f"--judge {folder}: has {len(files)} pictures; name a folder of {_LEAST_REAL} or more")
+        raise UserError(f"--judge {folder}: has too few pictures, {len(files)}; name a folder of {_LEAST_REAL} or more")
     return files[:: math.ceil(len(files) / _MOST_REAL)]
 
 
@@ -123,7 +123,5 @@ def realism(draw: Callable[[Tensor], Iterable[Tensor]], segments: int, t: Tensor
     passed = t - segment
     fade = torch.lerp(keyframes[segment], keyframes[segment + 1], passed.float()[:, None, None, None])
     seen, between = features(torch.cat([x.cpu() for x in draw(t)])), (passed > 0) & (passed < 1)
-    if between.count_nonzero() < 2:
-        return Realism(math.nan, math.nan, unevenness(seen))
     kid, of_fade = (kernel_distance(real, some[between]) for some in (seen, features(fade)))
     return Realism(kid, of_fade, unevenness(seen))

@@ -38,7 +38,7 @@ def displacement(velocity: Tensor, side: int = _SIDE) -> Tensor:
 def displaced(x: Tensor, u: Tensor, mode: str = "bilinear", outside: str = "border") -> Tensor:
     """Pictures x(p + u(p)): (N, C, H, H) and (N, 2, M, M) → (N, C, H, H).
 
-    The mode is `bilinear`, `bicubic` or `nearest`; outside is the `border`, repeated, or `zeros`.
+    The mode is `bilinear`, `bicubic` or `nearest`; outside is the `border`, repeated, `zeros`, or the `reflection`.
     """
     side = x.shape[-1]
     u = u if u.shape[-1] == side else F.interpolate(u, (side, side), mode="bilinear")

@@ -5,7 +5,7 @@ Between pictures a and b, with v the flow from a to b and f ∈ [0, 1] the share
     frame(f) = (1 − m) · a^{fv} + m · b^{−(1−f)v},    m = smoothstep((f − ½ + 0.2 · lead) / 0.4 + ½)
 
 so that both are where they meet, and the dissolve is short, which leaves few double exposures. A model says where it
-begins: lead = (e_a − e_b) / (e_a + e_b + 0.05) ∈ (−1, 1) is how much nearer the picture x that it draws at f is to the
+begins: lead = (e_a − e_b) / (e_a + e_b + 0.02) ∈ (−1, 1) is how much nearer the picture x that it draws at f is to the
 moved b than to the moved a, e being blurred squared differences. At f = 0 and f = 1 the frames are a and b themselves.
 
 Source of the word: Trouvé and Younes, *Metamorphoses through Lie group action*, Foundations of Computational
@@ -28,7 +28,7 @@ from vae.morphing.registration import ground, register, stands_on_plain_ground
 
 _DISSOLVE, _LEAD = 0.4, 0.2  # of the way; together no more than 1, so that both ends are whole
 _BLUR = 1 / 8  # of the side
-_ALIKE = 0.05
+_ALIKE = 0.02
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,18 @@ class Metamorphosis:
         pictures: (S + 1, H, H, C) uint8; of a loop the first is again the last.
         flows: (S, 2, G, G), from each to the next, see `flows_between`.
         resample: `lanczos`, or `nearest` for hard pixels, which are moved whole.
+        plain: which of the pictures stand on a plain ground; it is looked up if it is not given.
     """
 
     pictures: Tensor
     flows: Tensor
     resample: str = "lanczos"
+    plain: tuple[bool, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.plain:
+            plain = tuple(stands_on_plain_ground(to_tensor(picture[None])) for picture in self.pictures)
+            object.__setattr__(self, "plain", plain)  # as all fields of a frozen one are set
 
     def drawn(self, t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """Frames at times (T,) where a model draws the pictures x (T, C, H, H).
@@ -71,16 +78,17 @@ class Metamorphosis:
     def _moved(self, time: Tensor) -> tuple[Tensor, Tensor]:
         """The two keyframes' pictures, moved to where they are at a time."""
         k, passed = self._place(time)
-        flow, (a, b) = self.flows[k][None], to_tensor(self.pictures[k : k + 2])
-        return self._along(a[None], passed * flow), self._along(b[None], (passed - 1) * flow)
+        flow, ends = self.flows[k][None], to_tensor(self.pictures[k : k + 2])[:, None]
+        a = self._along(ends[0], passed * flow, self.plain[k])
+        return a, self._along(ends[1], (passed - 1) * flow, self.plain[k + 1])
 
-    def _along(self, x: Tensor, velocity: Tensor) -> Tensor:
-        """x^v; what comes in from outside is the picture's plain ground, or else its border repeated."""
+    def _along(self, x: Tensor, velocity: Tensor, plain: bool) -> Tensor:
+        """x^v; what comes in from outside is the picture's plain ground, or else the picture reflected."""
         u, mode = displacement(-velocity), "nearest" if self.resample == "nearest" else "bicubic"
-        if stands_on_plain_ground(x):
+        if plain:
             colour = ground(x)
             return (displaced(x - colour, u, mode, "zeros") + colour).clamp(-1, 1)
-        return displaced(x, u, mode).clamp(-1, 1)
+        return displaced(x, u, mode, "reflection").clamp(-1, 1)
 
 
 def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] = iter) -> Tensor:
@@ -92,6 +100,6 @@ def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] =
 
 def _share(passed: float, a: Tensor, b: Tensor, x: Tensor) -> Tensor:
     """m, (1, 1, H, H), of pictures (1, C, H, H)."""
-    e_a, e_b = (blur((x - end).square().sum(1, keepdim=True), _BLUR * x.shape[-1]) for end in (a, b))
+    e_a, e_b = (blur((x - end).square().mean(1, keepdim=True), _BLUR * x.shape[-1]) for end in (a, b))
     lead = (e_a - e_b) / (e_a + e_b + _ALIKE)
     return smoothstep((passed - 0.5 + _LEAD * lead) / _DISSOLVE + 0.5)

@@ -6,7 +6,8 @@ picture a that went along v, the velocity v minimises
     Σ_levels mean ‖a^{v/2} − b^{−v/2}‖² + 0.1 · mean ‖Δw‖² + 0.005 · mean ‖∇v‖²,    v = an affine map + w
 
 over four levels of a pyramid; w has 6×6 values. Where pictures have a plain ground, it is their outlines that are
-matched: a pixel counts by its distance from the ground's colour, and its colour counts little.
+matched: a pixel counts by its distance from the ground's colour, and its colour counts little. Where they have none,
+0.5 · mean ‖v‖² is added: pictures of other things stay where they are, the same thing elsewhere is found.
 
 Source: Ashburner, *A fast diffeomorphic image registration algorithm*, NeuroImage 38(1), 2007, for the flow and its
 energies; Avants, Epstein, Grossman and Gee, *Symmetric diffeomorphic image registration with cross-correlation*,
@@ -21,6 +22,7 @@ from vae.morphing.flow import displaced, displacement, places
 
 _SIDE, _LEVELS, _GRID = 64, 4, 6
 _BENDING, _STRETCHING = 0.1, 0.005
+_MOVING = 0.5  # where there is no plain ground
 _STEPS, _RATE = 150, 0.05
 _OUTLINES, _COLOURS = 4.0, 0.1  # what squared differences count where the ground is plain
 _CLEAR = 0.7  # a distance of colours, in [-1, 1] each, that is as good as any larger one
@@ -58,6 +60,7 @@ def register(a: Tensor, b: Tensor) -> Tensor:
         velocity = torch.einsum("ij,njhw->nihw", affine, grid) + local
         pair = [displaced(x, displacement(half, _SIDE // 2)) for x, half in ((a, -velocity / 2), (b, velocity / 2))]
         loss = _BENDING * _bending(local) + _STRETCHING * _stretching(velocity)
+        loss = loss + _MOVING * (1 - by_outline) * velocity.square().sum(1).mean()
         for _ in range(_LEVELS):
             pair = [F.avg_pool2d(x, 2) for x in pair]
             loss = loss + (pair[0] - pair[1]).square().mean()

@@ -25,6 +25,7 @@ from vae.render.frames import Film, check_memory
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
+_LEAST_JUDGED = 2
 _MOVING = 24  # pictures as bytes that the memory of two that are being moved would hold
 _DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open trajectories
 
@@ -74,6 +75,7 @@ def render_animation(
     closed = clips[0].trajectory.closed
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
     t, changes = frame_times(clips, motion)
+    real = _real_pictures(motion, clips, t) if motion.judge else {}
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
     moved = _MOVING * any(clip.metamorphosis for clip in clips)
@@ -101,11 +103,10 @@ def render_animation(
             f"seam: the last step, to the first frame, is {step:.2f} of the median step; {repeated} frames shown twice"
         )
     judged = {}
-    if motion.judge:
-        model = clips[0].model
-        real = real_features(find_real(motion.judge), model.image_size, model.channels)
+    if real:
         for name, clip, when in zip(names, clips, t, strict=True):
-            judged[name] = found = realism(clip.draw, clip.trajectory.segments, when, real)
+            features = real[clip.model.image_size, clip.model.channels]
+            judged[name] = found = realism(clip.draw, clip.trajectory.segments, when, features)
             print(f"judge: {name} {found.kid:.0f}, a cross-fade {found.cross_fade_kid:.0f}, pdv {found.pdv:.2f}")
     if motion.save_latents:
         latents = [clip.trajectory.at(when[kept]) for clip, when in zip(clips, t, strict=True)]
@@ -118,6 +119,14 @@ def render_animation(
         header = {"frames": len(kept), "fps": fps, "easing": request.arguments["easing"] or _DEFAULT_EASINGS[closed]}
         save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams, judged)
     return out
+
+
+def _real_pictures(motion: MotionOptions, clips: Sequence[Clip], t: Sequence[Tensor]) -> dict[tuple[int, int], Tensor]:
+    """The features of real pictures to judge clips by, for each size and number of channels of the models."""
+    if min(len(torch.unique(times[times % 1 > 0])) for times in t) < _LEAST_JUDGED:
+        raise UserError("--judge: needs two frames between keyframes; give more --frames")
+    kinds = {(clip.model.image_size, clip.model.channels) for clip in clips}
+    return {kind: real_features(find_real(motion.judge), *kind) for kind in kinds} if motion.judge else {}
 
 
 def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:

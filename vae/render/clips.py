@@ -1,5 +1,6 @@
 """Clips: trajectories of models through keyframes, as the options of a command ask for them."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -81,11 +82,11 @@ class Clip:
     metamorphosis: Metamorphosis | None = None
 
     def draw(
-        self, t: Tensor, dtype: torch.dtype = torch.float32, shares: list[Tensor] | None = None
+        self, t: Tensor, dtype: torch.dtype = torch.float32, shares: deque[Tensor] | None = None
     ) -> Iterator[Tensor]:
         """The pictures at times (T,) at the model's size, in batches (N, C, H, W).
 
-        A list of shares gets those of `Metamorphosis.drawn`, frame by frame.
+        A queue of shares gets those of `Metamorphosis.drawn`, frame by frame.
         """
         batches = decode_batches(self.model, self.trajectory.at(t), dtype)
         for times, x in zip(torch.split(t, BATCH), batches, strict=True):

@@ -1,6 +1,7 @@
 """Clips → frames, drawn in batches and given out one by one, and what is measured of them on the way."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -91,7 +92,8 @@ class Film:
         self.clip, self.t, self._picture = clip, t, picture
         self.meter = FrameMeter() if measured else None
         moments, self._place = torch.unique_consecutive(t, return_inverse=True)  # a frame that rests is drawn once
-        self._shares: list[Tensor] = []
+        self._shares: deque[Tensor] = deque()  # those of frames that are made and not yet enlarged
+        self._share, self._reached = t, -1
         self._large, self._detail = None, None
         if clip.metamorphosis is None:
             self._detail = keyframe_detail(clip.model, clip.keyframes, picture)
@@ -99,13 +101,15 @@ class Film:
             self._large = _enlarged(clip, clip.metamorphosis, picture)
         self._weights = self._detail.weights(clip.trajectory.at(t)) if self._detail else t
         counts = self._place.bincount().tolist()
-        frames = render_frames(clip.draw(moments, picture.dtype, self._shares), self.meter)
+        frames = render_frames(clip.draw(moments, picture.dtype, self._shares if self._large else None), self.meter)
         self.frames = chain.from_iterable(map(repeat, frames, counts))
 
     def enlarged(self, frame: Frame, index: int) -> Frame:
-        """A frame at the size that is asked for, with all that the keyframes' pictures show; its place among all."""
+        """The next frame at the size that is asked for, with all that the keyframes' pictures show; its place."""
         if self._large:
-            x = self._large.mixed(self.t[index], self._shares[self._place[index]])
+            while self._reached < self._place[index]:
+                self._share, self._reached = self._shares.popleft(), self._reached + 1
+            x = self._large.mixed(self.t[index], self._share)
             return to_uint8(x[None])[0].expand(-1, -1, 3).numpy()
         frame = self._picture.resized(frame)
         return self._detail.added(frame, self._weights[index]) if self._detail else frame

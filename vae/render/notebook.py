@@ -64,6 +64,8 @@ def morph(
     if isinstance(keyframes, Tensor):
         if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
             raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), of the model")
+        if len(keyframes) < _LEAST:
+            raise UserError(f"{len(keyframes)} keyframes: a path needs two or more; give more")
         named = [Keyframe(z) for z in keyframes.detach().cpu()]
     else:
         words = [keyframes] if isinstance(keyframes, str | Path) else list(keyframes)

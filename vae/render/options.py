@@ -199,7 +199,7 @@ class MotionOptions:
         save_latents: a file, walk.npz for example, for the latents of all frames; `walk.npz:3` is then a keyframe.
         report: a file, report.json for example, for the numbers of the path.
         judge: a folder of real pictures, to be told how real the frames between keyframes look among them, beside those
-            of a cross-fade, and how evenly they change; needs the extra `judge`.
+            of a cross-fade, and how evenly they change, all at the model's own size; needs the extra `judge`.
     """
 
     frames: Annotated[int, Range(1, 100_000)] = 40

@@ -1,6 +1,7 @@
 """The model that a command draws its keyframes with, fitted to the pictures among them."""
 
 import hashlib
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,8 +12,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError, echo
-from data.system.files import check_writable, user_path
-from vae.checkpoint import load_vae, save_fitted
+from data.system.files import user_path
+from vae.checkpoint import check_replaceable, load_vae, save_fitted
 from vae.generator import Generator, has_encoder
 from vae.inference import decode_all
 from vae.latent.keyframes import Keyframe, latents_of
@@ -55,13 +56,13 @@ def tuned_to_pictures(
         if not given or not has_encoder(model):
             return model
     if save is not None:
-        check_writable(save)
+        check_replaceable(save)
     z, started, pictured = latents_of(keyframes), time.perf_counter(), list(given)
     pictures = decode_all(model, z).cpu().clone()
     for place, picture in given.items():  # a saved latent may be a picture's own
         pictures[(z - z[place]).norm(dim=1) < _SAME * z[place].norm()] = picture
     pictures[pictured] = torch.stack(list(given.values()))
-    if budget.steps:
+    if budget.steps and not _draws_already(model, z, pictures, budget):
         model = _fitted(model, z, pictures, budget)
     found = psnr(decode_all(model, z).cpu(), pictures)[pictured]
     if budget.steps:
@@ -71,16 +72,20 @@ def tuned_to_pictures(
         worst, more = pictured[int(found.argmin())] + 1, min(MOST_STEPS, max(500, 2 * budget.steps))
         remedy = f"give --tune {more}" if budget.steps else "leave out --tune 0"
         echo(f"the decoder draws the picture of keyframe {worst} at {found.min():.1f} dB only: {remedy}")
-    if save is not None and has_encoder(model):
+    if save is not None:
         save_fitted(model, save)
         echo(f"{save}: draws these pictures; --checkpoint takes it, and export")
     return model
 
 
+def _draws_already(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> bool:
+    """True if the model was fitted to these pictures, as exactly as is asked or at least well."""
+    least = budget.psnr if budget.psnr < math.inf else _UNLIKE
+    return fitted_to_pictures(model) and bool((psnr(decode_all(model, z).cpu(), pictures) >= least).all())
+
+
 def _fitted(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> VAE:
-    """The copy that `tune` makes, with a progress bar, or that it made before of the same; one that was given, too."""
-    if isinstance(model.decoder, TunedDecoder) and _outside(model.decoder, z) < _SAME:
-        return model
+    """The copy that `tune` makes, with a progress bar, or that it made before of the same."""
     place = user_path(CACHE) / f"{_key(model, z, pictures, budget)}.ckpt"
     with suppress(UserError, OSError):
         if place.is_file():
@@ -94,12 +99,6 @@ def _fitted(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> VAE:
         for old in sorted(place.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)[:-_KEPT]:
             old.unlink()
     return tuned
-
-
-def _outside(decoder: TunedDecoder, z: Tensor) -> float:
-    """How far latents (K, D) lie outside the subspace of a fitted decoder, over their length, at most."""
-    z = z.to(decoder.basis)
-    return float(((z - z @ decoder.basis @ decoder.basis.T).norm(dim=1) / z.norm(dim=1).clamp_min(1e-12)).max())
 
 
 def _key(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> str:

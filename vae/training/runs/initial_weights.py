@@ -63,17 +63,18 @@ def take_initial_weights(module: nn.Module, request: Request) -> InitialWeights:
 
 
 def _take(module: nn.Module, path: Path, partly: bool) -> InitialWeights:
-    found = checkpoint.read(path)["state_dict"]
+    weights = checkpoint.read(path)["state_dict"].items()
+    found = {str(name).replace("decoder.original.", "decoder."): weight for name, weight in weights}
     fitting, left = _fitting(module, found)
     if left and not partly:
         return InitialWeights()
     if not any(name.startswith(_NETWORKS) for name in fitting):
         raise UserError(f"--init {path}: no layer fits these networks; name another one, or --init none")
     try:
-        weights = {name: array(name, found[name], weight) for name, weight in fitting.items()}
+        taken = {name: array(name, found[name], weight) for name, weight in fitting.items()}
     except ValueError as error:
         raise UserError(f"{path}: will not do ({error}); name another one") from None
-    module.load_state_dict(weights, strict=False)
+    module.load_state_dict(taken, strict=False)
     return InitialWeights(path, left)
 
 

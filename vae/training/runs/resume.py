@@ -13,7 +13,7 @@ from data.sources import PROCEDURAL, source_folder
 from data.system.checks import count
 from data.system.errors import UserError
 from data.system.files import resolved
-from vae.checkpoint import FORMAT, build_vae
+from vae.checkpoint import FORMAT, build_vae, is_fitted
 from vae.training.progress import TrainingPlan
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.run_config import FREE, LINKED, has_planned_end, read_plan
@@ -48,6 +48,8 @@ def resume(request: Request, checkpoint: TrainedCheckpoint) -> Resumption:
     """
     path, content = checkpoint.path, checkpoint.content
     build_vae(content, path)  # raises unless its weights fit
+    if is_fitted(content):
+        raise UserError(f"{path}: its decoder is fitted to pictures, for render.py; name a checkpoint of a training")
     if request.fitting and content.get("format", 1) < FORMAT:
         raise UserError(f"{path}: was trained by an earlier version, which learned otherwise; train anew")
     if request.fitting and not content.get("optimizer_states"):

@@ -6,7 +6,7 @@ The schedule is a function of the pictures seen, so it ends well whatever the ma
 in checkpoints, so a training that goes on ends where it would have ended.
 
 Machines change their pace. Until half of the plan is done, each validation looks at the pace since the plan was made,
-and plans again where that is off by more than a tenth.
+and plans again where that is off by more than a tenth. A training that goes on from a checkpoint keeps its plan.
 """
 
 import time
@@ -122,9 +122,10 @@ class TrainingProgressBar(TQDMProgressBar):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
         bar, seen = self.train_progress_bar, pl_module.batch_start
         if pl_module.pictures_planned and bar.total is None:
-            bar.total, bar.unit = pl_module.pictures_planned, " pictures"
-            bar.initial = bar.n = seen
+            bar.unit, bar.initial, bar.n = " pictures", seen, seen
             bar.unpause()
+        if pl_module.pictures_planned:
+            bar.total = pl_module.pictures_planned
         if trainer.global_step % self.refresh_rate == 0 and not bar.disable:
             bar.n = min(seen, bar.total or seen)
             bar.set_postfix(self.get_metrics(trainer, pl_module))
