@@ -85,7 +85,7 @@ def test_a_rendering_reads_and_writes_there(home: Path):
     (home / "a.ckpt").symlink_to(ROOT / SHIPPED)
     for seed in range(2):
         scene(seed).save(home / f"{seed}.png")
-    words = "slerp --checkpoint ~/a.ckpt --keyframes ~/0.png ~/1.png --frames 2 --size 16 --pace latent"
+    words = "slerp --checkpoint ~/a.ckpt --keyframes ~/0.png ~/1.png --frames 2 --size 16 --tune 1 --pace latent"
     render.main([*shlex.split(words), *shlex.split("--out=~/a.gif --save-latents ~/walk.npz --report ~/report.json")])
     assert nothing_is_called_so(home)
     assert (home / "a.gif").stat().st_size

@@ -27,6 +27,7 @@ OTHER_PROGRAMS = {  # what tests them
     "tensorboard ": "training/test_tensorboard.py",
     "torchrun ": "training/test_together.py",
     "srun ": "training/test_together.py",
+    "python -m tests.benchmarks": "those who have the sets",
     "#": "the shell",
 }
 DOWNLOADS = {"CIFAR10"}

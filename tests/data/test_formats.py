@@ -179,5 +179,5 @@ def test_a_keyframe_may_be_of_any_format(tmp_path):
     names = {"a.ppm": "PPM", "a": "JPEG2000", "a.tga": "TGA"}
     for called, name in names.items():
         (tmp_path / called).write_bytes(saved(name))
-    words = ["slerp", SHIPPED, "--frames=2", "--size=16", f"--out={tmp_path / 'a.gif'}", "--keyframes"]
+    words = ["slerp", SHIPPED, "--frames=2", "--size=16", "--tune=1", f"--out={tmp_path / 'a.gif'}", "--keyframes"]
     render.main([*words, *(str(tmp_path / called) for called in names)])

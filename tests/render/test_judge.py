@@ -56,6 +56,7 @@ def test_too_few_frames_and_a_broken_picture_are_told_before_anything_is_drawn(w
     assert not Path("film").exists()
 
 
+@pytest.mark.slow
 def test_models_of_other_sizes_are_judged_at_their_own(words, capsys):
     options = ["--frames=5", "--seed=1", "--judge=real", "--out=film"]
     found = {}
@@ -71,6 +72,7 @@ def test_without_the_extra_nothing_is_drawn(words, one_line_error, monkeypatch):
     assert not Path("film").exists()
 
 
+@pytest.mark.slow
 def test_like_pictures_are_as_real_and_noise_is_not():
     pictures = torch.stack([torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(k)) for k in range(32)]) * 2 - 1
     smooth = torch.nn.functional.interpolate(pictures, (32, 32), mode="bicubic").clamp(-1, 1)

@@ -202,6 +202,7 @@ def test_a_fitted_model_is_kept_and_starts_at_once(words, monkeypatch, capsys):
             render.main(["slerp", *words, "--size=32", "--frames=3", "--keyframes", *NAMES[:2], *other])
 
 
+@pytest.mark.slow
 def test_the_cache_keeps_few_models_and_a_broken_one_is_made_anew(words, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(keyframe_tuning, "CACHE", str(tmp_path / "kept"))
     monkeypatch.setattr(keyframe_tuning, "_KEPT", 2)
@@ -215,6 +216,7 @@ def test_the_cache_keeps_few_models_and_a_broken_one_is_made_anew(words, monkeyp
     assert max(file.stat().st_size for file in (tmp_path / "kept").iterdir()) > 10_000
 
 
+@pytest.mark.slow
 def test_a_fitted_model_is_a_checkpoint_for_every_command(words, tmp_path, monkeypatch, capsys, one_line_error):
     film = ["--frames=3", "--size=32", "--pace=latent", "--between=model"]
     render.main(["slerp", *words, *film, "--out=one", "--save-tuned=film.ckpt", "--keyframes", *NAMES[:2]])
@@ -278,6 +280,7 @@ def test_a_model_that_was_fitted_to_other_pictures_or_less_exactly_is_fitted_aga
     assert other > first + 3
 
 
+@pytest.mark.slow
 def test_a_fitted_model_is_more_than_a_plain_one_in_python_and_in_trainings(words, run: Run, capsys, one_line_error):
     render.main(["strip", *words, "--out=a.png", "--save-tuned=film.ckpt", "--keyframes", *NAMES[:2]])
     render.main(["export", "--checkpoint=film.ckpt", "--out=film.pth"])

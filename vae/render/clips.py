@@ -208,8 +208,8 @@ def comparison_clips(
     if options.save_tuned and len(models) > 1:
         raise UserError(f"--save-tuned: these are {len(models)} models; save the copy of one")
     clips: list[Clip] = []
-    for name, model in models.items():
-        keyframes = choose_keyframes(model, options, 2, 2, "a path needs two ends")
+    chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends") for model in models.values()]
+    for (name, model), keyframes in zip(models.items(), chosen, strict=True):
         labels = (path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}" for path in paths)
         labelled = dict(zip(labels, paths, strict=True))
         clips += clips_along(labelled, model, keyframes, options, between)
