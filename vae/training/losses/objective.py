@@ -10,10 +10,16 @@ from torch import Tensor
 from vae.latent.paths import slerp
 from vae.model.augmentation import augment
 from vae.model.discriminator import Discriminator
-from vae.model.distributed import all_mean
 from vae.model.networks import squash
 from vae.training.losses.perceptual import Perceptual
-from vae.training.losses.terms import KLDivergence, LossInputs, LossTerm, MomentMatching, Reconstruction
+from vae.training.losses.terms import (
+    KLDivergence,
+    LossInputs,
+    LossTerm,
+    MomentMatching,
+    Reconstruction,
+    gradient_ratio,
+)
 from vae.training.options import LossOptions, VAEOptions
 
 _RAMP = 4  # over the share of the decoder's phase in which the adversarial weight rises
@@ -40,9 +46,7 @@ class CycleConsistency(LossTerm):
 class Adversarial(LossTerm):
     """The discriminator's own loss, plus −λ E[log D(x̂)] for the decoder (VAE/GAN, Larsen 2016).
 
-    x̂ are reconstructions, morphs and samples. λ = weight · ‖∇ reconstruction‖ / ‖∇ E[log D]‖, gradients by the logits
-    of a picture, in the mean over pictures (as in Esser 2021, eq. 7, by the last layer's weights): the decoder is
-    drawn to both alike, whatever the pictures and the likelihood.
+    x̂ are reconstructions, morphs and samples. λ is a weight times `gradient_ratio`, gradients by a picture's logits.
 
     Args:
         discriminator: D.
@@ -65,11 +69,7 @@ class Adversarial(LossTerm):
         discriminator_loss = critic.discriminator_loss(augment(real, batch.generator), augment(fake, batch.generator))
         adversarial_loss = critic.generator_loss(augment(fake, batch.generator))
         (gradient,) = torch.autograd.grad(adversarial_loss, leaf)
-        reconstruction = -batch.elbo.reconstruction.sum() / batch.vae.dims
-        (usual,) = torch.autograd.grad(reconstruction, batch.logits, retain_graph=True)
-        norms = torch.stack([each.flatten(1).norm(dim=1).mean() for each in (usual, gradient)])
-        usual_norm, norm = all_mean(norms)
-        scale = self.weight * min(1, _RAMP * batch.phase_progress) * usual_norm / norm.clamp_min(1e-12)
+        scale = self.weight * min(1, _RAMP * batch.phase_progress) * gradient_ratio(batch, gradient)
         value = discriminator_loss + critic.gradient_penalty(real, batch.step)
         value = value + scale / len(batch.x) * (gradient * logits).sum()
         return value, {"discriminator_loss": discriminator_loss, "adversarial_loss": adversarial_loss}

@@ -15,10 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vae.model.distributed import all_mean
 from vae.model.networks import squash
 from vae.optional import import_optional
-from vae.training.losses.terms import LossInputs, LossTerm
+from vae.training.losses.terms import LossInputs, LossTerm, gradient_ratio
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
 _MAPS = 4
@@ -66,8 +65,7 @@ class FeatureMaps(nn.Module):
 class Perceptual(LossTerm):
     """The distance of reconstructions from pictures, as the features of a network see it.
 
-    Its weight is relative: the decoder is drawn by it `weight` times as strongly as by the likelihood, as for
-    `vae.training.losses.objective.Adversarial`.
+    Its weight is relative, see `gradient_ratio`: it draws the decoder so many times as strongly as the likelihood does.
 
     Args:
         weight: of the term.
@@ -89,9 +87,6 @@ class Perceptual(LossTerm):
         pairs = zip(network(squash(leaf)), real, strict=True)
         distance = torch.stack([(drawn - of_x).square().sum(1).mean() for drawn, of_x in pairs]).sum()
         (gradient,) = torch.autograd.grad(distance, leaf)
-        gradient = gradient * len(batch.x)
-        reconstruction = -batch.elbo.reconstruction.sum() / batch.vae.dims
-        (usual,) = torch.autograd.grad(reconstruction, batch.logits, retain_graph=True)
-        usual_norm, norm = all_mean(torch.stack([g.flatten(1).norm(dim=1).mean() for g in (usual, gradient)]))
-        scale = self.weight * usual_norm / norm.clamp_min(1e-12)
+        gradient = gradient * len(batch.x)  # of each picture's own distance
+        scale = self.weight * gradient_ratio(batch, gradient)
         return scale / len(batch.x) * (gradient * batch.logits).sum(), {"perceptual_distance": distance.detach()}

@@ -68,6 +68,19 @@ class LossTerm(nn.Module):
         """() nats per dimension, weighted; and the numbers to log, below `train/`."""
 
 
+def gradient_ratio(batch: LossInputs, gradient: Tensor) -> Tensor:
+    """() how much stronger the likelihood draws a reconstruction than gradients by logits (M, C, H, W) would.
+
+    ‖∇ reconstruction‖ / ‖gradient‖, each norm the mean over pictures (as in Esser 2021, eq. 7, by the last layer's
+    weights): times a weight, a term draws the decoder alike whatever the pictures and the likelihood.
+    """
+    reconstruction = -batch.elbo.reconstruction.sum() / batch.vae.dims
+    (usual,) = torch.autograd.grad(reconstruction, batch.logits, retain_graph=True)
+    norms = torch.stack([each.flatten(1).norm(dim=1).mean() for each in (usual, gradient)])
+    usual_norm, norm = all_mean(norms)
+    return usual_norm / norm.clamp_min(1e-12)
+
+
 class Reconstruction(LossTerm):
     """−E[log p(x|z)] (Kingma and Welling 2014, eq. 3)."""
 
