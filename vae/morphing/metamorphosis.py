@@ -26,7 +26,7 @@ from vae.model.tuned_decoder import smoothstep
 from vae.morphing.flow import displaced, displacement
 from vae.morphing.registration import ground, register, stands_on_plain_ground
 
-_DISSOLVE, _LEAD = 0.4, 0.2  # of the way; together no more than 1, so that both ends are whole
+_DISSOLVE, _LEAD = 0.4, 0.2  # of the way; half the first and the second are ½ at most, so that both ends are whole
 _BLUR = 1 / 8  # of the side
 _ALIKE = 0.02
 
