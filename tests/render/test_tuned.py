@@ -296,3 +296,8 @@ def test_latents_in_python_are_checked(run: Run):
     for count in (0, 1):
         with pytest.raises(UserError, match=f"{count} keyframes"):
             morph(vae, torch.zeros(count, vae.latent_dim))
+
+
+def test_a_short_tuning_leaves_no_bar(words, capsys):
+    render.main(["strip", *words, "--tune=2", "--out=a.png", "--keyframes", *NAMES[:2]])
+    assert "Tuning" not in capsys.readouterr().err

@@ -93,7 +93,11 @@ def _fitted(model: VAE, z: Tensor, pictures: Tensor, budget: Budget) -> VAE:
             place.touch()  # the longest unused one goes first
             return kept
     with tqdm(range(budget.steps), "Tuning", leave=False, delay=1) as bar:
-        tuned = tune(model, z, pictures, budget, lambda _: bar, lambda least: bar.set_postfix_str(f"{least:.1f} dB"))
+
+        def show(least: float) -> None:
+            bar.set_postfix_str(f"{least:.1f} dB", refresh=False)  # it would be drawn before its delay, and stay
+
+        tuned = tune(model, z, pictures, budget, lambda _: bar, show)
     with suppress(UserError, OSError):  # a cache that cannot be written costs time alone
         save_fitted(tuned, place)
         for old in sorted(place.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime)[:-_KEPT]:
