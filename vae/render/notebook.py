@@ -60,7 +60,7 @@ def morph(
     parse_paths([path])
     if between not in get_args(Between):
         raise UserError(f"between {between!r}: must be pictures or model")
-    budget, named = parse_budget(str(tune)), []
+    budget = parse_budget(str(tune))
     if isinstance(keyframes, Tensor):
         if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
             raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), of the model")

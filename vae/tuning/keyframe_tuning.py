@@ -50,13 +50,12 @@ def tuned_to_pictures(
         UserError: there is nothing to save.
     """
     given = {place: keyframe.picture for place, keyframe in enumerate(keyframes) if keyframe.picture is not None}
-    if not given or not has_encoder(model) or not budget.steps:
-        if save is not None:
-            raise UserError(f"{save}: no model would be fitted to pictures; leave --save-tuned out")
-        if not given or not has_encoder(model):
-            return model
     if save is not None:
+        if not (given and budget.steps):
+            raise UserError(f"{save}: no model would be fitted to pictures; leave --save-tuned out")
         check_replaceable(save)
+    if not given or not has_encoder(model):
+        return model
     z, started, pictured = latents_of(keyframes), time.perf_counter(), list(given)
     pictures = decode_all(model, z).cpu().clone()
     for place, picture in given.items():  # a saved latent may be a picture's own

@@ -41,10 +41,10 @@ def verdict(
     except (KeyError, ValueError):
         return ""
     advice = ""
-    by_heart = (numbers.get("train/elbo", 0.0) - numbers.get("val/elbo", 0.0)) / (dims * math.log(2))
+    by_heart = (numbers.get("train/elbo", math.nan) - numbers.get("val/elbo", math.nan)) / (dims * math.log(2))
     if active < _FEW * latent_dim:
         advice = ": the latents say little, lower --model.beta"
-    elif {"train/elbo", "val/elbo"} <= numbers.keys() and by_heart > _BY_HEART:
+    elif by_heart > _BY_HEART:
         advice = f": training pictures are known by heart ({by_heart:.1f} bits a value better than others): "
         advice += "more pictures help, not more time"
         advice += "" if varied else "; unless they show text, try --data.mirror true --data.shift 0.05"

