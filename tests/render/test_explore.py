@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import scene
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch.testing import assert_close
 
 import render
@@ -52,6 +52,30 @@ def test_the_page_needs_nothing_else_and_holds_the_pictures(page: Path):
     with torch.inference_mode():
         expected = ((vae.decode(seeded_latents(0, 1, vae.latent_dim)) + 1) * 127.5)[0].permute(1, 2, 0).numpy()
     assert np.abs(corner - expected).mean() < 8
+
+
+@pytest.mark.slow
+def test_between_pictures_that_are_given_they_move(tmp_path: Path):
+    """In the middle of a square of one thing in four places is that thing in the middle."""
+
+    def disc(across: int, down: int) -> Image.Image:
+        picture = Image.new("L", (32, 32), 255)
+        ImageDraw.Draw(picture).ellipse([8 + across, 8 + down, 24 + across, 24 + down], fill=0)
+        return picture
+
+    discs = [disc(across, down) for across, down in ((-3, -3), (3, -3), (-3, 3), (3, 3))]
+    files = [str(tmp_path / f"{k}.png") for k in range(4)]
+    for picture, file in zip(discs, files, strict=True):
+        picture.save(file)
+    out = tmp_path / "page.html"
+    words = [f"--checkpoint={CHECKPOINT}", f"--out={out}", "--sets=1", "--tune=20"]
+    render.main(["explore", *words, "--keyframes", *files])
+    content = json.loads(re.search(r"= (\{\"sets\".*?\});\n", out.read_text(encoding="utf-8"))[1])
+    with Image.open(io.BytesIO(base64.b64decode(content["sets"][0].split(",")[1]))) as atlas:
+        middle = np.asarray(atlas.convert("L"), float)[8 * 32 : 9 * 32, 8 * 32 : 9 * 32]
+    fade = np.mean([np.asarray(picture, float) for picture in discs], axis=0)
+    truth = np.asarray(disc(0, 0), float)
+    assert np.abs(middle - truth).mean() < 0.3 * np.abs(fade - truth).mean()
 
 
 class Pad:

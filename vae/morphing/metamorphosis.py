@@ -28,7 +28,7 @@ from vae.morphing.registration import ground, register, stands_on_plain_ground
 
 _DISSOLVE, _LEAD = 0.4, 0.2  # of the way; half the first and the second are ½ at most, so that both ends are whole
 _BLUR = 1 / 8  # of the side
-_ALIKE = 0.02
+ALIKE = 0.02  # of differences that are none to the eye
 
 
 @dataclass(frozen=True)
@@ -79,16 +79,20 @@ class Metamorphosis:
     def _moved(self, k: int, passed: float) -> tuple[Tensor, Tensor]:
         """The pictures of keyframes k and k + 1, moved to where they are when a share of the way has passed."""
         flow, ends = self.flows[k][None], to_tensor(self.pictures[k : k + 2])[:, None]
-        a = self._along(ends[0], passed * flow, self.plain[k])
-        return a, self._along(ends[1], (passed - 1) * flow, self.plain[k + 1])
+        a = moved(ends[0], passed * flow, self.plain[k], self.resample)
+        return a, moved(ends[1], (passed - 1) * flow, self.plain[k + 1], self.resample)
 
-    def _along(self, x: Tensor, velocity: Tensor, plain: bool) -> Tensor:
-        """x^v; what comes in from outside is the picture's plain ground, or else the picture reflected."""
-        u, mode = displacement(-velocity), "nearest" if self.resample == "nearest" else "bicubic"
-        if plain:
-            colour = ground(x)
-            return (displaced(x - colour, u, mode, "zeros") + colour).clamp(-1, 1)
-        return displaced(x, u, mode, "reflection").clamp(-1, 1)
+
+def moved(x: Tensor, velocity: Tensor, plain: bool, resample: str = "lanczos") -> Tensor:
+    """x^v, a picture (1, C, H, H) that went along a velocity (1, 2, G, G).
+
+    What comes in from outside is the picture's plain ground, if it has one, or else the picture reflected.
+    """
+    u, mode = displacement(-velocity), "nearest" if resample == "nearest" else "bicubic"
+    if plain:
+        colour = ground(x)
+        return (displaced(x - colour, u, mode, "zeros") + colour).clamp(-1, 1)
+    return displaced(x, u, mode, "reflection").clamp(-1, 1)
 
 
 def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] = iter) -> Tensor:
@@ -98,8 +102,13 @@ def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] =
     )
 
 
+def difference(a: Tensor, x: Tensor) -> Tensor:
+    """Blurred squared differences (N, 1, H, H) of pictures (N, C, H, H) from others."""
+    return blur((x - a).square().mean(1, keepdim=True), _BLUR * x.shape[-1])
+
+
 def _share(passed: float, a: Tensor, b: Tensor, x: Tensor) -> Tensor:
     """m, (1, 1, H, H), of pictures (1, C, H, H)."""
-    e_a, e_b = (blur((x - end).square().mean(1, keepdim=True), _BLUR * x.shape[-1]) for end in (a, b))
-    lead = (e_a - e_b) / (e_a + e_b + _ALIKE)
+    e_a, e_b = difference(a, x), difference(b, x)
+    lead = (e_a - e_b) / (e_a + e_b + ALIKE)
     return smoothstep((passed - 0.5 + _LEAD * lead) / _DISSOLVE + 0.5)

@@ -120,6 +120,17 @@ def choose_keyframes(
     return [Keyframe(one) for one in z[-count:]]
 
 
+def any_pictures(keyframes: Iterable[Keyframe]) -> bool:
+    """True if one of the keyframes is a picture."""
+    return any(keyframe.picture is not None for keyframe in keyframes)
+
+
+def shown_pictures(model: Generator, keyframes: Sequence[Keyframe]) -> Tensor:
+    """The pictures of keyframes, (K, C, H, H) in [-1, 1] on the CPU: those given, or what the model draws."""
+    drawn = decode_all(model, latents_of(keyframes)).cpu()
+    return torch.stack([x if one.picture is None else one.picture for one, x in zip(keyframes, drawn, strict=True)])
+
+
 def clips_along(
     paths: Mapping[str, str],
     model: Generator,
@@ -140,9 +151,8 @@ def clips_along(
     visited, metamorphosis = (*keyframes, *keyframes[:closed]), None
     if not options.tune.steps:
         visited = tuple(keyframe._replace(file=None) for keyframe in visited)  # the model is shown as it is
-    elif between.between == "pictures" and any(one.picture is not None for one in keyframes):
-        drawn = decode_all(model, latents_of(visited)).cpu()
-        x = torch.stack([x if one.picture is None else one.picture for one, x in zip(visited, drawn, strict=True)])
+    elif between.between == "pictures" and any_pictures(keyframes):
+        x = shown_pictures(model, visited)
         metamorphosis = Metamorphosis(to_uint8(x), flows_between(x, bar("Aligning")))
     clips, z = [], latents_of(keyframes)
     for label, path in paths.items():

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -15,11 +15,13 @@ from tqdm import tqdm
 from data.system.errors import UserError, echo, escape_unprintable
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator, prior_latents
-from vae.inference import decode_batches
+from vae.inference import BATCH, decode_batches
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import slerp
+from vae.morphing.barycentric import barycentric, flows_among
 from vae.option_groups import Range
 from vae.render import captions
+from vae.render.clips import BetweenOptions, any_pictures, shown_pictures
 from vae.render.formats.frame import Frame
 from vae.render.frames import render_frames
 from vae.render.models import single_model
@@ -54,15 +56,16 @@ class ExploreOptions:
     keyframes: Keyframes = ()
 
 
-def explore(request: RenderRequest, model: ModelOptions, options: ExploreOptions) -> Path:
+def explore(request: RenderRequest, model: ModelOptions, between: BetweenOptions, options: ExploreOptions) -> Path:
     """Writes a page to morph by hand between keyframes; those that the options list are the first square's corners."""
     vae, out = single_model(request, model), request.default_out(options.out, ".html")
     check_writable(out)
     first = _named_corners(vae, options)
-    models = [tuned_to_pictures(vae, first, options.tune), *[vae] * (options.sets - 1)]
-    corners = tqdm(_corners(vae, options, first), escape_unprintable(str(out)), leave=False, unit=" sets", delay=1)
-    squares = zip(models, corners, strict=True)
-    html = html_page([list(render_frames(decode_batches(model, square_latents(four)))) for model, four in squares])
+    squares = [decode_batches(vae, square_latents(four)) for four in _random_corners(vae, options)]
+    if first:
+        squares[0] = _between(tuned_to_pictures(vae, first, options.tune), first, options, between)
+    with tqdm(squares, escape_unprintable(str(out)), leave=False, unit=" sets", delay=1) as bar:
+        html = html_page([list(render_frames(square)) for square in bar])
     save_bytes(html, out)
     sets = f"{options.sets} sets of {CELLS}×{CELLS} pictures"
     echo(f"{out}: {sets}, {len(html) / 1e6:.1f} MB; open it in a browser")
@@ -77,12 +80,29 @@ def _named_corners(model: Generator, options: ExploreOptions) -> list[Keyframe]:
     return [parse_keyframe(model, word, options.truncation) for word in words]
 
 
-def _corners(model: Generator, options: ExploreOptions, first: Sequence[Keyframe]) -> list[Tensor]:
-    """The latents (4, D) of each square's corners, the first square's as they are named."""
-    corners = list(torch.split(prior_latents(model, options.seed, 4 * options.sets, options.truncation), 4))
-    if first:
-        corners[0] = latents_of(first)
-    return corners
+def _random_corners(model: Generator, options: ExploreOptions) -> Sequence[Tensor]:
+    """The latents (4, D) of each square's corners."""
+    return torch.split(prior_latents(model, options.seed, 4 * options.sets, options.truncation), 4)
+
+
+def _between(
+    model: Generator, corners: Sequence[Keyframe], options: ExploreOptions, between: BetweenOptions
+) -> Iterator[Tensor]:
+    """The pictures of a square, in batches (N, C, H, H): what a model draws, or of the pictures in its corners."""
+    x = decode_batches(model, square_latents(latents_of(corners)))
+    if not options.tune.steps or between.between == "model" or not any_pictures(corners):
+        return x
+    pictures = shown_pictures(model, corners)
+    flows = flows_among(pictures, lambda pairs: tqdm(pairs, "Aligning", leave=False, delay=1))
+    weights = torch.split(square_weights(), BATCH)
+    return (barycentric(pictures, flows, w, seen.cpu()) for w, seen in zip(weights, x, strict=True))
+
+
+def square_weights() -> Tensor:
+    """What each corner counts in each cell of a square, row by row: (17², 4)."""
+    u = torch.linspace(0, 1, CELLS)
+    sides = torch.stack([1 - u, u], 1)
+    return torch.einsum("va,ub->vuab", sides, sides).reshape(-1, 4)
 
 
 def square_latents(corners: Tensor) -> Tensor:
