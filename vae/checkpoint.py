@@ -42,9 +42,10 @@ RENAMED_OPTIONS = {  # of the model, since format 1
     "cycle": "cycle_weight",
 }
 _FORMAT_1_DEFAULTS = VAEConfig(
-    likelihood="gaussian", pca_share=0.0, inactive_below=0.0, network="residual", whiten=False
+    likelihood="gaussian", pca_share=0.0, inactive_below=0.0, network="residual", whiten=False, prior="normal"
 )
 _BEFORE_FORMAT_3 = {"network": "residual", "whiten": False}
+_BEFORE_PRIORS = {"prior": "normal"}  # in files of format 3, too
 _LEAST_SCALE = 1e-12  # of a likelihood
 _LONGEST_OPTION = 4096  # letters: it may be a path
 _RENDERED = ("format", "hyper_parameters", "datamodule_hyper_parameters", "pytorch-lightning_version")
@@ -75,6 +76,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not of a format from 1 to {_FITTED}; use the version of Latent Loom that wrote it")
     if written == 1:
         _upgrade(content)
+    content["hyper_parameters"] = _BEFORE_PRIORS | content["hyper_parameters"]
     if written < FORMAT:  # its training cannot go on
         content = _untrained(content, _MEASURED)
         content["hyper_parameters"] = _BEFORE_FORMAT_3 | content["hyper_parameters"]

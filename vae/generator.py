@@ -50,8 +50,12 @@ def zero_inactive(model: Generator, z: Tensor) -> Tensor:
 
 
 def prior_latents(model: Generator, seed: int, count: int, truncation: float = 1.0) -> Tensor:
-    """The first latents (count, D) of `seeded_latents` as a model takes them, on the CPU.
+    """The first latents (count, D) that a seed draws, on the CPU, see `VAE.random_latents`.
 
     Truncation multiplies them: less than 1 is closer to the mean picture (Karras 2019, appendix B).
     """
-    return zero_inactive(model, truncation * seeded_latents(seed, count, model.latent_dim))
+    z = seeded_latents(seed, count, model.latent_dim)
+    if has_encoder(model):
+        with torch.inference_mode():
+            z = torch.cat([model.random_latents(one.to(model.device)).cpu() for one in torch.split(z, 1)])
+    return zero_inactive(model, truncation * z).clone()

@@ -40,7 +40,13 @@ def content(vae, **hyperparameters):
     weights = {"vae." + name: weight.clone() for name, weight in vae.state_dict().items()}
     return {
         "state_dict": {**weights, "loss.weight": torch.ones(3)},
-        "hyper_parameters": {**HYPERPARAMETERS, "beta": 1.0, "learning_rate": 1e-3, **hyperparameters},
+        "hyper_parameters": {
+            **HYPERPARAMETERS,
+            "prior": vae.config.prior,
+            "beta": 1.0,
+            "learning_rate": 1e-3,
+            **hyperparameters,
+        },
         "optimizer_states": [{"state": {i: {"exp_avg": w.clone()} for i, w in enumerate(weights.values())}}],
         "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(1.0)}},
         "epoch": 3,
@@ -227,7 +233,7 @@ def test_another_format_is_refused(written, vae, path):
     assert_refused(path)
 
 
-EARLIER = {"network": "residual", "whiten": False}  # before format 3
+EARLIER = {"network": "residual", "whiten": False, "prior": "normal"}  # before format 3
 FORMAT_1 = {  # prefixes of weights, and options, as they were called
     "vae.inactive": "vae.asleep",
     "vae.pca_latents.": "vae.anchors.",
@@ -289,6 +295,16 @@ def test_a_checkpoint_of_format_2_has_residual_networks_and_no_others(path):
     assert_same_pictures(old, loaded)
     torch.save(content(VAE(**HYPERPARAMETERS)) | {"format": 2}, path)
     assert_refused(path)
+
+
+def test_a_checkpoint_without_a_prior_has_the_normal_one(path):
+    old = VAE(**HYPERPARAMETERS, prior="normal").eval()
+    written = content(old) | {"format": 3}
+    del written["hyper_parameters"]["prior"]
+    torch.save(written, path)
+    loaded = load_vae(path)
+    assert loaded.config == old.config
+    assert_same_pictures(old, loaded)
 
 
 def test_a_vae_is_loaded_onto_a_device_and_an_unknown_one_is_refused(path):

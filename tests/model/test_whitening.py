@@ -4,8 +4,8 @@ import torch
 from torch.testing import assert_close
 
 from vae.model.elbo import kl_divergence
+from vae.model.latents.whitening import Whitening
 from vae.model.vae import VAE
-from vae.model.whitening import Whitening
 
 
 def posteriors(count=500, dims=5):

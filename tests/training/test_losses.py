@@ -69,9 +69,9 @@ def test_following_the_gradient_of_the_moments_leads_to_the_prior(scale, offset)
 
 @pytest.mark.parametrize("codes", [1, 2, 3, 32])
 def test_generated_latents_lie_between_codes_or_in_the_prior(codes):
-    mu = torch.nn.functional.normalize(normal(codes, 8)) * 100
+    mu, vae = torch.nn.functional.normalize(normal(codes, 8)) * 100, VAE(32, 1, latent_dim=8, width=8)
     for count in {1, (codes + 1) // 2, codes}:
-        z = sample_latents(mu, count, torch.Generator().manual_seed(0))
+        z = sample_latents(vae, mu, count, torch.Generator().manual_seed(0))
         assert z.shape == (count, 8)
         between = min(count // 2, codes - 1)
         assert_close(z[:between].norm(dim=1), torch.full((between,), 100.0))

@@ -15,9 +15,9 @@ from vae.latent.paths import slerp
 from vae.model.augmentation import augment
 from vae.model.blur import blur
 from vae.model.discriminator import Discriminator
+from vae.model.latents.pca_latents import PCALatents
 from vae.model.likelihoods import haar
 from vae.model.networks import PaletteMixer
-from vae.model.pca_latents import PCALatents
 from vae.model.vae import VAE
 from vae.render import lines_benchmark
 from vae.training.optimizer import clip_gradients

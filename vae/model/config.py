@@ -1,10 +1,12 @@
 """`VAEConfig`: the arguments of `VAE`, and their defaults."""
 
 from dataclasses import dataclass, fields
+from typing import Literal
 
 from vae.model.likelihoods import LikelihoodName
 from vae.model.networks import NetworkName
 
+PriorName = Literal["normal", "flow"]
 _SIZES = ("image_size", "channels", "latent_dim", "width")
 
 
@@ -27,6 +29,7 @@ class VAEConfig:
     whiten: bool = True
     pca_share: float = 0.0
     inactive_below: float = 0.1
+    prior: PriorName = "flow"
 
     def __str__(self) -> str:
         """The constructor call in Python: the sizes, and what differs from the defaults."""

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from data.system.errors import UserError
-from vae.model.config import VAEConfig
+from vae.model.config import PriorName, VAEConfig
 from vae.model.elbo import Elbo, kl_divergence
+from vae.model.latents.pca_latents import PCA_STD, PCALatents
+from vae.model.latents.prior_flow import PriorFlow
+from vae.model.latents.whitening import Whitening
 from vae.model.likelihoods import LikelihoodName, build_likelihood
 from vae.model.networks import Decoder, Encoder, NetworkName, apply_frozen, check_size
-from vae.model.pca_latents import PCA_STD, PCALatents
-from vae.model.whitening import Whitening
 
 _FLAG_SET = 0.5  # the least number that counts as 1: older checkpoints hold averages of flags
 
@@ -30,10 +31,13 @@ class VAE(nn.Module):
         likelihood: p(x|z), see `vae.model.likelihoods`.
         sigma: a fixed scale of the likelihood, except bernoulli, on pixels in [-1, 1]; None calibrates it.
         palette: number of colours that a whole picture shares, see `vae.model.networks.PaletteMixer`; 0 is off.
-        whiten: whether latents have coordinates in which codes have the prior's moments, see `vae.model.whitening`.
-        pca_share: above 0, the first latents may be principal components, see `vae.model.pca_latents`; training chooses
-            those with more than this share of the variance.
+        whiten: whether latents have coordinates in which codes have the prior's moments, see
+            `vae.model.latents.whitening`.
+        pca_share: above 0, the first latents may be principal components, see `vae.model.latents.pca_latents`; training
+            chooses those with more than this share of the variance.
         inactive_below: above 0, latents may be inactive; training chooses those with fewer nats than this.
+        prior: what random latents are: `normal`, samples of Normal(0, I), or `flow`, carried from there to where codes
+            are, see `vae.model.latents.prior_flow`. The ELBO's prior is Normal(0, I).
 
     Attributes:
         config: these arguments.
@@ -41,6 +45,7 @@ class VAE(nn.Module):
         decoder: (N, D) → (N, C, H, W) in [-1, 1].
         pca_latents: `None` if `pca_share` is 0.
         whitening: `None` unless `whiten`.
+        flow: of the prior; `None` if that is `normal`.
         likelihood: p(x|z).
         inactive: (D,) 1 where a latent is inactive: its posterior is the prior, and the decoder is given 0 in its
             place; None if `inactive_below` is 0.
@@ -64,11 +69,12 @@ class VAE(nn.Module):
         whiten: bool = VAEConfig.whiten,
         pca_share: float = VAEConfig.pca_share,
         inactive_below: float = VAEConfig.inactive_below,
+        prior: PriorName = VAEConfig.prior,
     ) -> None:
         super().__init__()
         self.config = VAEConfig(
             *(image_size, channels, latent_dim, width, network, likelihood, sigma, palette),
-            *(whiten, pca_share, inactive_below),
+            *(whiten, pca_share, inactive_below, prior),
         )
         if whiten and pca_share:
             raise UserError(f"whiten: contradicts pca_share {pca_share}, which fixes coordinates; turn one of them off")
@@ -78,6 +84,7 @@ class VAE(nn.Module):
         self.decoder = Decoder(image_size, channels, latent_dim, width, network, palette, self._decoder_input)
         self.pca_latents = PCALatents(channels, latent_dim) if pca_share else None
         self.whitening = Whitening(latent_dim) if whiten else None
+        self.flow = PriorFlow(latent_dim) if prior == "flow" else None
         self.register_buffer("inactive", torch.zeros(latent_dim) if inactive_below else None)
         self.likelihood = build_likelihood(likelihood, sigma)
 
@@ -160,8 +167,12 @@ class VAE(nn.Module):
         mu, _ = self._posterior(x, *apply_frozen(self.encoder, x))
         return (mu - self._meaningful(z)).square().mean()
 
+    def random_latents(self, noise: Tensor) -> Tensor:
+        """Latents that look like codes, of noise ε ~ Normal(0, I), (N, D) each: ε itself unless there is a flow."""
+        return self.zero_inactive(noise if self.flow is None else self.flow(noise))
+
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """`n` pictures decoded from the prior.
+        """`n` pictures decoded from random latents.
 
         Args:
             n: how many.
@@ -172,7 +183,8 @@ class VAE(nn.Module):
             (n, C, H, W) in [-1, 1], on the device of the weights.
         """
         device = torch.device("cpu") if generator is None else generator.device
-        return self.decode(torch.randn(n, self.latent_dim, generator=generator, device=device).to(self.device))
+        noise = torch.randn(n, self.latent_dim, generator=generator, device=device).to(self.device)
+        return self.decode(self.random_latents(noise))
 
     def forward(self, x: Tensor, noise: Tensor) -> tuple[Elbo, Tensor, Tensor]:
         """The ELBO of each picture, estimated with one sample of the posterior, and the posterior.

@@ -99,7 +99,7 @@ def strip(
 @torch.inference_mode()
 def kl_per_latent(vae: VAE) -> Tensor:
     """The KL of each latent, (D,) nats: the mean over the posteriors of 256 samples from the prior, always the same."""
-    z = zero_inactive(vae, seeded_latents(0, _KL_SAMPLES, vae.latent_dim))
+    z = vae.random_latents(seeded_latents(0, _KL_SAMPLES, vae.latent_dim).to(vae.device))
     return torch.cat([kl_divergence(*vae.encode(x)) for x in decode_batches(vae, z)]).mean(0).cpu()
 
 

@@ -67,8 +67,8 @@ class HealthLogger(pl.Callback):
     @torch.no_grad()
     def measure(self, vae: VAE, pictures: Tensor) -> dict[str, Tensor]:
         """The numbers of a model and pictures (N, C, H, W), by their names in the log."""
-        latents = torch.randn(self.pictures, vae.latent_dim, generator=torch.Generator().manual_seed(0))
-        found = picture_health(vae, pictures, latents.to(pictures))
+        noise = torch.randn(self.pictures, vae.latent_dim, generator=torch.Generator().manual_seed(0))
+        found = picture_health(vae, pictures, vae.random_latents(noise.to(pictures)))
         numbers = {"reconstruction/sharpness": found.reconstruction_sharpness}
         numbers |= {"samples/sharpness": found.sample_sharpness, "samples/saturation": found.sample_saturation}
         ends = pictures[: min(2 * self.pairs, len(pictures) // 2 * 2)].reshape(-1, 2, *pictures.shape[1:])

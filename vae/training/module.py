@@ -28,6 +28,7 @@ _VARIANTS = 64  # of a compiled network: training, with and without gradients, t
 _FITTED_PICTURES, _FITTED_BATCH = 4096, 64
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
+_LEAST_FLOW_STEPS, _MOST_FLOW_STEPS = 200, 5000
 _LEAST_ACTIVE = 2  # latents, so that there is a path
 _ACTIVE_KL = 0.1  # nats
 _BETA_FALL, _LEAST_BETA = 0.98, 1 / 64  # of β in a step while the posterior is collapsing; over its planned value
@@ -105,7 +106,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         decoder_phase, step = self.decoder_phase, self.global_step
         beta = self.schedule.beta(self.max_progress) * self.beta_factor
         terms = [term for term in self.losses.values() if term.decoder_phase in (None, decoder_phase)]
-        self._deactivate_latents(decoder_phase)
+        self._fit_latents(decoder_phase)
         with torch.set_grad_enabled(not decoder_phase):
             mu, logvar = self.vae.encode(x)
         generator = torch.Generator(self.device).manual_seed(self.noise_seed)
@@ -115,7 +116,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         generated_z = mu[:0]
         if generates:
             count = world_size() * ((len(x) + 1) // 2)
-            generated_z = local_part(sample_latents(all_gather(mu), count, generator))
+            generated_z = local_part(sample_latents(self.vae, all_gather(mu), count, generator))
         logits, generated_logits = self.vae.logits(torch.cat([z, generated_z])).tensor_split([len(x)])
         elbo = Elbo(self.vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
         phase = self.schedule.phase_progress(self.progress)
@@ -127,27 +128,31 @@ class VAETraining(ProgressModule, VAEEvaluation):
         self._log_step(batch, {name: value for log in logs for name, value in log.items()})
         return sum(losses, start=self._unused_weights(x))
 
-    def _begin_decoder_phase(self) -> None:
-        """Whitens the codes; the KL of each latent is then that of its new coordinate."""
-        whitening = self.vae.whitening
-        if whitening is None or whitening.fitted:
-            return
-        with torch.no_grad():
-            found = [self.vae.encoder(x.to(self.device)) for x in self._fitted_batches()]
-            whitening.fit(found)
-            kl = torch.cat([kl_divergence(*whitening(*posterior)) for posterior in found])
-            self.kl_average.copy_(kl.mean(0))
-
-    def _deactivate_latents(self, decoder_phase: bool) -> None:
-        if decoder_phase and not self._phase_begun:
-            self._begin_decoder_phase()
-        elif not decoder_phase and self.vae.whitening is not None:
-            self.vae.whitening.fitted.zero_()  # a training that was made longer has another such phase
-        self._phase_begun = decoder_phase
+    def _fit_latents(self, decoder_phase: bool) -> None:
+        """At the beginning of the decoder's phase, when the codes stay: their coordinates, and what is random there."""
+        begins, self._phase_begun = decoder_phase and not self._phase_begun, decoder_phase
+        fits = [fit for fit in (self.vae.whitening, self.vae.flow) if fit is not None]
+        if not decoder_phase:
+            for fit in fits:
+                fit.fitted.zero_()  # a training that was made longer has another such phase
+        begins = begins and not all(fit.fitted for fit in fits)
+        found = self._posteriors() if begins else []
+        if begins and self.vae.whitening is not None:
+            self.vae.whitening.fit(found)
+            found = [self.vae.whitening(*posterior) for posterior in found]
+            self.kl_average.copy_(torch.cat([kl_divergence(*posterior) for posterior in found]).mean(0))
         if self.vae.inactive is not None:
             least = self.kl_average.topk(min(_LEAST_ACTIVE, len(self.kl_average))).values[-1]
             says_little = (self.kl_average < self.options.inactive_below) & (self.kl_average < least)
             self.vae.inactive.copy_(says_little * decoder_phase)
+        if begins and self.vae.flow is not None:
+            steps = min(_MOST_FLOW_STEPS, max(_LEAST_FLOW_STEPS, self.global_step))
+            self.vae.flow.fit(found, steps, torch.Generator(self.device).manual_seed(self.noise_seed))
+
+    @torch.no_grad()
+    def _posteriors(self) -> list[tuple[Tensor, Tensor]]:
+        """Of training pictures, `mu` and `logvar` of each batch, in the encoder's own coordinates."""
+        return [self.vae.encoder(x.to(self.device)) for x in self._fitted_batches()]
 
     def _update_statistics(self, batch: LossInputs, decoder_phase: bool) -> None:
         if not decoder_phase:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from data.system.errors import UserError
-from vae.model.config import VAEConfig
+from vae.model.config import PriorName, VAEConfig
 from vae.model.likelihoods import LikelihoodName
 from vae.model.networks import NetworkName
 
@@ -51,6 +51,8 @@ class VAEOptions(_Options):
             the first latents, which then cannot fold; 0 is off.
         inactive_below: latents that carry fewer nats than this when the decoder's phase begins become inactive, so
             that they do not disturb a morph; 0 is off.
+        prior: what random latents are: samples of the prior, normal, or carried from there to where codes are by a flow
+            that is fitted to them when the decoder's phase begins.
     """
 
     image_size: int = field(default=VAEConfig.image_size, metadata=_COLUMN)
@@ -64,6 +66,7 @@ class VAEOptions(_Options):
     whiten: bool = field(default=VAEConfig.whiten, metadata=_COLUMN)
     pca_share: float = _option(VAEConfig.pca_share, share=True, column=True)
     inactive_below: float = _option(VAEConfig.inactive_below, column=True)
+    prior: PriorName = field(default=VAEConfig.prior, metadata=_COLUMN)
 
 
 @dataclass(frozen=True, kw_only=True)

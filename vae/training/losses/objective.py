@@ -11,6 +11,7 @@ from vae.latent.paths import slerp
 from vae.model.augmentation import augment
 from vae.model.discriminator import Discriminator
 from vae.model.networks import squash
+from vae.model.vae import VAE
 from vae.training.losses.perceptual import Perceptual
 from vae.training.losses.terms import (
     KLDivergence,
@@ -95,16 +96,18 @@ def loss_terms(weights: LossOptions, model: VAEOptions, decoder_phase: bool) -> 
     return {term.name: term for term in terms}
 
 
-def sample_latents(mu: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Latents (count, D) to generate pictures from: half on great circles between codes, half from the prior.
+@torch.no_grad()
+def sample_latents(vae: VAE, mu: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Latents (count, D) to generate pictures from: half on great circles between codes, half random.
 
     Args:
+        vae: whose random latents they are.
         mu: (N, D), the codes of a batch.
         count: at most N.
-        generator: of the places on the great circles and of the prior's samples.
+        generator: of the places on the great circles and of the noise.
     """
     half = min(count // 2, len(mu) - 1)
     places = torch.arange(half, device=mu.device) + torch.rand(half, generator=generator, device=mu.device)
     between = slerp(mu, places) if half else mu[:0]
-    prior = torch.randn(count - half, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
-    return torch.cat([between, prior])
+    noise = torch.randn(count - half, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
+    return torch.cat([between, vae.random_latents(noise).to(mu)])

@@ -68,7 +68,7 @@ class MorphLogger(pl.Callback):
         pictures = self._pictures.to(pl_module.device)
         mu = encode_means(vae, pictures)
         draws = torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0))
-        prior = vae.zero_inactive(draws.to(mu))
+        prior = vae.random_latents(draws.to(mu))
         for logger in _working_loggers(trainer):
             step = trainer.global_step - 1  # where Lightning writes the validation's numbers
             for tag, morph in self._morphs(vae, prior[:4], mu[:4]).items():

@@ -1,0 +1,93 @@
+"""The flow of the prior: noise goes where codes are."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vae.generator import prior_latents
+from vae.model.latents.prior_flow import PriorFlow
+from vae.model.vae import VAE
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def clusters(count: int = 1500) -> tuple[torch.Tensor, torch.Tensor]:
+    """Posteriors whose codes have mean 0 and covariance I over all: two clusters at ±0.95 of the first latent."""
+    side = torch.where(torch.arange(count) % 3 == 0, 2.0, -1.0) / 2**0.5  # a third right, two thirds left
+    mu = torch.randn(count, 4, generator=generator())
+    mu[:, 0] = side + 0.1 * mu[:, 0]
+    return mu, torch.full_like(mu, -6.0)
+
+
+@pytest.fixture(scope="module")
+def fitted() -> PriorFlow:
+    flow = PriorFlow(4)
+    flow.fit([tuple(part[:700] for part in clusters()), tuple(part[700:] for part in clusters())], 500, generator())
+    return flow
+
+
+def test_it_is_the_identity_until_it_is_fitted():
+    noise = torch.randn(9, 4, generator=generator())
+    assert torch.equal(PriorFlow(4)(noise), noise)
+
+
+def test_noise_goes_to_the_clusters_in_their_shares(fitted):
+    noise = torch.randn(600, 4, generator=generator(1))
+    first, others = fitted(noise)[:, 0], fitted(noise)[:, 1:]
+    off = (first - 2**0.5).abs().minimum((first + 0.5**0.5).abs())
+    assert (off < 0.4).float().mean() > 0.9, "in a cluster"
+    assert (noise[:, 0] - 2**0.5).abs().minimum((noise[:, 0] + 0.5**0.5).abs()).lt(0.4).float().mean() < 0.5
+    assert (first > 0.5).float().mean() == pytest.approx(1 / 3, abs=0.07)
+    assert_close(others.mean(0), torch.zeros(3), atol=0.2, rtol=0)
+    assert_close(others.std(0), torch.ones(3), atol=0.2, rtol=0)
+
+
+def test_near_noise_goes_to_near_codes(fitted):
+    noise = torch.randn(50, 4, generator=generator(2))
+    moved = fitted(noise + 1e-4) - fitted(noise)
+    assert moved.norm(dim=1).max() < 0.02
+
+
+def test_the_same_generator_fits_the_same(fitted):
+    flows = []
+    for _ in range(2):
+        flow = PriorFlow(4)
+        flow.load_state_dict(PriorFlow(4).state_dict() | {"enter.weight": torch.ones_like(flow.enter.weight) / 9})
+        for block, other in zip(flow.blocks, fitted.blocks, strict=True):
+            block.load_state_dict(other.state_dict())
+        flow.enter.bias.zero_()
+        flow.fit([clusters(60)], 5, generator(3))
+        flows.append(flow.state_dict())
+    assert all(torch.equal(flows[0][name], flows[1][name]) for name in flows[0])
+    assert not any(weight.requires_grad for weight in fitted.parameters())
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10])
+def test_few_codes_will_do(count):
+    flow = PriorFlow(4)
+    flow.fit([tuple(part[:count] for part in clusters(30))], 3, generator())
+    assert flow(torch.randn(2, 4, generator=generator())).isfinite().all()
+
+
+def test_codes_that_are_not_of_the_test_set_are_not_learned_by_heart():
+    """Of many steps on few codes those weights stay that suit other codes."""
+    few, flow = clusters(40), PriorFlow(4)
+    losses = []
+    measured = flow._test_loss
+    flow._test_loss = lambda *codes: losses.append(measured(*codes)) or losses[-1]  # type: ignore[method-assign]
+    flow.fit([few], 1200, generator())
+    assert measured(*(part[9::10] for part in few)) == min(losses) < losses[-1]
+
+
+def test_seeds_are_carried_along_one_by_one():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        vae = VAE(32, 1, latent_dim=4, width=8).eval()
+    vae.flow.fit([clusters()], 60, generator())
+    z = prior_latents(vae, 5, 6)
+    assert torch.equal(prior_latents(vae, 5, 3), z[:3]), "more of them do not change the first"
+    assert_close(prior_latents(vae, 5, 6, 0.5), z / 2)
+    noise = torch.randn(3, 4, generator=generator())
+    assert_close(vae.sample(3, generator()), vae.decode(vae.flow(noise)))

@@ -1,0 +1,1 @@
+"""Coordinates of the latents: given, whitened, and drawn from the prior."""

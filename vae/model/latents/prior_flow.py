@@ -1,0 +1,125 @@
+"""A flow from the prior to the codes of pictures.
+
+The aggregate posterior q(z) = E_x q(z|x) is not the prior, even where its mean and covariance are: between clusters of
+like pictures there is nothing, and random latents decode to blots. So noise ε ~ Normal(0, I) is carried along
+
+    dz/dt = v(z, t),    z(0) = ε,    z(1) ~ q(z)
+
+by the velocity v that minimises E ‖v((1 − t) ε + t z, t) − (z − ε)‖² over codes z, noise ε and times t in [0, 1].
+
+Sources: Lipman, Chen, Ben-Hamu, Nickel and Le, *Flow Matching for Generative Modeling*, ICLR 2023; for a density that
+is fitted to the codes of a trained autoencoder, Dai and Wipf, *Diagnosing and Enhancing VAE Models*, ICLR 2019, and
+Ghosh, Sajjadi, Vergari, Black and Schölkopf, *From Variational to Deterministic Autoencoders*, ICLR 2020.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from vae.model.autocast import without_autocast
+
+_LEAST_WIDTH, _BLOCKS = 64, 3
+_FREQUENCIES = 8  # of the time
+_INTEGRATION_STEPS = 12
+_BATCH, _RATE, _WEIGHT_DECAY = 256, 4e-3, 0.01
+_HELD_OUT, _CHECK_EVERY = 10, 100  # every tenth code; steps
+
+
+class PriorFlow(nn.Module):
+    """The map ε ↦ z, (N, D) each; the identity until `fit` was called, which alone changes its weights.
+
+    Attributes:
+        fitted: () 1 if it is of the codes as they are now.
+    """
+
+    fitted: Tensor
+
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        width = max(_LEAST_WIDTH, 2 * latent_dim)
+        self.register_buffer("fitted", torch.zeros(()))
+        self.enter = nn.Linear(latent_dim + 2 * _FREQUENCIES, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+            for _ in range(_BLOCKS)
+        )
+        self.leave = nn.Linear(width, latent_dim)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+        self.requires_grad_(False)
+
+    def velocity(self, z: Tensor, t: Tensor) -> Tensor:
+        """v(z, t) of (N, D) at times (N, 1)."""
+        phase = math.pi / 2 * t * torch.arange(1, 1 + _FREQUENCIES, device=z.device)
+        h = self.enter(torch.cat([z, phase.sin(), phase.cos()], 1))
+        for block in self.blocks:
+            h = h + block(h)
+        moved: Tensor = self.leave(h)
+        return moved
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """z(1) by the midpoint rule."""
+        with without_autocast(noise.device):
+            z, dt = noise.float(), 1 / _INTEGRATION_STEPS
+            for step in range(_INTEGRATION_STEPS):
+                t = torch.full((len(z), 1), step * dt, device=z.device)
+                z = z + dt * self.velocity(z + dt / 2 * self.velocity(z, t), t + dt / 2)
+        return z
+
+    @torch.enable_grad()
+    def fit(
+        self,
+        posteriors: Iterable[tuple[Tensor, Tensor]],
+        steps: int,
+        generator: torch.Generator,
+        progress: Callable[[range], Iterable[int]] = iter,
+    ) -> None:
+        """Learns to draw codes; of all steps' weights those stay that fit best a tenth of the codes, which is held out.
+
+        Args:
+            posteriors: `mu` and `logvar`, (N, D) each in every batch.
+            steps: of AdamW.
+            generator: of the codes, the noise and the times, on the device of the weights.
+            progress: wraps the steps, in a progress bar for example.
+        """
+        mu, logvar = (torch.cat(parts).float() for parts in zip(*posteriors, strict=True))
+        held_out = torch.arange(len(mu), device=mu.device) % _HELD_OUT == _HELD_OUT - 1
+        codes = mu[~held_out], logvar[~held_out]
+        test = (mu[held_out], logvar[held_out]) if held_out.any() else codes
+        self.requires_grad_(True)
+        optimizer = torch.optim.AdamW(self.parameters(), _RATE, betas=(0.9, 0.99), weight_decay=_WEIGHT_DECAY)
+        rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, total_steps=steps + 1)
+        least, best = math.inf, copy.deepcopy(self.state_dict())
+        with without_autocast(mu.device):
+            for step in progress(range(steps)):
+                rows = torch.randint(len(codes[0]), (_BATCH,), generator=generator, device=mu.device)
+                optimizer.zero_grad()
+                torch.autograd.backward(self._loss(codes[0][rows], codes[1][rows], generator))
+                optimizer.step()
+                rate.step()
+                if (step + 1) % _CHECK_EVERY == 0 or step + 1 == steps:
+                    loss = self._test_loss(*test)
+                    if loss < least:
+                        least, best = loss, copy.deepcopy(self.state_dict())
+        self.load_state_dict(best)
+        self.requires_grad_(False)
+        self.fitted.fill_(1)
+
+    def _loss(self, mu: Tensor, logvar: Tensor, generator: torch.Generator) -> Tensor:
+        """() E ‖v − (z − ε)‖² / D."""
+
+        def noise() -> Tensor:
+            return torch.randn(mu.shape, generator=generator, device=mu.device)
+
+        t = torch.rand(len(mu), 1, generator=generator, device=mu.device)
+        z, start = mu + (0.5 * logvar).exp() * noise(), noise()
+        return (self.velocity(torch.lerp(start, z, t), t) - (z - start)).square().mean()
+
+    @torch.no_grad()
+    def _test_loss(self, mu: Tensor, logvar: Tensor) -> float:
+        """The mean of the loss over eight draws, which are always the same."""
+        generator = torch.Generator(mu.device).manual_seed(0)
+        return float(torch.stack([self._loss(mu, logvar, generator) for _ in range(8)]).mean())
