@@ -12,7 +12,15 @@ from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
 from vae.latent.latent_file import write_latents
-from vae.latent.timing import EASINGS, synchronized_times, times
+from vae.latent.timing import (
+    EASINGS,
+    apportion,
+    arc_length_per_segment,
+    equal_steps,
+    mean_shares,
+    steps_for_durations,
+    times_for_steps,
+)
 from vae.latent.trajectory import visible_change_per_stretch
 from vae.metrics.judge import check_judge, find_real, real_features, realism
 from vae.render import captions
@@ -22,7 +30,7 @@ from vae.render.formats import size_limit, writers
 from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame
 from vae.render.frames import Film, check_memory
-from vae.render.options import MotionOptions, PictureOptions, RenderRequest
+from vae.render.options import DEFAULT_FRAMES, MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
 _LEAST_JUDGED = 2
@@ -33,20 +41,33 @@ _DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open 
 def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tensor], list[Tensor | None]]:
     """The times (T,) of the frames of clips with equally many segments, which reach their keyframes together.
 
+    Where no durations are given, the segments have equally many frames, or by `--pace image` as many as is their share
+    of the visible change. The easing maps the share of a segment's frames that have passed to a share of its time, or
+    of its visible change.
+
     Returns:
         the times of each clip; its `visible_change_per_stretch`, which `--pace image` measures, or None.
     """
     segments, closed = clips[0].trajectory.segments, clips[0].trajectory.closed
     easing = motion.easing or EASINGS[_DEFAULT_EASINGS[closed]]
+    if motion.durations:
+        steps = steps_for_durations(motion.durations, motion.fps)
+    else:
+        steps = equal_steps(segments, motion.frames or DEFAULT_FRAMES, closed)
     if motion.pace == "latent":
-        return [times(segments, motion.frames, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
-    changes = [visible_change_per_stretch(clip.draw, clip.trajectory.segments) for clip in clips]
-    return synchronized_times(changes, motion.frames, easing, closed, motion.hold), [*changes]
+        return [times_for_steps(steps, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
+    changes = [visible_change_per_stretch(clip.draw, segments) for clip in clips]
+    if not motion.durations:
+        steps = apportion(mean_shares(changes), sum(steps))
+    t = times_for_steps(steps, easing, closed, motion.hold)
+    return [arc_length_per_segment(t, change) for change in changes], [*changes]
 
 
 def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator]) -> None:
     """Raises `UserError`, before any work, if the files could not be written."""
     writers.check(out, motion.fps)
+    if motion.durations and motion.frames is not None:
+        raise UserError("--durations: contradicts --frames; leave one of them out")
     if motion.judge:
         check_judge()
         find_real(motion.judge)

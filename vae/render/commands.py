@@ -57,7 +57,7 @@ def _animate(
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    clips = path_clips(request.command, vae, keyframes, between, grid)
+    clips = path_clips(request.command, vae, keyframes, between, grid, motion)
     return render_animation(request, clips, grid.columns, picture, motion, out)
 
 
@@ -73,7 +73,7 @@ def _loop(
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    clips = loop_clips(vae, keyframes, between, grid, loop, motion.hold)
+    clips = loop_clips(vae, keyframes, between, grid, loop, motion)
     return render_animation(request, clips, grid.columns, picture, motion, out)
 
 
@@ -88,7 +88,7 @@ def _compare(
 ) -> Path:
     compared, out = compared_models(request, models), request.default_out(picture.out, ".gif")
     check_animation(motion, out, compared.values())
-    clips, columns = comparison_clips(compared, keyframes, between, paths.paths)
+    clips, columns = comparison_clips(compared, keyframes, between, paths.paths, motion)
     return render_animation(request, clips, columns, picture, motion, out, compared=True)
 
 

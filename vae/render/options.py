@@ -11,13 +11,14 @@ from data.system.errors import UserError
 from data.system.files import user_path
 from data.system.spelling import suggest
 from vae.latent.keyframes import KEYFRAME_KINDS
-from vae.latent.timing import Easing, parse_easing
+from vae.latent.timing import Easing, parse_durations, parse_easing
 from vae.latent.trajectory import PATH_NAMES
 from vae.option_groups import Range, Words
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
 from vae.tuning.pivotal import DEFAULT_BUDGET, Budget, parse_budget
 
+DEFAULT_FRAMES = 40
 _SIDE = 256
 _MOST_TILES = 64
 
@@ -182,8 +183,8 @@ class MotionOptions:
     """The times of an animation, and what is written with it.
 
     Args:
-        frames: frames from one keyframe to the next, on an open path counting both; a circle has four such stretches,
-            a random walk one for each of its latents. S stretches of a loop make S × frames, of an open path
+        frames: frames from one keyframe to the next, on an open path counting both; null is 40. A circle has four such
+            stretches, a random walk one for each of its latents. S stretches of a loop make S × frames, of an open path
             S × (frames − 1) + 1.
         fps: frames a second.
         easing: inside each stretch: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
@@ -202,7 +203,7 @@ class MotionOptions:
             of a cross-fade, and how evenly they change, all at the model's own size; needs the extra `judge`.
     """
 
-    frames: Annotated[int, Range(1, 100_000)] = 40
+    frames: Annotated[int | None, Range(1, 100_000)] = None
     fps: float = 20.0
     easing: Annotated[Easing | None, parse_easing] = None
     pace: Literal["image", "latent"] = "image"
@@ -212,3 +213,7 @@ class MotionOptions:
     save_latents: Annotated[Path | None, file_like("walk.npz")] = None
     report: Annotated[Path | None, file_like("report.json")] = None
     judge: File = None
+    durations: Annotated[
+        tuple[float, ...],
+        Words("seconds from each keyframe to the next, as 2 0.5 3, in place of --frames", parse_durations),
+    ] = ()
