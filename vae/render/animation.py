@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
@@ -87,16 +88,18 @@ def render_animation(
     picture: PictureOptions,
     motion: MotionOptions,
     out: Path,
+    fit: Fit,
     compared: bool = False,
 ) -> Path:
     """Writes an animation of clips side by side, and what else the options ask for; prints what was measured.
 
-    A comparison has labels, a live chart and a table of numbers. Returns the file or folder.
+    A comparison has labels, a live chart and a table of numbers. The fit is that of the judge's pictures. Returns the
+    file or folder.
     """
     closed = clips[0].trajectory.closed
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
     t, changes = frame_times(clips, motion)
-    real = _real_pictures(motion.judge, clips, t) if motion.judge else {}
+    real = _real_pictures(motion.judge, clips, t, fit) if motion.judge else {}
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
     moved = _MOVING * any(clip.metamorphosis for clip in clips)
@@ -142,13 +145,13 @@ def render_animation(
     return out
 
 
-def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor]) -> dict[tuple[int, int], Tensor]:
+def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor], fit: Fit) -> dict[tuple[int, int], Tensor]:
     """The features of real pictures to judge clips by, for each size and number of channels of the models."""
     if min(len(torch.unique(times[times % 1 > 0])) for times in t) < _LEAST_JUDGED:
         raise UserError("--judge: needs two frames between keyframes; give more --frames")
     files = find_real(folder)
     kinds = {(clip.model.image_size, clip.model.channels) for clip in clips}
-    return {kind: real_features(files, *kind) for kind in kinds}
+    return {kind: real_features(files, *kind, fit) for kind in kinds}
 
 
 def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:

@@ -116,7 +116,7 @@ def choose_keyframes(
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {reason}")
     if words:
-        return [parse_keyframe(model, word, options.truncation) for word in words]
+        return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
     z = prior_latents(model, options.seed or 0, (tile + 1) * count, options.truncation)
     return [Keyframe(one) for one in z[-count:]]
 

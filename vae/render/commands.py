@@ -58,7 +58,7 @@ def _animate(
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
     clips = path_clips(request.command, vae, keyframes, between, grid, motion)
-    return render_animation(request, clips, grid.columns, picture, motion, out)
+    return render_animation(request, clips, grid.columns, picture, motion, out, keyframes.fit)
 
 
 def _loop(
@@ -74,7 +74,7 @@ def _loop(
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
     clips = loop_clips(vae, keyframes, between, grid, loop, motion)
-    return render_animation(request, clips, grid.columns, picture, motion, out)
+    return render_animation(request, clips, grid.columns, picture, motion, out, keyframes.fit)
 
 
 def _compare(
@@ -89,7 +89,7 @@ def _compare(
     compared, out = compared_models(request, models), request.default_out(picture.out, ".gif")
     check_animation(motion, out, compared.values())
     clips, columns = comparison_clips(compared, keyframes, between, paths.paths, motion)
-    return render_animation(request, clips, columns, picture, motion, out, compared=True)
+    return render_animation(request, clips, columns, picture, motion, out, keyframes.fit, compared=True)
 
 
 def _export(request: RenderRequest, options: ExportOptions) -> None:

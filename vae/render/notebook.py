@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from data.fit import Fit
 from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.keyframes import Keyframe, parse_keyframe
@@ -40,6 +41,7 @@ def morph(
     closed: bool = False,
     tune: int | str = str(DEFAULT_BUDGET),
     between: Between = "pictures",
+    fit: Fit = "crop",
 ) -> Iterator[Frame]:
     """The frames that `render.py` shows, at the model's own size.
 
@@ -52,6 +54,7 @@ def morph(
         closed: return to keyframe 0.
         tune: as for `--tune`: how long a copy of the model is fitted to the pictures among the keyframes; 0 is not.
         between: as for `--between`: frames are made of the keyframes' `pictures`, or of what the `model` draws.
+        fit: as for `--fit`: how pictures that are not square become so.
 
     Raises:
         UserError: too few keyframes or frames, keyframes of another model, a picture that cannot be read, or a path
@@ -73,7 +76,7 @@ def morph(
             raise UserError(f"{len(words)} keyframes: give a list of {_LEAST} or more; a path needs two ends")
         if not all(isinstance(word, str | Path | int) for word in words):
             raise UserError("keyframes: must be latents as one tensor (K, D), or a list of pictures' files and seeds")
-        named = [parse_keyframe(model, str(word)) for word in words]
+        named = [parse_keyframe(model, str(word), fit=fit) for word in words]
     (clip,) = clips_along({path: path}, model, named, KeyframeOptions(tune=budget), BetweenOptions(between), closed)
     ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
     return Film(clip, t, PictureOptions(size=model.image_size)).all()

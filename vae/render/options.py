@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 
+from data.fit import Fit
 from data.system.errors import UserError
 from data.system.files import user_path
 from data.system.spelling import suggest
@@ -111,6 +112,8 @@ class KeyframeOptions:
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
         tune: how long a copy of the decoder is fitted to the pictures among the keyframes, so that the path begins and
             ends with them: a number of steps, or what to reach, 35dB for example; 0 shows the model as it is.
+        fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
+            median colour of their border, `stretch` all of them, out of proportion.
         save_tuned: a file, film.ckpt for example, for that copy, which every command and export take as a checkpoint.
     """
 
@@ -118,6 +121,7 @@ class KeyframeOptions:
     count: Annotated[int | None, Range(1, 1000)] = None
     truncation: Truncation = 1.0
     tune: Tuning = DEFAULT_BUDGET
+    fit: Fit = "crop"
     save_tuned: Annotated[Path | None, file_like("film.ckpt")] = None
     keyframes: Keyframes = ()
 
