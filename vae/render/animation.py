@@ -103,11 +103,12 @@ def render_animation(
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
     moved = _MOVING * any(clip.metamorphosis for clip in clips)
-    check_memory(2 * pictures + moved + len(clips) * (1 if streamed else len(t[0])), picture.side(0))
+    tiles = picture.tiles(columns, -(-len(clips) // columns))
+    check_memory(2 * pictures + moved + tiles * (1 if streamed else len(t[0])), picture.side(0))
     if compared:
         check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
     films = [Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
-    frames = _comparison(films, columns) if compared else _tiles(films, columns)
+    frames = map(picture.bordered, _comparison(films, columns) if compared else _tiles(films, columns))
     kept, fps, given_up = _write(frames, len(t[0]), closed, picture, motion, out)
     echo(f"{out}: {len(kept)} frames, {len(kept) / fps:.1f} s{given_up}")
 

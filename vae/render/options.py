@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from vae.latent.keyframes import KEYFRAME_KINDS
 from vae.latent.timing import Easing, parse_durations, parse_easing
 from vae.latent.trajectory import PATH_NAMES
 from vae.option_groups import Range, Words
+from vae.render.formats.border import Border, add_border, bordered_tiles, parse_aspect
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
 from vae.tuning.pivotal import DEFAULT_BUDGET, Budget, parse_budget
@@ -152,10 +154,13 @@ class PathsOptions:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The size, the precision and the file of pictures.
+    """The size, the shape, the precision and the file of pictures.
 
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
+        aspect: 16:9, 9:16, 4:5 or another width and height: a border gives the whole frame this shape, and the size of a
+            single picture is the shorter side; null adds none.
+        border: `blurred` is an enlarged and blurred copy of the frame, `plain` the median colour of its edges.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
         precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
             pixels are off by some levels of 256, of the shipped model by 9 at most.
@@ -165,6 +170,8 @@ class PictureOptions:
     """
 
     size: Annotated[int | None, Range(16, 4096)] = None
+    aspect: Annotated[Fraction | None, parse_aspect] = None
+    border: Border = "blurred"
     resample: Literal["lanczos", "nearest"] = "lanczos"
     precision: Literal["float32", "bfloat16"] = "float32"
     out: File = None
@@ -180,6 +187,14 @@ class PictureOptions:
     def resized(self, frame: Frame) -> Frame:
         """A square frame of a model at the size that is asked for."""
         return resize(frame, self.side(frame.shape[0]), self.resample)
+
+    def bordered(self, frame: Frame) -> Frame:
+        """A whole frame in the shape that is asked for."""
+        return frame if self.aspect is None else add_border(frame, self.aspect, self.border)
+
+    def tiles(self, columns: int, rows: int) -> int:
+        """How many pictures have the pixels of a whole frame of columns × rows of them."""
+        return bordered_tiles(columns, rows, self.aspect)
 
 
 @dataclass(frozen=True)
