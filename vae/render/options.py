@@ -158,8 +158,8 @@ class PictureOptions:
 
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
-        aspect: 16:9, 9:16, 4:5 or another width and height: a border gives the whole frame this shape, and the size of a
-            single picture is the shorter side; null adds none.
+        aspect: 16:9, 9:16, 4:5 or another width and height: a border gives the whole frame this shape, and the size of
+            a single picture is the shorter side; null adds none.
         border: `blurred` is an enlarged and blurred copy of the frame, `plain` the median colour of its edges.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
         precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
