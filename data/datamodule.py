@@ -14,6 +14,7 @@ from torch import Tensor
 from data.augmentation import DRAWS, augment
 from data.cache import build_cache, cache_folder, load_cache
 from data.fingerprint import describe_changes, fingerprint
+from data.fit import Fit, check_fit
 from data.image_files.colours import background_colour
 from data.picture_source import PictureSpec
 from data.rng import check_seed, uniform
@@ -46,6 +47,8 @@ class ImageData(pl.LightningDataModule):
         mirror: whether every second training picture is mirrored, left to right, at random: more variety where pictures
             are few; not for text.
         shift: training pictures are moved at random by up to this share of their side, by whole pixels.
+        fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
+            median colour of their border, `stretch` all of them, out of proportion.
 
     Attributes:
         trained_on: the `data.fingerprint` of the pictures of the training that goes on; None compares nothing.
@@ -70,6 +73,7 @@ class ImageData(pl.LightningDataModule):
         all_frames: bool = False,
         mirror: bool = False,
         shift: float = 0.0,
+        fit: Fit = "crop",
     ) -> None:
         super().__init__()
         if not 0 <= shift < 0.5:
@@ -82,11 +86,12 @@ class ImageData(pl.LightningDataModule):
             raise UserError(f"white {white:g}: must be more than 0, or null to find it")
         check_seed(seed)
         background_colour(background)
+        check_fit(fit)
         source = normalize_source(source)
         if source == "lines":
             image_size, channels = lines.SIZE, lines.CHANNELS
         self.source = source
-        self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames)
+        self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames, fit)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self._shape = image_size, image_size, channels
         self.batch_size, self.val_fraction = batch_size, val_fraction
@@ -116,6 +121,8 @@ class ImageData(pl.LightningDataModule):
         try:
             source = open_source(self.source, self._spec, self.cache_dir / "downloads")
             recipe = {"size": self.image_size, "channels": self.channels, **source.recipe}
+            if self._spec.fit != "crop":  # as all pictures were before there was a choice, whose caches stay
+                recipe["fit"] = self._spec.fit
             place = cache_folder(self.cache_dir, recipe)
             name = source_name(self.source)
             found = load_cache(place, self._shape) or build_cache(place, source, name, self._shape)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from data.fit import Fit
+
 Picture = NDArray[np.uint8]  # (size, size, channels)
 Pictures = Generator[Picture | None, None, None]  # None where one is broken
 
@@ -23,6 +25,7 @@ class PictureSpec:
     background: str = "white"  # colour behind transparent pixels
     white: float | None = None  # the white level of grey pictures of more than 8 bits; None finds it
     all_frames: bool = False  # whether all pictures of a file are taken, not the first alone
+    fit: Fit = "crop"  # how pictures that are not square become so
 
     def subset(self, count: int) -> list[int]:
         """The indices of the pictures used of `count`: all, or `limit` of them drawn by the seed; ascending."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 from torch.utils.data import ConcatDataset
 
+from data.fit import to_square
 from data.picture_source import PictureReport, Pictures, PictureSource, PictureSpec
 from data.system.errors import UserError
 
@@ -23,7 +24,7 @@ def open_torchvision_set(
     Args:
         parts: the arguments of each part that is used.
         name: the class in `torchvision.datasets`.
-        spec: size, channels, limit and seed.
+        spec: size, channels, limit, seed and fit.
         downloads: the folder where its files are, or go.
 
     Raises:
@@ -50,7 +51,7 @@ def open_torchvision_set(
             image = items[index][0]
             if name == "EMNIST":  # its files hold the letters transposed
                 image = image.transpose(Image.Transpose.TRANSPOSE)
-            image = ImageOps.fit(image.convert("RGB"), (spec.size, spec.size), Image.Resampling.LANCZOS)
+            image = to_square(image.convert("RGB"), spec.size, spec.fit)
             pixels = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
             yield pixels.reshape(spec.size, spec.size, spec.channels)
 

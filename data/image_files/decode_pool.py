@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from data.fit import Fit
 from data.image_files.reader import Probe
 from data.system.worker_process import TIMED_OUT, WorkerProcess, physical_memory
 
@@ -91,12 +92,13 @@ class DecodePool:
         channels: int,
         background: str,
         white: Mapping[str, float] | None = None,
+        fit: Fit = "crop",
     ) -> Iterator[NDArray[np.uint8] | str]:
         """Yields of each part its picture, (size, size, channels) uint8, or the error message; in their order.
 
         See `reader.PictureFile.pixels`. Raises `UserError` if no process can be started.
         """
-        arguments = size, channels, background, dict(white or {})
+        arguments = size, channels, background, dict(white or {}), fit
         for answer in self._answers([("read", str(path), frame, *arguments) for path, frame in parts]):
             yield answer if isinstance(answer, str) else np.frombuffer(answer, np.uint8).reshape(size, size, channels)
 

@@ -70,7 +70,7 @@ def _pictures(states: Mapping[Path, State | None], spec: PictureSpec, report: Pi
         good: Counter[Path] = Counter()
         first: dict[Path, str] = {}
         broken: Counter[Path] = Counter()
-        decoded = pool.decode(parts, spec.size, spec.channels, spec.background, white)
+        decoded = pool.decode(parts, spec.size, spec.channels, spec.background, white, spec.fit)
         for (path, _), picture in zip(parts, decoded, strict=True):
             if text := fault(path, picture):
                 broken[path] += 1

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from data.fit import Fit, to_square
 from data.image_files.colours import background_colour, to_opaque, to_srgb
 from data.image_files.formats import NAMES, format_of, prepare
 from data.image_files.levels import brightest_level, check_colours, kind_of_levels, to_eight_bits
@@ -38,10 +39,11 @@ def read_picture(
     background: str = "white",
     white: Mapping[str, float] | None = None,
     frame: int = 0,
+    fit: Fit = "crop",
 ) -> NDArray[np.uint8]:
     """A picture of a file as a square; see `PictureFile.pixels`."""
     with closing(PictureFile(path)) as file:
-        return file.pixels(frame, size, channels, background, white)
+        return file.pixels(frame, size, channels, background, white, fit)
 
 
 class PictureFile:
@@ -85,13 +87,18 @@ class PictureFile:
         return Probe(count, more, brightest)
 
     def pixels(
-        self, frame: int, size: int, channels: int, background: str, white: Mapping[str, float] | None
+        self,
+        frame: int,
+        size: int,
+        channels: int,
+        background: str,
+        white: Mapping[str, float] | None,
+        fit: Fit = "crop",
     ) -> NDArray[np.uint8]:
         """A picture of the file as a square, (size, size, channels).
 
         EXIF rotation is applied, transparency composited on the background, deep, palette, grey and CMYK pictures
-        converted, the shorter side resized with antialiasing and the longer one cropped around its centre. Of JPEGs
-        that are much larger than `size`, only what is needed is decoded.
+        converted. Of JPEGs that are much larger than `size`, only what is needed is decoded.
 
         Args:
             frame: which of the file's pictures, from 0; later ones are found faster in ascending order.
@@ -99,6 +106,7 @@ class PictureFile:
             channels: 1 or 3.
             background: colour that shows through transparent pixels.
             white: kind of levels of more than 8 bits → the level that is white.
+            fit: how a picture that is not square becomes so, see `data.fit.to_square`.
 
         Raises:
             UserError: the picture is broken or too large.
@@ -112,7 +120,7 @@ class PictureFile:
             deep = kind_of_levels(self._image)
             image = ImageOps.exif_transpose(to_eight_bits(self._image, white or {}) if deep else self._image)
             image = to_srgb(to_opaque(image, colour), profile)
-            image = ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+            image = to_square(image, size, fit)
             return np.array(image.convert("L" if channels == 1 else "RGB")).reshape(size, size, channels)
 
     def _seek(self, frame: int) -> None:

@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = (  # from the ground up; a module belongs to the longest name that it begins with
     "data.system",
     "data.rng",
+    "data.fit",
     "data.picture_source",
     "data.image_files",
     "data.synthetic",

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from data.system.errors import UserError
-from vae.latent.timing import EASINGS, arc_length_times, cubic_bezier, parse_easing, times
+from vae.latent.timing import EASINGS, arc_length_times, cubic_bezier, parse_easing, steps_for_durations, times
 
 CURVES = [  # every corner of what is allowed, and some that people use
     (0.1, 0.9, 0.2, 1),
@@ -143,6 +143,11 @@ def test_too_few_frames_or_segments_are_refused():
     ):  # fmt: skip
         with pytest.raises(UserError, match=r"(frames|segments) -?\d: must be at least"):
             times(segments, frames, closed=closed)
+
+
+def test_durations_shorter_than_a_frame_have_a_step_each_and_the_next_ones_make_up_for_them():
+    for durations, fps, steps in (([0.001] * 4, 10, [1] * 4), ([0.01, 0.01, 0.01, 0.97], 10, [1, 1, 1, 7])):
+        assert steps_for_durations(durations, fps) == steps
 
 
 def random_change(seed, count=20):

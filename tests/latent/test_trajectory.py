@@ -10,7 +10,7 @@ from torch.testing import assert_close
 
 from vae.inference import decode_batches
 from vae.latent.paths import PATHS, QUARTERS, great_circle, noise_loop
-from vae.latent.timing import EASINGS, apportion, arc_length_per_segment, synchronized_times, times_for_steps
+from vae.latent.timing import EASINGS, apportion, arc_length_per_segment, times_for_steps
 from vae.latent.trajectory import (
     PATH_NAMES,
     Trajectory,
@@ -147,13 +147,34 @@ def test_even_change_keeps_whole_times_and_order(segments, seed):
 @settings(deadline=None, max_examples=6)
 def test_walks_in_step_are_at_their_keyframes_together(seed, frames, closed):
     pair = [path_trajectory(path, Linear(), keyframes_of(seed, 4), closed) for path in ("linear", "spline")]
-    one, other = synchronized_times(
-        [visible_change_per_stretch(Clip("", Linear(), walk).draw, walk.segments) for walk in pair],
-        frames,
-        closed=closed,
-    )
+    clips = [Clip("", Linear(), walk) for walk in pair]
+    (one, other), _ = frame_times(clips, MotionOptions(frames=frames, easing=EASINGS["linear"]))
     assert torch.equal(one == one.round(), other == other.round())
     assert len(one) == (4 * frames if closed else 3 * (frames - 1) + 1)
+
+
+seconds = st.lists(st.floats(0.1, 3), min_size=3, max_size=5)
+
+
+@given(seconds, st.floats(12, 60), st.booleans(), st.sampled_from(["latent", "image"]), st.sampled_from(list(EASINGS)))
+@settings(deadline=None, max_examples=20)
+def test_keyframes_are_reached_after_the_seconds_that_were_given(durations, fps, closed, pace, easing):
+    keyframes = keyframes_of(len(durations), len(durations) + (not closed))
+    walk = path_trajectory("spline", Linear(), keyframes, closed)
+    motion = MotionOptions(durations=tuple(durations), fps=fps, pace=pace, easing=EASINGS[easing])
+    ((t,), _) = frame_times([Clip("", Linear(), walk)], motion)
+    ends = torch.tensor([0.0, *durations], dtype=torch.float64).cumsum(0)
+    reached = [*(t == t.round()).nonzero().flatten().tolist(), *([len(t)] if closed else [])]
+    assert all(abs(frame - fps * end) <= 0.5 + 1e-9 for frame, end in zip(reached, ends.tolist(), strict=True))
+
+
+@given(walks, st.integers(1, 24), st.sampled_from(list(EASINGS)), st.integers(0, 2))
+@settings(deadline=None, max_examples=15)
+def test_equal_durations_are_equally_many_frames(found, steps, easing, hold):
+    walk, _ = found
+    same = MotionOptions(durations=(steps / 20,) * walk.segments, pace="latent", easing=EASINGS[easing], hold=hold)
+    ((t,), _) = frame_times([Clip("", Linear(), walk)], same)
+    assert torch.equal(t, times_of(walk, steps + (not walk.closed), easing, "latent", hold))
 
 
 @pytest.mark.parametrize("path", PATH_NAMES)

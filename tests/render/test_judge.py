@@ -9,7 +9,9 @@ import torch
 from conftest import Run, scene
 
 import render
+from data.image_files.reader import read_picture
 from vae import optional
+from vae.metrics import judge
 from vae.metrics.judge import features, kernel_distance, unevenness
 
 CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
@@ -37,6 +39,18 @@ def test_films_and_comparisons_are_judged(words, capsys):
     judged = json.loads(Path("r.json").read_text())["judged"]
     assert set(judged["linear"]) == {"kid", "cross_fade_kid", "pdv"}
     assert judged["linear"]["kid"] == pytest.approx(int(found[2][1]), abs=0.5)
+
+
+@pytest.mark.slow
+def test_pictures_to_judge_by_are_fitted_as_keyframes_are(words, monkeypatch):
+    def read(*arguments, fit):
+        fits.append(fit)
+        return read_picture(*arguments, fit=fit)
+
+    fits: list[str] = []
+    monkeypatch.setattr(judge, "read_picture", read)
+    render.main(["slerp", *words, "dog.png", "--frames=4", "--judge=real", "--fit=pad", "--out=film"])
+    assert fits == ["pad"] * 20
 
 
 def test_a_folder_that_will_not_do_is_one_line(words, one_line_error):

@@ -465,3 +465,21 @@ def test_help_texts_are_the_docstrings(capsys):
     told = " ".join(capsys.readouterr().out.split())
     assert "the suffix picks the format" in told
     assert "frames from one keyframe to the next" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        (["spline", "--count=3", "--durations", "0.4", "0.9"], 1.3),
+        (["slerp", "--grid=2x1", "--count=3", "--durations", "0.4", "0.9", "--hold=1"], 1.6),
+        (["loop", "--style=circle", "--durations", "0.2", "0.3", "0.2", "0.5"], 1.2),
+        (["loop", "--style=noise", "--durations", "0.2", "0.3", "0.2", "0.5", "--max-size=9MB"], 1.2),
+        (["compare", "--paths", "linear", "slerp", "--durations", "1"], 1),
+    ],
+    ids=["path", "grid", "circle", "noise", "comparison"],
+)
+def test_a_film_lasts_the_seconds_of_its_stretches(shot, words, seconds):
+    command, *more = words
+    frames, lasted = frames_of(shot(command, "film.gif", "--fps=10", *more))
+    assert lasted == pytest.approx(seconds + 0.1 * (command != "loop"), abs=0.011)
+    assert len(frames) <= round(10 * lasted)

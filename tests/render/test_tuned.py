@@ -132,6 +132,30 @@ def test_pictures_are_shown_exactly_at_any_size_and_half_way_nothing_of_them_is_
     assert np.array_equal(frames[2], resize(middle, side, resample))
 
 
+@pytest.mark.parametrize("fit", ["pad", pytest.param("stretch", marks=pytest.mark.slow)])
+def test_pictures_that_are_not_square_are_shown_whole_at_any_size(words, fit):
+    for name, size in zip(NAMES, ((90, 30), (50, 80)), strict=False):
+        scene(len(name) + size[0], *size).save(name)
+    options = [f"--fit={fit}", "--tune=5", "--frames=3", "--out=film", "--keyframes", *NAMES[:2]]
+    for command, side, between in (("slerp", 32, "pictures"), ("slerp", 75, "pictures"), ("compare", 48, "model")):
+        paths = ["--paths=slerp"] * (command == "compare")
+        render.main([command, *words, f"--size={side}", f"--between={between}", *paths, *options])
+        frames = shown("film")
+        for frame, name in ((frames[0], "cat.png"), (frames[-1], "dog.png")):
+            expected = read_picture(Path(name), side, 3, fit=fit)
+            assert np.array_equal(frame[:side, :side], expected), (command, side)
+            assert not np.array_equal(expected, read_picture(Path(name), side, 3))
+    vae = checkpoint.load_vae(Path(words[1]))
+    first = next(morph(vae, NAMES[:2], frames=3, tune=5, fit=fit))
+    assert np.array_equal(first, read_picture(Path("cat.png"), 32, 3, fit=fit))
+    pages = []
+    for chosen in ("crop", fit):
+        page = ["--tune=5", "--sets=1", "--out=a.html", f"--fit={chosen}", "--keyframes", *NAMES]
+        render.main(["explore", *words, *page])
+        pages.append(Path("a.html").read_bytes())
+    assert pages[0] != pages[1]
+
+
 def test_an_interrupted_tuning_leaves_nothing(words, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -187,6 +187,7 @@ def test_ckpt_path_last_resumes_in_the_same_folder(run: Run, tmp_path: Path, cap
     [
         ("model.width", "16"),
         ("data.val_fraction", "0.5"),
+        pytest.param("data.fit", "pad", marks=pytest.mark.slow),
         pytest.param("model.latent_dim", "8", marks=pytest.mark.slow),
         pytest.param("data.image_size", "64", marks=pytest.mark.slow),
     ],

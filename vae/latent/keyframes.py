@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from data.fit import Fit
 from data.image_files.reader import read_picture
 from data.system.errors import UserError
 from data.system.files import user_path
@@ -23,12 +24,13 @@ from vae.latent.latent_file import read_latents
 class Keyframe(NamedTuple):
     """A latent (D,) and, where it was encoded, the picture (C, H, W) in [-1, 1] that it stands for; on the CPU.
 
-    The file holds that picture, of any size.
+    The file holds that picture, of any size and shape; `fit` makes it square.
     """
 
     z: Tensor
     picture: Tensor | None = None
     file: Path | None = None
+    fit: Fit = "crop"
 
 
 def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
@@ -36,24 +38,25 @@ def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
     return torch.stack([keyframe.z for keyframe in keyframes])
 
 
-def parse_keyframe(model: Generator, word: str, truncation: float = 1.0) -> Keyframe:
+def parse_keyframe(model: Generator, word: str, truncation: float = 1.0, fit: Fit = "crop") -> Keyframe:
     """The keyframe that a word names: the first of `KEYFRAME_KINDS` whose pattern matches.
 
-    A seed's latent is multiplied by the truncation (Karras 2019, appendix B): towards the mean picture.
+    A seed's latent is multiplied by the truncation (Karras 2019, appendix B): towards the mean picture. The fit makes
+    a picture square, see `data.fit.to_square`.
 
     Raises:
         UserError: the file is missing, broken or of another model.
     """
     for read, match in _readers(word):
-        return read(model, match, truncation)
+        return read(model, match, truncation, fit)
     raise UserError(f"keyframes: one is empty; {', '.join(kind.meaning for kind in KEYFRAME_KINDS)}")
 
 
-def _from_seed(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
+def _from_seed(model: Generator, match: re.Match[str], truncation: float, fit: Fit) -> Keyframe:
     return Keyframe(prior_latents(model, int(match[0]), 1, truncation)[0])
 
 
-def _from_latent_file(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
+def _from_latent_file(model: Generator, match: re.Match[str], truncation: float, fit: Fit) -> Keyframe:
     path, index = user_path(match[1]), int(match[2] or 0)
     latents = read_latents(path)
     if latents.shape[1] != model.latent_dim:
@@ -65,18 +68,18 @@ def _from_latent_file(model: Generator, match: re.Match[str], truncation: float)
     return Keyframe(zero_inactive(model, torch.from_numpy(latents[index].copy())))
 
 
-def _from_picture(model: Generator, match: re.Match[str], truncation: float) -> Keyframe:
+def _from_picture(model: Generator, match: re.Match[str], truncation: float, fit: Fit) -> Keyframe:
     if not has_encoder(model):
         raise UserError(f"{match[0]}: a generator without an encoder finds no picture's latent; name seeds")
     file = user_path(match[0])
-    picture = to_tensor(torch.from_numpy(keyframe_pixels(file, model.image_size, model.channels))[None])
-    return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0], file)
+    picture = to_tensor(torch.from_numpy(keyframe_pixels(file, model.image_size, model.channels, fit))[None])
+    return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0], file, fit)
 
 
-def keyframe_pixels(file: Path, size: int, channels: int) -> NDArray[np.uint8]:
+def keyframe_pixels(file: Path, size: int, channels: int, fit: Fit = "crop") -> NDArray[np.uint8]:
     """The picture of a keyframe as a square, (size, size, channels) uint8."""
     with warnings.catch_warnings(action="ignore"):  # of oddities in a file that can be read
-        return read_picture(file, size, channels)
+        return read_picture(file, size, channels, fit=fit)
 
 
 def names_picture(word: str) -> bool:
@@ -100,7 +103,7 @@ class KeyframeKind(NamedTuple):
 
     pattern: str  # that the whole word matches
     meaning: str  # for the help
-    read: Callable[[Generator, re.Match[str], float], Keyframe]  # model, match and truncation → the keyframe
+    read: Callable[[Generator, re.Match[str], float, Fit], Keyframe]  # model, match, truncation, fit → the keyframe
 
 
 KEYFRAME_KINDS = (

@@ -4,9 +4,11 @@ A timeline gives each frame its time t on a path that reaches keyframe k at t = 
 inside each segment and never falls, so that keyframes keep their times and no frame is shown twice.
 """
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -16,6 +18,7 @@ from data.system.spelling import suggest
 from vae.latent.paths import locate
 
 Easing = Callable[[Tensor], Tensor]
+_LONGEST = 3600.0  # seconds of a stretch
 
 
 def cubic_bezier(x1: float, y1: float, x2: float, y2: float) -> Easing:
@@ -80,9 +83,45 @@ def times(
     >>> times(1, 3).tolist(), times(2, 2, closed=True).tolist()
     ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0, 1.5])
     """
+    return times_for_steps(equal_steps(segments, frames, closed), easing, closed, hold)
+
+
+def equal_steps(segments: int, frames: int, closed: bool) -> list[int]:
+    """The steps of each segment, as many as the frames of `times` make. Raises `UserError` if there are too few."""
     check_at_least(1, "segments", segments)
     check_at_least(1 if closed else 2, "frames", frames)
-    return times_for_steps([frames if closed else frames - 1] * segments, easing, closed, hold)
+    return [frames if closed else frames - 1] * segments
+
+
+def parse_durations(words: Sequence[str]) -> tuple[float, ...]:
+    """Seconds, from 0 to 3600 each but more than 0. Raises `UserError` for a word that is none."""
+    for word in words:
+        if not re.fullmatch(r"\d*\.?\d+|\d+\.", word) or not 0 < float(word) <= _LONGEST:
+            raise UserError(f"durations {word!r}: must be seconds, more than 0 and at most {_LONGEST:g}")
+    return tuple(map(float, words))
+
+
+def check_durations(durations: Sequence[float], segments: int) -> None:
+    """Raises `UserError` unless there is one for each segment, or none at all."""
+    if len(durations) not in (0, segments):
+        raise UserError(
+            f"--durations: {len(durations)} given, and the path has {segments} stretches between keyframes; "
+            "give the seconds of each"
+        )
+
+
+def steps_for_durations(durations: Sequence[float], fps: float) -> list[int]:
+    """The steps of segments that last so many seconds: the k-th ends after round(fps · Σ_{j ≤ k} durations) steps.
+
+    So what is rounded in one is made up for in the next. Each has one step at least.
+
+    >>> steps_for_durations([0.25, 0.25, 0.25, 0.25], 10), steps_for_durations([0.01, 1], 10)
+    ([3, 2, 3, 2], [1, 9])
+    """
+    steps: list[int] = []
+    for end in accumulate(durations):
+        steps.append(max(1, math.floor(fps * end + 0.5) - sum(steps)))
+    return steps
 
 
 def times_for_steps(
@@ -133,18 +172,9 @@ def arc_length_per_segment(t: Tensor, change: Tensor) -> Tensor:
     return paced
 
 
-def synchronized_times(
-    changes: Sequence[Tensor], frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
-) -> list[Tensor]:
-    """`times` on paths that are shown side by side, in equal steps of their visible changes (S, M).
-
-    Each segment gets frames in proportion to its visible change, averaged over the paths; the easing maps the share of
-    its frames that have passed to a share of that change. All paths reach keyframe k in the same frame.
-    """
-    total = len(times(len(changes[0]), frames, closed=closed)) - (not closed)
-    shares = torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
-    t = times_for_steps(apportion(shares, total), easing, closed, hold)
-    return [arc_length_per_segment(t, change) for change in changes]
+def mean_shares(changes: Sequence[Tensor]) -> Tensor:
+    """The share (S,) that each segment has of the visible change (S, M) of a path, averaged over several paths."""
+    return torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
 
 
 def apportion(change: Tensor, total: int) -> list[int]:

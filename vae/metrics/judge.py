@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from data.fit import Fit
 from data.image_files.listing import find_pictures
 from data.image_files.reader import read_picture
 from data.system.errors import UserError
@@ -80,9 +81,12 @@ def find_real(folder: Path) -> list[Path]:
     return files[:: math.ceil(len(files) / _MOST_REAL)]
 
 
-def real_features(files: Sequence[Path], size: int, channels: int) -> Tensor:
-    """The features (N, D) of files, at a size; progress bars show it. Raises `UserError` if one cannot be read."""
-    pixels = [read_picture(file, size, channels) for file in tqdm(files, "Reading", leave=False, delay=1)]
+def real_features(files: Sequence[Path], size: int, channels: int, fit: Fit) -> Tensor:
+    """The features (N, D) of files, read at a size and with a fit, see `data.fit.to_square`; progress bars show it.
+
+    Raises `UserError` if one cannot be read.
+    """
+    pixels = [read_picture(file, size, channels, fit=fit) for file in tqdm(files, "Reading", leave=False, delay=1)]
     x = to_tensor(torch.from_numpy(np.stack(pixels)))
     return features(x, lambda batches: tqdm(batches, "Judging", leave=False, delay=1))
 

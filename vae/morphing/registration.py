@@ -14,10 +14,13 @@ energies; Avants, Epstein, Grossman and Gee, *Symmetric diffeomorphic image regi
 Medical Image Analysis 12(1), 2008, for meeting half-way.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.fit import border_pixels, ground_colour
 from vae.morphing.flow import displaced, displacement, places
 
 _SIDE, _LEVELS, _GRID = 64, 4, 6
@@ -30,8 +33,8 @@ _PLAIN = 0.8
 
 
 def ground(x: Tensor) -> Tensor:
-    """The colour of the border of pictures, its median: (N, C, H, H) → (N, C, 1, 1)."""
-    return _border(x).median(2).values[..., None, None]
+    """The colour of the border of pictures on the CPU, its median: (N, C, H, H) → (N, C, 1, 1)."""
+    return torch.from_numpy(ground_colour(_channels_last(x)))[..., None, None]
 
 
 def plainness(x: Tensor) -> Tensor:
@@ -73,9 +76,11 @@ def register(a: Tensor, b: Tensor) -> Tensor:
 
 def _border(x: Tensor) -> Tensor:
     """The pixels at the edges of pictures, (N, C, M)."""
-    width = max(1, x.shape[-1] // 32)
-    edges = (x[..., :width, :], x[..., -width:, :], x[..., :width], x[..., -width:])
-    return torch.cat([edge.flatten(2) for edge in edges], 2)
+    return torch.from_numpy(border_pixels(_channels_last(x))).movedim(2, 1).contiguous()
+
+
+def _channels_last(x: Tensor) -> NDArray[np.float32]:
+    return x.movedim(1, 3).numpy()
 
 
 def _difference(x: Tensor, colour: Tensor) -> Tensor:

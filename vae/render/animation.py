@@ -8,11 +8,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
 from vae.latent.latent_file import write_latents
-from vae.latent.timing import EASINGS, synchronized_times, times
+from vae.latent.timing import (
+    EASINGS,
+    apportion,
+    arc_length_per_segment,
+    equal_steps,
+    mean_shares,
+    steps_for_durations,
+    times_for_steps,
+)
 from vae.latent.trajectory import visible_change_per_stretch
 from vae.metrics.judge import check_judge, find_real, real_features, realism
 from vae.render import captions
@@ -22,7 +31,7 @@ from vae.render.formats import size_limit, writers
 from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame
 from vae.render.frames import Film, check_memory
-from vae.render.options import MotionOptions, PictureOptions, RenderRequest
+from vae.render.options import DEFAULT_FRAMES, MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
 _LEAST_JUDGED = 2
@@ -33,20 +42,33 @@ _DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open 
 def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tensor], list[Tensor | None]]:
     """The times (T,) of the frames of clips with equally many segments, which reach their keyframes together.
 
+    Where no durations are given, the segments have equally many frames, or by `--pace image` as many as is their share
+    of the visible change. The easing maps the share of a segment's frames that have passed to a share of its time, or
+    of its visible change.
+
     Returns:
         the times of each clip; its `visible_change_per_stretch`, which `--pace image` measures, or None.
     """
     segments, closed = clips[0].trajectory.segments, clips[0].trajectory.closed
     easing = motion.easing or EASINGS[_DEFAULT_EASINGS[closed]]
+    if motion.durations:
+        steps = steps_for_durations(motion.durations, motion.fps)
+    else:
+        steps = equal_steps(segments, motion.frames or DEFAULT_FRAMES, closed)
     if motion.pace == "latent":
-        return [times(segments, motion.frames, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
-    changes = [visible_change_per_stretch(clip.draw, clip.trajectory.segments) for clip in clips]
-    return synchronized_times(changes, motion.frames, easing, closed, motion.hold), [*changes]
+        return [times_for_steps(steps, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
+    changes = [visible_change_per_stretch(clip.draw, segments) for clip in clips]
+    if not motion.durations:
+        steps = apportion(mean_shares(changes), sum(steps))
+    t = times_for_steps(steps, easing, closed, motion.hold)
+    return [arc_length_per_segment(t, change) for change in changes], [*changes]
 
 
 def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator]) -> None:
     """Raises `UserError`, before any work, if the files could not be written."""
     writers.check(out, motion.fps)
+    if motion.durations and motion.frames is not None:
+        raise UserError("--durations: contradicts --frames; leave one of them out")
     if motion.judge:
         check_judge()
         find_real(motion.judge)
@@ -66,24 +88,27 @@ def render_animation(
     picture: PictureOptions,
     motion: MotionOptions,
     out: Path,
+    fit: Fit,
     compared: bool = False,
 ) -> Path:
     """Writes an animation of clips side by side, and what else the options ask for; prints what was measured.
 
-    A comparison has labels, a live chart and a table of numbers. Returns the file or folder.
+    A comparison has labels, a live chart and a table of numbers. The fit is that of the judge's pictures. Returns the
+    file or folder.
     """
     closed = clips[0].trajectory.closed
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
     t, changes = frame_times(clips, motion)
-    real = _real_pictures(motion.judge, clips, t) if motion.judge else {}
+    real = _real_pictures(motion.judge, clips, t, fit) if motion.judge else {}
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
     moved = _MOVING * any(clip.metamorphosis for clip in clips)
-    check_memory(2 * pictures + moved + len(clips) * (1 if streamed else len(t[0])), picture.side(0))
+    tiles = picture.tiles(columns, -(-len(clips) // columns))
+    check_memory(2 * pictures + moved + tiles * (1 if streamed else len(t[0])), picture.side(0))
     if compared:
         check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
     films = [Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
-    frames = _comparison(films, columns) if compared else _tiles(films, columns)
+    frames = map(picture.bordered, _comparison(films, columns) if compared else _tiles(films, columns))
     kept, fps, given_up = _write(frames, len(t[0]), closed, picture, motion, out)
     echo(f"{out}: {len(kept)} frames, {len(kept) / fps:.1f} s{given_up}")
 
@@ -121,13 +146,13 @@ def render_animation(
     return out
 
 
-def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor]) -> dict[tuple[int, int], Tensor]:
+def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor], fit: Fit) -> dict[tuple[int, int], Tensor]:
     """The features of real pictures to judge clips by, for each size and number of channels of the models."""
     if min(len(torch.unique(times[times % 1 > 0])) for times in t) < _LEAST_JUDGED:
         raise UserError("--judge: needs two frames between keyframes; give more --frames")
     files = find_real(folder)
     kinds = {(clip.model.image_size, clip.model.channels) for clip in clips}
-    return {kind: real_features(files, *kind) for kind in kinds}
+    return {kind: real_features(files, *kind, fit) for kind in kinds}
 
 
 def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:

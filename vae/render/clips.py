@@ -16,9 +16,10 @@ from vae.generator import Generator, prior_latents
 from vae.inference import BATCH, decode_all, decode_batches
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import QUARTERS, great_circle, noise_loop
+from vae.latent.timing import check_durations
 from vae.latent.trajectory import PATH_NAMES, Trajectory, path_trajectory
 from vae.morphing.metamorphosis import Metamorphosis, flows_between
-from vae.render.options import KeyframeOptions, PathName, parse_grid
+from vae.render.options import KeyframeOptions, MotionOptions, PathName, parse_grid
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 Between = Literal["pictures", "model"]
@@ -115,7 +116,7 @@ def choose_keyframes(
     if count < least:
         raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {reason}")
     if words:
-        return [parse_keyframe(model, word, options.truncation) for word in words]
+        return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
     z = prior_latents(model, options.seed or 0, (tile + 1) * count, options.truncation)
     return [Keyframe(one) for one in z[-count:]]
 
@@ -162,32 +163,50 @@ def clips_along(
 
 
 def path_clips(
-    path: str, model: Generator, options: KeyframeOptions, between: BetweenOptions, grid: GridOptions
+    path: str,
+    model: Generator,
+    options: KeyframeOptions,
+    between: BetweenOptions,
+    grid: GridOptions,
+    motion: MotionOptions,
 ) -> list[Clip]:
     """The clips of a command that is a path, one for each tile of the grid."""
     tiles = _tiles(options, grid)
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
+    check_durations(motion.durations, len(chosen[0]) - 1)
     return [clip for each in chosen for clip in clips_along({path: path}, model, each, options, between)]
 
 
 def loop_clips(
-    model: Generator, options: KeyframeOptions, between: BetweenOptions, grid: GridOptions, loop: LoopOptions, hold: int
+    model: Generator,
+    options: KeyframeOptions,
+    between: BetweenOptions,
+    grid: GridOptions,
+    loop: LoopOptions,
+    motion: MotionOptions,
 ) -> list[Clip]:
     """The clips of the command `loop`, one for each tile of the grid."""
-    if loop.style != "keyframes" and (loop.path != "spline" or hold):
+    if loop.style != "keyframes" and (loop.path != "spline" or motion.hold):
         raise UserError(f"--style {loop.style}: has a path of its own without keyframes; leave --path and --hold out")
     if loop.style == "noise" and options.save_tuned:
         raise UserError("--style noise: visits no pictures; leave --save-tuned out")
     if loop.style == "noise" and options.keyframes:
         raise UserError("--style noise: visits no keyframes; name a walk with --seed")
-    return [_loop_clip(model, options, between, loop, tile) for tile in _tiles(options, grid)]
+    tiles = _tiles(options, grid)
+    return [_loop_clip(model, options, between, loop, motion.durations, tile) for tile in tiles]
 
 
 def _loop_clip(
-    model: Generator, options: KeyframeOptions, between: BetweenOptions, loop: LoopOptions, tile: int
+    model: Generator,
+    options: KeyframeOptions,
+    between: BetweenOptions,
+    loop: LoopOptions,
+    durations: Sequence[float],
+    tile: int,
 ) -> Clip:
     if loop.style == "circle":
         keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
+        check_durations(durations, QUARTERS)
         z = latents_of(keyframes)
         circle = Trajectory(partial(great_circle, z), QUARTERS, True)
         mean = z.norm(dim=1).mean()
@@ -195,8 +214,10 @@ def _loop_clip(
         return Clip("circle", tuned_to_pictures(model, on_circle, options.tune, options.save_tuned), circle)
     if loop.style == "noise":
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
+        check_durations(durations, len(z))
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
+    check_durations(durations, len(keyframes))
     return clips_along({loop.path: loop.path}, model, keyframes, options, between, closed=True)[0]
 
 
@@ -208,7 +229,11 @@ def _tiles(options: KeyframeOptions, grid: GridOptions) -> range:
 
 
 def comparison_clips(
-    models: Mapping[str, Generator], options: KeyframeOptions, between: BetweenOptions, paths: Sequence[str]
+    models: Mapping[str, Generator],
+    options: KeyframeOptions,
+    between: BetweenOptions,
+    paths: Sequence[str],
+    motion: MotionOptions,
 ) -> tuple[list[Clip], int]:
     """The clips of the command `compare`, of models by their names, and in how many columns they are shown.
 
@@ -219,6 +244,7 @@ def comparison_clips(
         raise UserError(f"--save-tuned: these are {len(models)} models; save the copy of one")
     clips: list[Clip] = []
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends") for model in models.values()]
+    check_durations(motion.durations, len(chosen[0]) - 1)
     for (name, model), keyframes in zip(models.items(), chosen, strict=True):
         labels = (path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}" for path in paths)
         labelled = dict(zip(labels, paths, strict=True))

@@ -57,8 +57,8 @@ def _animate(
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    clips = path_clips(request.command, vae, keyframes, between, grid)
-    return render_animation(request, clips, grid.columns, picture, motion, out)
+    clips = path_clips(request.command, vae, keyframes, between, grid, motion)
+    return render_animation(request, clips, grid.columns, picture, motion, out, keyframes.fit)
 
 
 def _loop(
@@ -73,8 +73,8 @@ def _loop(
 ) -> Path:
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
-    clips = loop_clips(vae, keyframes, between, grid, loop, motion.hold)
-    return render_animation(request, clips, grid.columns, picture, motion, out)
+    clips = loop_clips(vae, keyframes, between, grid, loop, motion)
+    return render_animation(request, clips, grid.columns, picture, motion, out, keyframes.fit)
 
 
 def _compare(
@@ -88,8 +88,8 @@ def _compare(
 ) -> Path:
     compared, out = compared_models(request, models), request.default_out(picture.out, ".gif")
     check_animation(motion, out, compared.values())
-    clips, columns = comparison_clips(compared, keyframes, between, paths.paths)
-    return render_animation(request, clips, columns, picture, motion, out, compared=True)
+    clips, columns = comparison_clips(compared, keyframes, between, paths.paths, motion)
+    return render_animation(request, clips, columns, picture, motion, out, keyframes.fit, compared=True)
 
 
 def _export(request: RenderRequest, options: ExportOptions) -> None:

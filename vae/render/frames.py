@@ -127,7 +127,8 @@ def keyframe_detail(model: Generator, keyframes: Sequence[Keyframe], picture: Pi
     for k, frame in enumerate(render_frames(decode_batches(model, pivots, picture.dtype))):
         if (file := keyframes[k].file) is not None:
             drawn = picture.resized(frame)
-            residuals[k] = keyframe_pixels(file, len(drawn), model.channels).astype(np.int16) - drawn
+            given = keyframe_pixels(file, len(drawn), model.channels, keyframes[k].fit)
+            residuals[k] = given.astype(np.int16) - drawn
     return Detail(pivots, residuals)
 
 
@@ -138,7 +139,7 @@ def _enlarged(clip: Clip, metamorphosis: Metamorphosis, picture: PictureOptions)
         if keyframe.file is None:
             pixels = picture.resized(small.expand(-1, -1, 3).numpy())[..., : clip.model.channels]
         else:
-            pixels = keyframe_pixels(keyframe.file, side, clip.model.channels)
+            pixels = keyframe_pixels(keyframe.file, side, clip.model.channels, keyframe.fit)
         pictures.append(torch.from_numpy(pixels.copy()))
     return replace(metamorphosis, pictures=torch.stack(pictures), resample=picture.resample)
 

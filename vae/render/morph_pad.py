@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator, prior_latents
@@ -45,6 +46,8 @@ class ExploreOptions:
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
         tune: how long a copy of the decoder is fitted to the pictures among the keyframes: a number of steps, or what
             to reach, 35dB for example; 0 shows the model as it is.
+        fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
+            median colour of their border, `stretch` all of them, out of proportion.
         out: the page; null is renders/explore.html.
     """
 
@@ -52,6 +55,7 @@ class ExploreOptions:
     seed: int = 0
     truncation: Truncation = 1.0
     tune: Tuning = DEFAULT_BUDGET
+    fit: Fit = "crop"
     out: Annotated[Path | None, file_like("explore.html")] = None
     keyframes: Keyframes = ()
 
@@ -77,7 +81,7 @@ def _named_corners(model: Generator, options: ExploreOptions) -> list[Keyframe]:
     words = options.keyframes
     if len(words) not in (0, 4):
         raise UserError(f"{len(words)} keyframes: a morph pad has four corners; name four")
-    return [parse_keyframe(model, word, options.truncation) for word in words]
+    return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
 
 
 def _random_corners(model: Generator, options: ExploreOptions) -> Sequence[Tensor]:

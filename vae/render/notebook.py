@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 from torch import Tensor
 
+from data.fit import Fit
 from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.keyframes import Keyframe, parse_keyframe
@@ -26,7 +27,7 @@ from vae.render.clips import Between, BetweenOptions, clips_along
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
 from vae.render.frames import Film
-from vae.render.options import KeyframeOptions, MotionOptions, PictureOptions, parse_paths
+from vae.render.options import DEFAULT_FRAMES, KeyframeOptions, MotionOptions, PictureOptions, parse_paths
 from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
 
 _LEAST = 2
@@ -36,10 +37,11 @@ def morph(
     model: Generator,
     keyframes: Tensor | Sequence[str | Path | int],
     path: str = "slerp",
-    frames: int = MotionOptions.frames,
+    frames: int = DEFAULT_FRAMES,
     closed: bool = False,
     tune: int | str = str(DEFAULT_BUDGET),
     between: Between = "pictures",
+    fit: Fit = "crop",
 ) -> Iterator[Frame]:
     """The frames that `render.py` shows, at the model's own size.
 
@@ -52,6 +54,7 @@ def morph(
         closed: return to keyframe 0.
         tune: as for `--tune`: how long a copy of the model is fitted to the pictures among the keyframes; 0 is not.
         between: as for `--between`: frames are made of the keyframes' `pictures`, or of what the `model` draws.
+        fit: as for `--fit`: how pictures that are not square become so.
 
     Raises:
         UserError: too few keyframes or frames, keyframes of another model, a picture that cannot be read, or a path
@@ -73,7 +76,7 @@ def morph(
             raise UserError(f"{len(words)} keyframes: give a list of {_LEAST} or more; a path needs two ends")
         if not all(isinstance(word, str | Path | int) for word in words):
             raise UserError("keyframes: must be latents as one tensor (K, D), or a list of pictures' files and seeds")
-        named = [parse_keyframe(model, str(word)) for word in words]
+        named = [parse_keyframe(model, str(word), fit=fit) for word in words]
     (clip,) = clips_along({path: path}, model, named, KeyframeOptions(tune=budget), BetweenOptions(between), closed)
     ((t,), _) = frame_times([clip], MotionOptions(frames=frames))
     return Film(clip, t, PictureOptions(size=model.image_size)).all()

@@ -2,22 +2,26 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
 
+from data.fit import Fit
 from data.system.errors import UserError
 from data.system.files import user_path
 from data.system.spelling import suggest
 from vae.latent.keyframes import KEYFRAME_KINDS
-from vae.latent.timing import Easing, parse_easing
+from vae.latent.timing import Easing, parse_durations, parse_easing
 from vae.latent.trajectory import PATH_NAMES
 from vae.option_groups import Range, Words
+from vae.render.formats.border import Border, add_border, bordered_tiles, parse_aspect
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
 from vae.tuning.pivotal import DEFAULT_BUDGET, Budget, parse_budget
 
+DEFAULT_FRAMES = 40
 _SIDE = 256
 _MOST_TILES = 64
 
@@ -110,6 +114,8 @@ class KeyframeOptions:
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
         tune: how long a copy of the decoder is fitted to the pictures among the keyframes, so that the path begins and
             ends with them: a number of steps, or what to reach, 35dB for example; 0 shows the model as it is.
+        fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
+            median colour of their border, `stretch` all of them, out of proportion.
         save_tuned: a file, film.ckpt for example, for that copy, which every command and export take as a checkpoint.
     """
 
@@ -117,6 +123,7 @@ class KeyframeOptions:
     count: Annotated[int | None, Range(1, 1000)] = None
     truncation: Truncation = 1.0
     tune: Tuning = DEFAULT_BUDGET
+    fit: Fit = "crop"
     save_tuned: Annotated[Path | None, file_like("film.ckpt")] = None
     keyframes: Keyframes = ()
 
@@ -147,10 +154,13 @@ class PathsOptions:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """The size, the precision and the file of pictures.
+    """The size, the shape, the precision and the file of pictures.
 
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
+        aspect: 16:9, 9:16, 4:5 or another width and height: a border gives the whole frame this shape, and the size of
+            a single picture is the shorter side; null adds none.
+        border: `blurred` is an enlarged and blurred copy of the frame, `plain` the median colour of its edges.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
         precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
             pixels are off by some levels of 256, of the shipped model by 9 at most.
@@ -160,6 +170,8 @@ class PictureOptions:
     """
 
     size: Annotated[int | None, Range(16, 4096)] = None
+    aspect: Annotated[Fraction | None, parse_aspect] = None
+    border: Border = "blurred"
     resample: Literal["lanczos", "nearest"] = "lanczos"
     precision: Literal["float32", "bfloat16"] = "float32"
     out: File = None
@@ -176,14 +188,22 @@ class PictureOptions:
         """A square frame of a model at the size that is asked for."""
         return resize(frame, self.side(frame.shape[0]), self.resample)
 
+    def bordered(self, frame: Frame) -> Frame:
+        """A whole frame in the shape that is asked for."""
+        return frame if self.aspect is None else add_border(frame, self.aspect, self.border)
+
+    def tiles(self, columns: int, rows: int) -> int:
+        """How many pictures have the pixels of a whole frame of columns × rows of them."""
+        return bordered_tiles(columns, rows, self.aspect)
+
 
 @dataclass(frozen=True)
 class MotionOptions:
     """The times of an animation, and what is written with it.
 
     Args:
-        frames: frames from one keyframe to the next, on an open path counting both; a circle has four such stretches,
-            a random walk one for each of its latents. S stretches of a loop make S × frames, of an open path
+        frames: frames from one keyframe to the next, on an open path counting both; null is 40. A circle has four such
+            stretches, a random walk one for each of its latents. S stretches of a loop make S × frames, of an open path
             S × (frames − 1) + 1.
         fps: frames a second.
         easing: inside each stretch: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
@@ -202,7 +222,7 @@ class MotionOptions:
             of a cross-fade, and how evenly they change, all at the model's own size; needs the extra `judge`.
     """
 
-    frames: Annotated[int, Range(1, 100_000)] = 40
+    frames: Annotated[int | None, Range(1, 100_000)] = None
     fps: float = 20.0
     easing: Annotated[Easing | None, parse_easing] = None
     pace: Literal["image", "latent"] = "image"
@@ -212,3 +232,7 @@ class MotionOptions:
     save_latents: Annotated[Path | None, file_like("walk.npz")] = None
     report: Annotated[Path | None, file_like("report.json")] = None
     judge: File = None
+    durations: Annotated[
+        tuple[float, ...],
+        Words("seconds from each keyframe to the next, as 2 0.5 3, in place of --frames", parse_durations),
+    ] = ()

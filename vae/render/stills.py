@@ -89,11 +89,11 @@ def strip(
     chosen = choose_keyframes(vae, keyframes, 2, 2, "a path needs two ends")
     t = torch.linspace(0, len(chosen) - 1, still.steps, dtype=torch.float64)
     names, rows = paths.paths or ["slerp"], []
-    check_memory(len(names) * still.steps, picture.side(vae.image_size))
+    check_memory(picture.tiles(still.steps, len(names)), picture.side(vae.image_size))
     for clip in clips_along({name: name for name in names}, vae, chosen, keyframes, between):
         prefix = f"{clip.label} " if paths.paths else "t = "
         rows.append(_row(Film(clip, t, picture).all(), [f"{prefix}{time:.2f}" for time in t.tolist()]))
-    return _finish(rows, out, f"{still.steps} pictures of {' '.join(names)}")
+    return _finish(rows, picture, out, f"{still.steps} pictures of {' '.join(names)}")
 
 
 @torch.inference_mode()
@@ -118,7 +118,7 @@ def traverse(
     kl = kl_per_latent(vae)
     active = int(zero_inactive(vae, torch.ones_like(kl)).count_nonzero())
     chosen = kl.argsort(descending=True)[: min(still.rows, active)].tolist()
-    check_memory(len(chosen) * still.steps, picture.side(vae.image_size))
+    check_memory(picture.tiles(still.steps, len(chosen)), picture.side(vae.image_size))
     drawn = tuned_to_pictures(vae, [keyframe], keyframes.tune, keyframes.save_tuned)
     detail = keyframe_detail(drawn, [keyframe], picture)
     values, rows = torch.linspace(-_REACH, _REACH, still.steps), []
@@ -130,17 +130,17 @@ def traverse(
             frames = map(detail.added, frames, detail.weights(z))
         rows.append(_row(frames, [f"z{latent} = {value:+.1f}" for value in values.tolist()]))
     nats = ", ".join(f"z{latent} {kl[latent]:.1f}" for latent in chosen)
-    return _finish(rows, out, f"{len(chosen)} latents (nats: {nats})")
+    return _finish(rows, picture, out, f"{len(chosen)} latents (nats: {nats})")
 
 
 def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, picture: PictureOptions) -> Path:
     """Pictures drawn from the prior."""
     vae, out = _start(request, model, picture)
     columns, rows = still.grid or (8, 6)
-    check_memory(columns * rows, picture.side(vae.image_size))
+    check_memory(picture.tiles(columns, rows), picture.side(vae.image_size))
     z = prior_latents(vae, still.seed, columns * rows, still.truncation)
     frames = [picture.resized(frame) for frame in render_frames(decode_batches(vae, z, picture.dtype))]
-    return _finish([captions.in_grid(frames, columns)], out, f"{len(frames)} pictures")
+    return _finish([captions.in_grid(frames, columns)], picture, out, f"{len(frames)} pictures")
 
 
 def _start(request: RenderRequest, model: ModelOptions, picture: PictureOptions) -> tuple[VAE, Path]:
@@ -155,7 +155,7 @@ def _row(frames: Iterable[Frame], texts: Iterable[str]) -> Frame:
     return captions.in_row([captions.caption(frame, text) for frame, text in zip(frames, texts, strict=True)])
 
 
-def _finish(rows: Sequence[Frame], out: Path, described: str) -> Path:
-    write_still(captions.in_column(list(rows)), out)
+def _finish(rows: Sequence[Frame], picture: PictureOptions, out: Path, described: str) -> Path:
+    write_still(picture.bordered(captions.in_column(list(rows))), out)
     echo(f"{out}: {described}")
     return out

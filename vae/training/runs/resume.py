@@ -18,7 +18,7 @@ from vae.training.progress import TrainingPlan
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.run_config import FREE, LINKED, has_planned_end, read_plan
 
-_PIXEL_OPTIONS = ("source", "image_size", "channels", "limit", "seed", "background", "white", "all_frames")
+_PIXEL_OPTIONS = ("source", "image_size", "channels", "limit", "seed", "background", "white", "all_frames", "fit")
 _LARGEST = {"data.limit": 2**24, "data.batch_size": 2**16}  # that a file may ask for
 _NOT_KEPT = {"model.compile", "data.cache_dir"}  # options that depend on the machine; a file names no place to write to
 
