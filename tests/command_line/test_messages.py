@@ -191,6 +191,15 @@ RENDER = [
     ("strip --path slerp", "loop", "strip --help"),
     ("strip --paths slerp slerp", "slerp", "once"),
     ("explore --out page.gif", "page.gif", "explore.html"),
+    # the film of a training
+    ("growth", "logs", "--run"),
+    ("growth --run foldr", "foldr", "folder"),
+    ("growth --run folder", "folder", "logs/"),
+    ("growth --run cat.png", "cat.png", "logs/"),
+    ("growth --paths slrep", "slrep", "slerp"),
+    ("growth --seconds 0", "seconds 0", "1"),
+    ("growth --run folder --out a.mpg", ".mpg", ".mp4"),
+    ("growth --checkpoint a.ckpt", "--checkpoint", "growth --help"),
 ]
 TRAIN = [
     # commands

@@ -38,6 +38,7 @@ TINY = ["--data.image_size=32", "--model.width=8", "--watch.frames=3", *FEW]
 MOVING = ["--frames=4", "--size=32", "--tune=2"]
 STILL = {command: ["--size=32", "--tune=2"] for command in ("strip", "traverse")}
 SMALL = STILL | {"samples": ["--size=32"], "lines": ["--pairs=8"], "explore": ["--tune=2"], "export": []}
+SMALL |= {"growth": ["--size=32", "--seconds=1"]}
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.path))

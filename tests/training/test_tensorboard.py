@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,15 +17,24 @@ import time
 from pathlib import Path
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
-from conftest import EPOCHS, QUICK, Run, chromium, copy, events, fill
+import torch
+from conftest import EPOCHS, QUICK, SIDE, Run, chromium, copy, events, fill
+from google.protobuf import text_format
 from parsers import short_start  # noqa: F401
 from PIL import Image
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.plugins.hparams import metadata
+from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
 
 import train
+from data.datamodule import ImageData
+from data.transforms import to_uint8
+from vae.render.growth.morph_files import find_morphs, read_morph
+from vae.training.tensorboard.projector import MOST_CODES, thumbnails
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 120  # seconds, for a machine that does much else
 IMAGES = "data/plugin/images/tags"
 HPARAMS = (metadata.EXPERIMENT_TAG, metadata.SESSION_START_INFO_TAG, metadata.SESSION_END_INFO_TAG)
@@ -109,18 +119,77 @@ def test_hparams_hold_what_the_run_was_trained_with(run: Run):
 
 def times_written(logs: Path) -> dict[str, int]:
     """How often the arrangement of a run is in its logs."""
-    content = b"".join(path.read_bytes() for path in logs.iterdir())
+    content = b"".join(path.read_bytes() for path in logs.glob("events.*"))
     return {tag: content.count(tag.encode()) for tag in ("custom_scalars__config__", *HPARAMS)}
 
 
-def test_a_resumed_run_has_its_arrangement_once_and_ends_twice(run: Run, tmp_path: Path):
+def held_out_pictures(run: Run):
+    data = ImageData(str(run.pictures), SIDE, val_fraction=0.2, cache_dir=str(run.cache))
+    data.prepare_data()
+    data.setup("fit")
+    return data.val_set
+
+
+def drawn(logs: Path) -> dict[str, list[int]]:
+    """The numbers of the morphs' files."""
+    return {path: [int(file.stem) for file in find_morphs(logs, path)] for path in ("linear", "slerp", "loop")}
+
+
+def files(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_resumed_run_has_its_arrangement_once_and_ends_twice_and_nothing_of_what_was_cut_off(run, tmp_path):
     resumed = copy(run, tmp_path)
     before = times_written(resumed.logs)
     assert before == dict.fromkeys(before, 1)
+    kept = files(resumed.logs)
+    last = find_morphs(resumed.logs, "slerp")[-1]
+    for cut in (last.with_name(f"{int(last.stem) + 5:012d}.gif"), last.with_name(f".{last.name}-killed")):
+        shutil.copyfile(last, cut)
     more = [f"--trainer.max_epochs={EPOCHS + 1}", "--trainer.limit_train_batches=1"]
-    train.main(resumed.arguments("--ckpt_path=last", *more, *QUICK))
+    train.main(resumed.arguments("--ckpt_path=last", *more, *QUICK, "--watch.every_n_epochs=1"))
     assert len(events(resumed.logs).Scalars("val/elbo")) == EPOCHS + 1
     assert times_written(resumed.logs) == before | {metadata.SESSION_END_INFO_TAG: 2}
+    assert {path: len(found) for path, found in drawn(resumed.logs).items()} == dict.fromkeys(
+        drawn(run.logs), EPOCHS + 1
+    )
+    assert {path: found[:-1] for path, found in drawn(resumed.logs).items()} == drawn(run.logs)
+    new = files(resumed.logs) - kept
+    assert sorted(Path(name).parts[0].split(".")[0] for name in new) == ["events", *["morphs"] * 3]  # no second codes
+
+
+def test_morphs_are_files_that_tell_when_they_were_drawn(run: Run):
+    log = events(run.logs)
+    for path in drawn(run.logs):
+        found = find_morphs(run.logs, path)
+        assert [read_morph(file).moment.epoch for file in found] == [1, 2]
+        for file, event in zip(found, log.Images(f"images/morph/{path}"), strict=True):
+            with Image.open(file) as ours, Image.open(io.BytesIO(event.encoded_image_string)) as theirs:
+                assert ours.n_frames == theirs.n_frames
+                assert np.array_equal(np.asarray(ours.convert("RGB")), np.asarray(theirs.convert("RGB")))
+
+
+def test_the_projector_finds_a_code_and_a_thumbnail_for_each_held_out_picture(run: Run):
+    config = text_format.Parse((run.logs / "projector_config.pbtxt").read_text(), ProjectorConfig())
+    (found,) = config.embeddings
+    codes = np.loadtxt(run.logs / found.tensor_path)
+    held_out = len(held_out_pictures(run))
+    assert codes.shape == (held_out, 4)
+    assert codes.std(0).min() > 0
+    with Image.open(run.logs / found.sprite.image_path) as sheet:
+        columns = -(-sheet.width // found.sprite.single_image_dim[0])
+        assert sheet.width == sheet.height <= 8192
+        assert (columns - 1) ** 2 < held_out <= columns**2
+
+
+def test_thumbnails_of_as_many_large_pictures_as_there_can_be_fit_into_a_browser():
+    pictures = torch.linspace(-1, 1, MOST_CODES)[:, None, None, None].expand(-1, 1, 72, 72)
+    sheet = thumbnails(pictures)
+    assert sheet.shape == (2048, 2048, 3)
+    rows = sheet.reshape(32, 64, 32, 64, 3)[:, 32, :, 32, 0].flatten()
+    assert torch.equal(rows[:MOST_CODES], to_uint8(pictures)[:, 0, 0, 0])
+    assert (rows[MOST_CODES:] == 255).all()
 
 
 # --- what is seen ---
@@ -152,7 +221,7 @@ def test_morphs_move_and_the_slider_walks_the_epochs(browser, board):
     assert len({still.screenshot() for _ in range(5)}) == 1
 
     found = card(page, "morph/slerp", "version_0")
-    expected = [event.step for event in events(logs).Images("morph/slerp")]
+    expected = [event.step for event in events(logs).Images("images/morph/slerp")]
     assert len(expected) == SHOWN
     walked = [step_of(found)]
     sources = {found.locator("img").get_attribute("src")}
@@ -163,6 +232,44 @@ def test_morphs_move_and_the_slider_walks_the_epochs(browser, board):
         assert until(lambda: found.locator("img").get_attribute("src") not in sources)
         sources.add(found.locator("img").get_attribute("src"))
     assert walked == expected[::-1]
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_first_page_has_pictures_and_what_its_address_pins(browser, board):
+    page = browser.new_page(viewport={"width": 1500, "height": 1300})
+    page.set_default_timeout(1000 * PATIENCE)
+    query = re.search(r"http://localhost:6006/(\S+)", (ROOT / "vae/training/README.md").read_text())[1]
+    page.goto(board[1] + query)
+    pinned = page.locator("metrics-pinned-view card-view")
+    assert until(lambda: pinned.count() == query.count('"tag"')), pinned.count()
+    for tag in re.findall(r'"tag":"(.+?)"', query):
+        pinned.filter(has_text=tag).locator("line-chart").first.wait_for()
+    groups = page.locator("metrics-card-groups .group-title")
+    groups.first.wait_for()
+    titles = [group.get_attribute("title") for group in groups.all()]
+    assert titles == sorted(titles)
+    assert titles[0] == "images"
+    assert "epoch" not in titles
+    groups.first.scroll_into_view_if_needed()
+    page.mouse.move(700, 700)
+    page.mouse.wheel(0, 800)  # cards are drawn when they are seen
+    moving = page.locator("metrics-card-groups image-card").filter(has_text="images/morph/").locator("img").first
+    moving.scroll_into_view_if_needed()
+    first = moving.screenshot()
+    assert until(lambda: moving.screenshot() != first)
+    page.close()
+
+
+@pytest.mark.browser
+def test_the_projector_shows_a_point_for_each_held_out_picture(browser, board):
+    logs, url = board
+    page = opened(browser, url, "projector")
+    inner = page.frame_locator("iframe").frame_locator("iframe")
+    inner.get_by_text(f"Points: {len((logs / 'projector/codes.tsv').read_text().splitlines())}").first.wait_for()
+    scatter = inner.locator("#scatter canvas").first
+    scatter.wait_for()
+    assert until(lambda: len(set(Image.open(io.BytesIO(scatter.screenshot())).convert("L").tobytes())) > 50)
     page.close()
 
 

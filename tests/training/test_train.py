@@ -23,29 +23,34 @@ from data.transforms import to_tensor
 from vae import checkpoint
 from vae.model.elbo import kl_divergence
 from vae.model.likelihoods import LIKELIHOODS
+from vae.render.growth.morph_files import find_morphs
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.module import VAETraining
 from vae.training.runs.run_folder import claim_version_folder, next_version
 
 BRIEF = [*QUICK, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
-MORPHS = {"morph/linear": FRAMES, "morph/slerp": FRAMES, "morph/loop": 4 * (FRAMES // 2)}
+MORPHS = {f"images/morph/{path}": FRAMES for path in ("linear", "slerp")} | {"images/morph/loop": 4 * (FRAMES // 2)}
 
 
 def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Run):
     first, *_ = run.output.splitlines()
     assert "32×32×3" in first
-    *_, done, verdict, watch, render = run.output.splitlines()
+    *_, done, verdict, watch, morphs, render = run.output.splitlines()
     assert str(run.checkpoints / "last.ckpt") in done
     assert verdict.startswith("Reconstructions are ")
     assert watch.endswith(f"tensorboard --logdir {run.root / 'logs'} --samples_per_plugin images=200")
+    assert morphs.startswith(f"Morphs: {run.logs / 'morphs'}, ")
     assert render.endswith(f"python render.py slerp --checkpoint {run.checkpoints / 'last.ckpt'}")
 
 
-def test_what_the_last_line_says_to_do_next_can_be_done(run: Run, tmp_path: Path, monkeypatch):
+def test_what_the_last_lines_say_to_do_next_can_be_done(run: Run, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     _, told = run.output.splitlines()[-1].split("render.py ")
     render.main([*told.split(), "--frames=2", "--size=32"])
     assert (tmp_path / "renders/slerp.gif").is_file()
+    _, told = run.output.splitlines()[-2].removesuffix(" makes a film").split("render.py ")
+    render.main([*told.split(), "--seconds=1", "--size=32"])
+    assert (tmp_path / "renders/growth.gif").is_file()
 
 
 def test_nothing_but_ours_is_printed(run: Run):
@@ -86,6 +91,7 @@ def test_scalars_tell_of_the_elbo_and_of_smoothness(run: Run):
     expected |= {"samples/sharpness", "samples/saturation"}
     expected |= {f"smoothness/{number}/{path}" for number in numbers for path in ("linear", "slerp")}
     assert expected <= set(log.Tags()["scalars"])
+    assert "epoch" not in log.Tags()["scalars"]
     last = {tag: log.Scalars(tag)[-1].value for tag in expected}
     assert last["val/elbo"] == pytest.approx(last["val/reconstruction"] - last["val/kl"], rel=1e-4)
     assert len(log.Scalars("smoothness/cycle/slerp")) == EPOCHS
@@ -371,7 +377,7 @@ def test_every_likelihood_trains_without_a_logger(run: Run, tmp_path: Path, like
 
 
 @pytest.mark.slow
-def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
+def test_another_logger_gets_the_numbers_and_morphs_are_files_all_the_same(run: Run, tmp_path: Path, capsys):
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(
         small.arguments(
@@ -380,6 +386,8 @@ def test_another_logger_gets_the_numbers(run: Run, tmp_path: Path):
     )
     (metrics,) = (tmp_path / "csv").rglob("metrics.csv")
     assert "smoothness/cycle/slerp" in metrics.read_text()
+    assert len(find_morphs(small.logs, "slerp")) == 1
+    assert f"Morphs: {small.logs / 'morphs'}, " in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from vae.option_groups import Switch, add_options, parse_options
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
 from vae.render.clips import BetweenOptions, GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.growth.film import growth
 from vae.render.models import choose_device, compared_models, default_checkpoint, single_model
 from vae.render.morph_pad import explore
 from vae.render.options import (
@@ -148,6 +149,10 @@ COMMANDS = {
         "A still: the latents with the largest KL, a row each, from −3 to 3 around a keyframe.", traverse
     ),
     "samples": Command("A still: pictures drawn from the prior.", samples),
+    "growth": Command(
+        "A training's film: the morph of its validations, which becomes sharp while it moves; needs no checkpoint.",
+        growth,
+    ),
     "explore": Command("A page to morph by hand between four keyframes, in any browser, without a network.", explore),
     "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export),
     "lines": Command(

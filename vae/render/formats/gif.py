@@ -12,6 +12,7 @@ from vae.render.formats.quantize import Quantizer
 
 _TICKS = 100  # a second
 _LONGEST_DURATION = 65_535  # ticks: 16 bits
+_HEADER = 13  # bytes of a file of `encode_gif` before its first block
 
 
 def encode_gif(path: Path, frames: Iterator[Frame], fps: float, colours: int = 256, octree: bool = False) -> None:
@@ -31,6 +32,12 @@ def encode_gif(path: Path, frames: Iterator[Frame], fps: float, colours: int = 2
             file.write(np.resize(palette, (2**bits, 3)).tobytes())
             file.write(b"\x08" + Image.fromarray(indices).tobytes("gif", "L") + b"\0")
         file.write(b";")
+
+
+def with_comment(gif: bytes, comment: str) -> bytes:
+    """A file of `encode_gif` with a comment, of at most 255 letters of ASCII, before its first frame."""
+    text = comment.encode("ascii")
+    return b"%b!\xfe%c%b\0%b" % (gif[:_HEADER], len(text), text, gif[_HEADER:])
 
 
 def _merge_equal(frames: Iterable[tuple[Frame, int]]) -> Iterator[tuple[Frame, int]]:

@@ -140,7 +140,10 @@ class LoomCLI(LightningCLI):
             self._initial = take_initial_weights(self.model, request)
             self._override({"init": str(self._initial.path or NONE)})
         self._folder.open(request.root, request.source, self._resumed, writes)
-        if chosen.logger in (None, True):
+        logs = chosen.logger in (None, True)
+        if request.fitting and not chosen.fast_dev_run and (writes or logs):
+            self.config_init[request.command].watch.folder = self._folder.logs
+        if logs:
             kwargs["logger"] = RunLogger(self._folder.logs, self._resumption.step) if request.fitting else False
         if not request.fitting:
             kwargs["enable_checkpointing"] = False

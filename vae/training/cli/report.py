@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from data.datamodule import ImageData
 from data.system.errors import echo, shell_quoted
+from vae.render.growth.morph_files import FOLDER
 from vae.training.cli.verdict import verdict
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import write_error
@@ -95,6 +96,9 @@ class TrainingReport:
             echo(line)
         if any(isinstance(logger, RunLogger) for logger in self.trainer.loggers):
             echo(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
+        if (morphs := self.folder.logs / FOLDER).is_dir():
+            logs = shell_quoted(self.folder.logs)
+            echo(f"Morphs: {morphs}, of which python render.py growth --run {logs} makes a film")
         echo(f"Render: python render.py slerp --checkpoint {quoted}")
         planned = {"max_epochs": self.trainer.max_epochs or 0, "max_steps": self.trainer.max_steps}
         planned = {name: count for name, count in planned.items() if count > 0}

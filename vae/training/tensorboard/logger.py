@@ -8,6 +8,7 @@ import io
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,11 @@ class RunLogger(TensorBoardLogger):
             self.experiment.add_custom_scalars(dashboard.LAYOUT)
             writer.add_summary(columns)
             writer.add_summary(values)
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Writes the numbers but for `epoch`, which Lightning adds to all of them: it would be the first chart."""
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -1,0 +1,1 @@
+"""The film of a training, made of the morphs of its validations."""
