@@ -140,8 +140,7 @@ def test_the_host_does_not_wait_in_a_step(run: Run, tmp_path: Path, monkeypatch)
     names += ("on_train_batch_end",)
     hurry(ExponentialMovingAverage, "on_train_batch_end")
     small = Run(tmp_path, run.pictures, run.cache, "", "")
-    once = "--model.whiten=false"  # when the decoder's phase begins
-    train.main(small.arguments(*QUICK, "--trainer.log_every_n_steps=50", once))
+    train.main(small.arguments(*QUICK, "--trainer.log_every_n_steps=50"))
     assert events(small.logs).Tags()["images"] == []  # watching can be turned off
     assert seen == {(name, sharpening) for name in names for sharpening in (False, True)}
     with pytest.raises(AssertionError, match="waits"), Hurried():

@@ -106,7 +106,6 @@ class VAETraining(ProgressModule, VAEEvaluation):
         decoder_phase, step = self.decoder_phase, self.global_step
         beta = self.schedule.beta(self.max_progress) * self.beta_factor
         terms = [term for term in self.losses.values() if term.decoder_phase in (None, decoder_phase)]
-        self._fit_latents(decoder_phase)
         with torch.set_grad_enabled(not decoder_phase):
             mu, logvar = self.vae.encode(x)
         generator = torch.Generator(self.device).manual_seed(self.noise_seed)
@@ -199,8 +198,9 @@ class VAETraining(ProgressModule, VAEEvaluation):
         return self.build_optimizer()
 
     def on_train_batch_start(self, batch: Tensor, batch_idx: int) -> None:
-        """Sets the learning rates of the step."""
+        """Sets the learning rates of the step, and what is fitted to codes where the decoder's phase begins."""
         super().on_train_batch_start(batch, batch_idx)
+        self._fit_latents(self.decoder_phase)
         set_learning_rates(self.trainer.optimizers[0], self._learning_rate, self.decoder_phase)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
