@@ -96,7 +96,8 @@ def direction(
     along, (first, last) = difference(start, end), options.strength
     stops = (first, 0.0, last) if first * last < 0 else (first, last)
     visited = [tuple(Keyframe(one.z + s * along) if s else one for s in stops) for one in chosen]
-    drawn = tuned_to_pictures(vae, [one for each in visited for one in each], keyframes.tune, keyframes.save_tuned)
+    ends = [one for each in visited for s, one in zip(stops, each, strict=True) if s]
+    drawn = tuned_to_pictures(vae, [*chosen, *ends], keyframes.tune, keyframes.save_tuned)
     clips = [_clip(drawn, each, bool(keyframes.tune.steps)) for each in visited]
     return render_animation(request, clips, min(len(clips), _COLUMNS), picture, motion, out)
 
