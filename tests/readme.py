@@ -104,7 +104,9 @@ PAGES = _pages()
 
 def _output(words: list[str]) -> Path:
     """The file that a rendering command writes."""
-    suffix = {"explore": ".html", "strip": ".png", "traverse": ".png", "samples": ".png"}.get(words[1], ".gif")
+    suffix = {"explore": ".html", "strip": ".png", "traverse": ".png", "analogy": ".png", "samples": ".png"}.get(
+        words[1], ".gif"
+    )
     return Path(words[words.index("--out") + 1]) if "--out" in words else Path(f"renders/{words[1]}{suffix}")
 
 

@@ -9,6 +9,7 @@ in its annotation, `Annotated[type, extra]`:
     Annotated[tuple[str, ...], Words(help, parse)]     several words
     Annotated[bool, Switch(help)]                      an option without a value
 
+A field `from_` of several words is the option `--from`, a name that Python reserves.
 Words are parsed once, by `parse_options`; a function that parses raises `UserError` with one line.
 """
 
@@ -44,6 +45,11 @@ class Switch(NamedTuple):
     meaning: str
 
 
+def option_name(field: str) -> str:
+    """The name of a field's option, without dashes."""
+    return field.removesuffix("_")
+
+
 def _extra(hint: Any) -> Any:
     """The part of an annotation beside the type: a `Range`, `Words`, `Switch`, literals, a function, or None."""
     return getattr(hint, "__metadata__", (None,))[0]
@@ -55,7 +61,8 @@ def add_options(parser: "ArgumentParser", group: type) -> None:
     for field in fields(group):
         hint, extra = hints[field.name], _extra(hints[field.name])
         if isinstance(extra, Words):
-            parser.add_argument(f"--{field.name}", nargs="+", type=str, default=None, help=extra.meaning)
+            name = option_name(field.name)
+            parser.add_argument(f"--{name}", nargs="+", type=str, default=None, help=extra.meaning)
         elif isinstance(extra, Switch):
             parser.add_argument(f"--{field.name}", action="store_true", help=extra.meaning)
         elif isinstance(extra, Range) or extra is None:
@@ -71,7 +78,8 @@ def add_options(parser: "ArgumentParser", group: type) -> None:
 def parse_options(group: type[Group], arguments: Mapping[str, Any]) -> Group:
     """A group of options with their values. Raises `UserError` for one that will not do."""
     hints = get_type_hints(group, include_extras=True)
-    return group(**{name: _value(name, _extra(hint), arguments[name]) for name, hint in hints.items()})
+    options = {field: option_name(field) for field in hints}
+    return group(**{field: _value(name, _extra(hints[field]), arguments[name]) for field, name in options.items()})
 
 
 def _value(name: str, extra: Any, value: Any) -> Any:

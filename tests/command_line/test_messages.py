@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import scene
+from conftest import fill, scene
 from parsers import build_parsers_once, error_of, parts_of
 from readme import ROOT, SHIPPED
 
@@ -139,6 +139,24 @@ RENDER = [
     ("loop --style noise --count 5", "5 latents", "--count"),
     ("traverse --keyframes 1 2", "2 keyframes", "one"),
     ("explore --keyframes 1 2 3", "3 keyframes", "four"),
+    ("analogy --keyframes 1 2", "2 keyframes", "three"),
+    ("analogy --count 4", "4 keyframes", "three"),
+    ("traverse --directions jacobean", "--directions jacobean", "jacobian"),
+    ("direction --keyframes 1", "--from", "folder of 4"),
+    ("direction --from many", "--to", "folder of 4"),
+    ("direction --from many --to text.txt", "text.txt", "4 pictures"),
+    ("direction --from many --to none", "none", "4 pictures"),
+    ("direction --from many --to folder", "folder", "PNG"),
+    ("direction --from few --to many", "few", "4 or more"),
+    ("direction --from many --to ./many", "shares 4 pictures", "another folder"),
+    ("direction --from many folder --to few", "2 folders", "one"),
+    ("direction --from many --to others --strength 1", "strength 1", "-1 1"),
+    ("direction --from many --to others --strength 1 1", "strength 1 1", "-1 1"),
+    ("direction --from many --to others --strength 0 far", "strength 0 far", "-1 1"),
+    ("direction --from many --to others --strength 0 11", "strength 0 11", "10"),
+    ("direction --from many --to others --keyframes none.png", "none.png", "another"),
+    ("direction --from many --to others --out a.mpg", ".mpg", ".mp4"),
+    ("slerp --from many", "--from", "slerp --help"),
     ("slerp --keyframes '' 2", "empty", "picture"),
     ("slerp --keyframes 1 none.png", "none.png", "another"),
     ("slerp --keyframes 1 cta.png", "cta.png", "cat.png"),
@@ -372,6 +390,8 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("empty.png", "empty.yaml"):
         (place / name).touch()
     scene(0).save(place / "cat.png")
+    for name, count in (("few", 3), ("many", 4), ("others", 4)):
+        fill(place / name, count)
     for name, length in (("walk.npz", 16), ("short.npz", 8)):
         np.savez(place / name, latents=np.zeros((2, length), np.float32))
     (place / "patterns.ckpt").symlink_to(ROOT / SHIPPED)

@@ -36,7 +36,7 @@ HEALTH = ["--health.pairs=1", "--health.pictures=2", "--health.frames=3", "--tra
 FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
 TINY = ["--data.image_size=32", "--model.width=8", "--watch.frames=3", *FEW]
 MOVING = ["--frames=4", "--size=32", "--tune=2"]
-STILL = {command: ["--size=32", "--tune=2"] for command in ("strip", "traverse")}
+STILL = {command: ["--size=32", "--tune=2"] for command in ("strip", "traverse", "analogy")}
 SMALL = STILL | {"samples": ["--size=32"], "lines": ["--pairs=8"], "explore": ["--tune=2"], "export": []}
 SMALL |= {"growth": ["--size=32", "--seconds=1"]}
 
@@ -131,6 +131,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         scene(seed).save(folder / "home/pictures" / f"{seed}.png")
         for name in ("icons", "SETS/base"):
             scene(seed).save(folder / name / f"{seed}.png")
+    for number, name in enumerate(("smiling", "sad")):
+        (folder / name).mkdir()
+        for seed in range(4):
+            scene(100 + 4 * number + seed).save(folder / name / f"{seed}.png")
     for name in ("cat", "dog", "a", "b", "c", "d"):
         scene(ord(name[0])).save(folder / f"{name}.png")
     for name in (SHIPPED, "checkpoints/lines.ckpt", "checkpoints/pictures.ckpt"):

@@ -21,7 +21,7 @@ from vae.render.clips import Clip
 from vae.render.models import SHIPPED, choose_device
 from vae.render.notebook import morph
 from vae.render.report import measure_path
-from vae.render.stills import kl_per_latent
+from vae.render.stills.traverse import kl_per_latent
 
 LINES = SHIPPED.with_name("lines.ckpt")
 _TO = torch.Tensor.to

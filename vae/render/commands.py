@@ -13,10 +13,11 @@ from vae.checkpoint import load_vae
 from vae.command_line import OneLineParser
 from vae.export import export, usage
 from vae.latent.paths import PATHS
-from vae.option_groups import Switch, add_options, parse_options
+from vae.option_groups import Switch, add_options, option_name, parse_options
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
 from vae.render.clips import BetweenOptions, GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.direction import direction
 from vae.render.growth.film import growth
 from vae.render.models import choose_device, compared_models, default_checkpoint, single_model
 from vae.render.morph_pad import explore
@@ -30,7 +31,9 @@ from vae.render.options import (
     PictureOptions,
     RenderRequest,
 )
-from vae.render.stills import samples, strip, traverse
+from vae.render.stills.analogy import analogy
+from vae.render.stills.strip import samples, strip
+from vae.render.stills.traverse import traverse
 
 
 @dataclass(frozen=True)
@@ -141,13 +144,17 @@ COMMANDS = {
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
         _compare,
     ),
+    "direction": Command(
+        "Keyframes, a tile each, that move along the difference between the pictures of two folders.", direction
+    ),
     "strip": Command(
         "A still: the path's pictures side by side, with the time t under each; a row for each of several --paths.",
         strip,
     ),
     "traverse": Command(
-        "A still: the latents with the largest KL, a row each, from −3 to 3 around a keyframe.", traverse
+        "A still: latents with the largest KL, or directions of most change, a row each, around a keyframe.", traverse
     ),
+    "analogy": Command("A still: the first keyframe is to the second as the third is to what is found.", analogy),
     "samples": Command("A still: pictures drawn from the prior.", samples),
     "growth": Command(
         "A training's film: the morph of its validations, which becomes sharp while it moves; needs no checkpoint.",
@@ -179,7 +186,7 @@ class Parser(OneLineParser, ArgumentParser):
         return [
             command
             for command, found in COMMANDS.items()
-            if name in {field.name for group in found.groups for field in fields(group)}
+            if name in {option_name(field.name) for group in found.groups for field in fields(group)}
         ]
 
 
@@ -198,6 +205,7 @@ def build_parser(description: str | None, chosen: str | None = None) -> Parser:
 def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
     """Runs a command with the values that the parser found for its options."""
     groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
-    named = arguments.get("checkpoint") or str(default_checkpoint(arguments.get("keyframes") or ()))
+    shown = [word for option in ("keyframes", "from") for word in arguments.get(option) or ()]
+    named = arguments.get("checkpoint") or str(default_checkpoint(shown))
     request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
     return COMMANDS[command].run(request, *groups)

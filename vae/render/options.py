@@ -110,7 +110,8 @@ class KeyframeOptions:
 
     Args:
         seed: random keyframes are the first latents that this seed gives; null is 0.
-        count: how many random keyframes; null is 4 for a loop, 1 for a traverse and 2 elsewhere.
+        count: how many random keyframes; null is 4 for a loop, 1 for a traverse or a direction, 3 for an analogy and 2
+            elsewhere.
         truncation: what the latents of seeds are multiplied by: less than 1 is closer to the mean picture.
         tune: how long a copy of the decoder is fitted to the pictures among the keyframes, so that the path begins and
             ends with them: a number of steps, or what to reach, 35dB for example; 0 shows the model as it is.

@@ -1,0 +1,1 @@
+"""Stills: pictures beside each other with captions."""
