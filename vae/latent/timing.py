@@ -134,17 +134,50 @@ def arc_length_per_segment(t: Tensor, change: Tensor) -> Tensor:
 
 
 def synchronized_times(
-    changes: Sequence[Tensor], frames: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
+    changes: Sequence[Tensor], steps: int, easing: Easing = EASINGS["linear"], closed: bool = False, hold: int = 0
 ) -> list[Tensor]:
-    """`times` on paths that are shown side by side, in equal steps of their visible changes (S, M).
+    """The times of frames on paths that are shown side by side, in equal steps of their visible changes (S, M).
 
-    Each segment gets frames in proportion to its visible change, averaged over the paths; the easing maps the share of
-    its frames that have passed to a share of that change. All paths reach keyframe k in the same frame.
+    Each segment gets of all steps those in proportion to its visible change, averaged over the paths; the easing maps
+    the share of its frames that have passed to a share of that change. All paths reach keyframe k in the same frame.
     """
-    total = len(times(len(changes[0]), frames, closed=closed)) - (not closed)
-    shares = torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
-    t = times_for_steps(apportion(shares, total), easing, closed, hold)
+    t = times_for_steps(apportion(_mean_shares(changes), steps), easing, closed, hold)
     return [arc_length_per_segment(t, change) for change in changes]
+
+
+def times_of_shares(changes: Sequence[Tensor], share: Tensor) -> list[Tensor]:
+    """The times at which shares (T,) of all visible change have passed, on paths that are shown side by side.
+
+    Their changes are (S, M); all paths reach keyframe k together, when the mean of their shares has passed.
+    """
+    segments = len(changes[0])
+    t = arc_length_times(torch.arange(segments + 1), _mean_shares(changes), share)
+    return [arc_length_per_segment(t, change) for change in changes]
+
+
+def _mean_shares(changes: Sequence[Tensor]) -> Tensor:
+    """The share of each segment in the visible change, the mean over paths of changes (S, M): (S,)."""
+    return torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
+
+
+def shares_of_speed(speed: Tensor, closed: bool = False, rounds: int = 1) -> Tensor:
+    """The share of a path that has passed at each frame, of frames that change at a speed (T,), 0 or more: (T,).
+
+    speed[f] is what changes from frame f − 1 to frame f; speed[0] is the step from the last frame of a closed path to
+    its first, and of an open one nothing, so that it ends at 1. A closed path is gone around so many times. Where
+    nothing changes, time passes evenly.
+
+    >>> shares_of_speed(torch.tensor([9.0, 1.0, 3.0])).tolist()
+    [0.0, 0.25, 1.0]
+    >>> shares_of_speed(torch.tensor([1.0, 2.0, 1.0]), closed=True, rounds=2).tolist()
+    [0.0, 0.0, 0.5]
+    """
+    if not speed[0 if closed else 1 :].any():
+        speed = torch.ones_like(speed)
+    passed = speed.double().cumsum(0)
+    if not closed:
+        return (passed - passed[0]) / (passed[-1] - passed[0])
+    return (passed - passed[0]) / passed[-1] * rounds % 1
 
 
 def apportion(change: Tensor, total: int) -> list[int]:

@@ -30,6 +30,7 @@ from vae.render.options import (
     RenderRequest,
 )
 from vae.render.stills import samples, strip, traverse
+from vae.render.tour import TourOptions, tour_clip, tour_files, tour_steps
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,20 @@ def _loop(
     check_animation(motion, out, [vae])
     clips = loop_clips(vae, keyframes, between, grid, loop, motion.hold)
     return render_animation(request, clips, grid.columns, picture, motion, out)
+
+
+def _tour(
+    request: RenderRequest,
+    model: ModelOptions,
+    tour: TourOptions,
+    picture: PictureOptions,
+    motion: MotionOptions,
+) -> Path:
+    files = tour_files(tour, motion)
+    vae, out = single_model(request, model), request.default_out(picture.out, ".mp4")
+    check_animation(motion, out, [vae])
+    clip = tour_clip(vae, files)
+    return render_animation(request, [clip], 1, picture, motion, out, steps=tour_steps(tour, motion, clip))
 
 
 def _compare(
@@ -136,6 +151,7 @@ COMMANDS = {
     },
     "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate),
     "loop": Command("A curve through all keyframes and back, without a seam and without a frame shown twice.", _loop),
+    "tour": Command("A loop through all pictures of a folder, in an order in which neighbours are alike.", _tour),
     "compare": Command(
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
         _compare,
@@ -164,6 +180,8 @@ class Parser(OneLineParser, ArgumentParser):
     synonyms: ClassVar = {
         "--output": "--out",
         "--images": "--keyframes",
+        "--sound": "--audio",
+        "--music": "--audio",
         "--input": "--keyframes",
         "--model": "--checkpoint",
     }
@@ -193,6 +211,7 @@ def build_parser(description: str | None, chosen: str | None = None) -> Parser:
 def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
     """Runs a command with the values that the parser found for its options."""
     groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
-    named = arguments.get("checkpoint") or str(default_checkpoint(arguments.get("keyframes") or ()))
+    words = arguments.get("keyframes") or [arguments.get("pictures") or ""]
+    named = arguments.get("checkpoint") or str(default_checkpoint(words))
     request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
     return COMMANDS[command].run(request, *groups)

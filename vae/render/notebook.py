@@ -26,7 +26,7 @@ from vae.render.clips import Between, BetweenOptions, clips_along
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
 from vae.render.frames import Film
-from vae.render.options import KeyframeOptions, MotionOptions, PictureOptions, parse_paths
+from vae.render.options import DEFAULT_FRAMES, KeyframeOptions, MotionOptions, PictureOptions, parse_paths
 from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
 
 _LEAST = 2
@@ -36,7 +36,7 @@ def morph(
     model: Generator,
     keyframes: Tensor | Sequence[str | Path | int],
     path: str = "slerp",
-    frames: int = MotionOptions.frames,
+    frames: int = DEFAULT_FRAMES,
     closed: bool = False,
     tune: int | str = str(DEFAULT_BUDGET),
     between: Between = "pictures",

@@ -14,8 +14,8 @@ from vae.inference import decode_batches
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.option_groups import Range
-from vae.render import captions
 from vae.render.clips import BetweenOptions, choose_keyframes, clips_along
+from vae.render.formats import captions
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_still, write_still
 from vae.render.frames import Film, check_memory, keyframe_detail, render_frames
