@@ -149,11 +149,11 @@ def test_walks_in_step_are_at_their_keyframes_together(seed, frames, closed):
     pair = [path_trajectory(path, Linear(), keyframes_of(seed, 4), closed) for path in ("linear", "spline")]
     one, other = synchronized_times(
         [visible_change_per_stretch(Clip("", Linear(), walk).draw, walk.segments) for walk in pair],
-        frames,
+        steps := 4 * frames if closed else 3 * (frames - 1),
         closed=closed,
     )
     assert torch.equal(one == one.round(), other == other.round())
-    assert len(one) == (4 * frames if closed else 3 * (frames - 1) + 1)
+    assert len(one) == steps + (not closed)
 
 
 @pytest.mark.parametrize("path", PATH_NAMES)

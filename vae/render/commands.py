@@ -30,7 +30,7 @@ from vae.render.options import (
     RenderRequest,
 )
 from vae.render.stills import samples, strip, traverse
-from vae.render.tour import TourOptions, tour_clip, tour_files, tour_steps
+from vae.render.tour import TourOptions, tour_clip, tour_files
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def _tour(
     files = tour_files(tour, motion)
     vae, out = single_model(request, model), request.default_out(picture.out, ".mp4")
     check_animation(motion, out, [vae])
-    clip = tour_clip(vae, files)
-    return render_animation(request, [clip], 1, picture, motion, out, steps=tour_steps(tour, motion, clip))
+    clip, steps = tour_clip(vae, files, tour, motion)
+    return render_animation(request, [clip], 1, picture, motion, out, steps=steps)
 
 
 def _compare(

@@ -31,6 +31,7 @@ from vae.render.formats.frame import frame_rate
 from vae.render.options import File, MotionOptions
 
 _FEWEST, _MOST = 3, 200
+_SECONDS = 1.0  # for each picture, on two cores
 _NAMED = 5  # files that cannot be read
 
 
@@ -67,11 +68,11 @@ def tour_files(options: TourOptions, motion: MotionOptions) -> list[Path]:
     return files[::step]
 
 
-def tour_steps(options: TourOptions, motion: MotionOptions, clip: Clip) -> int | None:
+def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | None:
     """The steps of a tour that lasts so many minutes, with its rests; None where nothing was said of minutes."""
     if options.minutes is None:
         return None
-    frames, pictures = round(options.minutes * 60 * frame_rate(motion.fps)), clip.trajectory.segments
+    frames = round(options.minutes * 60 * frame_rate(motion.fps))
     steps = frames - pictures * motion.hold
     if steps < pictures:
         raise UserError(
@@ -81,23 +82,29 @@ def tour_steps(options: TourOptions, motion: MotionOptions, clip: Clip) -> int |
     return steps
 
 
-def tour_clip(model: VAE, files: Sequence[Path]) -> Clip:
-    """The clip of a tour through files; those that cannot be read are named. Progress bars show what takes time.
+def tour_clip(
+    model: VAE, files: Sequence[Path], options: TourOptions, motion: MotionOptions
+) -> tuple[Clip, int | None]:
+    """The clip of a tour through files, and its steps if --minutes says how many; progress bars show what takes time.
+
+    Files that cannot be read are named.
 
     Raises:
-        UserError: fewer than three can be read.
+        UserError: fewer than three can be read, or more than the minutes have frames.
     """
     readable, pixels = _read(model, files)
+    steps = _steps(options, motion, len(readable))
     x = to_tensor(torch.from_numpy(np.stack(pixels)))
     points = pyramid(x).double()
     order = torch.from_numpy(closed_tour(torch.cdist(points, points).numpy()))
     x, z = x[order], encode_means(model, x[order]).cpu().clone()
     keyframes = [Keyframe(z[k], x[k], readable[place]) for k, place in enumerate(order.tolist())]
-    echo(f"tour: {len(keyframes)} pictures, each to be moved into the next, half a second or more for each")
+    minutes = math.ceil(_SECONDS * len(keyframes) / 60)
+    echo(f"tour: {len(keyframes)} pictures; aligning each with the next takes about {minutes} min")
     around = torch.cat([x, x[:1]])
     flows = flows_between(around, lambda steps: tqdm(steps, "Aligning", leave=False, delay=1))
     trajectory = path_trajectory("slerp", model, z, True)
-    return Clip("tour", model, trajectory, (*keyframes, keyframes[0]), Metamorphosis(to_uint8(around), flows))
+    return Clip("tour", model, trajectory, (*keyframes, keyframes[0]), Metamorphosis(to_uint8(around), flows)), steps
 
 
 def _read(model: VAE, files: Sequence[Path]) -> tuple[list[Path], list[NDArray[np.uint8]]]:

@@ -80,12 +80,8 @@ def _decoded(file: Path, layout: str, rate: int) -> Iterator["AudioFrame"]:
     import av  # imported late: only films with sound need it, and it takes time
 
     check_regular_file(file)
-    # a playlist could name other files, and places in a network
-    with (
-        _errors(file),
-        file.open("rb") as opened,
-        av.open(opened, "r", options={"protocol_whitelist": "none"}) as container,
-    ):
+    alone = {"protocol_whitelist": "none"}  # a playlist could name other files, and places in a network
+    with _errors(file), file.open("rb") as opened, av.open(opened, "r", options=alone) as container:
         if not container.streams.audio:
             raise UserError(f"{file}: has no sound; name a file with one")
         resampler, source, decoded = av.AudioResampler("s16", layout, rate), container.streams.audio[0], 0
@@ -107,5 +103,5 @@ def _errors(file: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{file}: no such file; {suggest_file(file, 'name a sound')}") from None
     except Exception as error:  # PyAV has a class for each of ffmpeg's errors, and raises others too
-        reason = (isinstance(error, OSError) and error.strerror) or " ".join(str(error).split()) or type(error).__name__
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{file}: not a sound that can be decoded ({reason[:_LONGEST_REASON]}); name another") from None
