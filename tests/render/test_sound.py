@@ -68,7 +68,7 @@ def test_other_formats_and_paths_have_the_timing_and_say_that_there_is_no_sound(
 def test_a_short_loop_goes_round_more_than_once(words, capsys):
     save_wave(Path("clicks.wav"), click_track(20, np.arange(0.5, 20, 0.5)))
     render.main(["loop", *words, "--fps=4", "--count=3", "--out=film.mp4"])
-    assert "loop: 2 rounds" in capsys.readouterr().out
+    assert "rounds: 2" in capsys.readouterr().out
     frames = shown("film.mp4").astype(float)
     assert len(frames) == 80
     assert np.abs(frames[40] - frames[0]).mean() < changes(frames).max()

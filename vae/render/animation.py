@@ -55,7 +55,7 @@ def frame_times(
         rounds = max(1, round(motion.audio.seconds / (_ROUND * segments)))
         share = shares_of_speed(speed, closed, rounds)
         if closed and rounds > 1:
-            print(f"loop: {rounds} rounds, about {_ROUND:g} s for each keyframe")
+            print(f"rounds: {rounds}, about {_ROUND:g} s for each keyframe")
         if even:
             return [share * segments] * len(clips), [None] * len(clips)
         changes = list(map(_changes, clips))
