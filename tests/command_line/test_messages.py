@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from clicks import click_track, save_wave
 from conftest import fill, scene
 from parsers import build_parsers_once, error_of, parts_of
 from readme import ROOT, SHIPPED
@@ -172,6 +173,29 @@ RENDER = [
     ("slerp --keyframes 3 4 --count 2", "--count", "--keyframes"),
     ("slerp --keyframes 3 4 --seed 2", "--seed", "--keyframes"),
     ("slerp --grid 2x2 --keyframes 1 2", "--grid", "--keyframes"),
+    # sounds
+    ("slerp --audio none.ogg", "none.ogg", "name a sound"),
+    ("slerp --audio clikcs.wav", "clikcs.wav", "clicks.wav"),
+    ("slerp --audio folder", "no plain file", "name a file"),
+    ("slerp --audio text.txt", "text.txt", "another"),
+    ("slerp --audio cat.png", "cat.png: has no sound", "name a file"),
+    ("slerp --audio playlist.m3u8", "playlist.m3u8", "another"),
+    ("slerp --audio silence.wav", "is silent", "--audio"),
+    ("slerp --audio nothing.wav", "is silent", "--audio"),
+    ("slerp --audio clicks.wav --fps 0.1", "too short", "longer"),
+    ("slerp --audio clicks.wav --frames 9", "--frames", "--audio"),
+    ("slerp --audio clicks.wav --hold 9", "--hold", "--audio"),
+    ("loop --audio clicks.wav --easing ease", "--easing", "--audio"),
+    ("slerp --audio clicks.wav --max-size 1MB --out a.mp4", "--max_size", "--size"),
+    ("slerp --music clicks.wav", "--music", "--audio"),
+    # tours
+    ("tour", "tour", "--pictures"),
+    ("tour --pictures none", "none", "name one"),
+    ("tour --pictures cat.png", "cat.png", "name one"),
+    ("tour --pictures folder", "folder", "PNG"),
+    ("tour --pictures folder --minutes 0", "minutes 0", "0.01"),
+    ("tour --pictures folder --minutes 1 --frames 9", "--minutes", "one of them"),
+    ("tour --pictures folder --minutes 1 --audio clicks.wav", "--minutes", "one of them"),
     # checkpoints
     ("slerp --checkpoint none.ckpt", "none.ckpt", "train.py"),
     ("slerp --checkpoint patern.ckpt", "patern.ckpt", "patterns.ckpt"),
@@ -392,6 +416,9 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scene(0).save(place / "cat.png")
     for name, count in (("few", 3), ("many", 4), ("others", 4)):
         fill(place / name, count)
+    for name, samples in (("clicks", click_track(2, [1.0])), ("silence", click_track(1, [])), ("nothing", np.zeros(0))):
+        save_wave(place / f"{name}.wav", samples)
+    (place / "playlist.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:2,\nclicks.wav\n#EXT-X-ENDLIST\n")
     for name, length in (("walk.npz", 16), ("short.npz", 8)):
         np.savez(place / name, latents=np.zeros((2, length), np.float32))
     (place / "patterns.ckpt").symlink_to(ROOT / SHIPPED)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from clicks import click_track, save_wave
 from conftest import scene
 from parsers import short_start  # noqa: F401
 from readme import KEYFRAMES, PAGES, PROGRAMS, ROOT, SHIPPED, Page, recipes
@@ -36,8 +37,9 @@ HEALTH = ["--health.pairs=1", "--health.pictures=2", "--health.frames=3", "--tra
 FEW = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--data.limit=100", *HEALTH]
 TINY = ["--data.image_size=32", "--model.width=8", "--watch.frames=3", *FEW]
 MOVING = ["--frames=4", "--size=32", "--tune=2"]
+LONG = {"tour": ["--frames=2", "--size=32"]}
 STILL = {command: ["--size=32", "--tune=2"] for command in ("strip", "traverse", "analogy")}
-SMALL = STILL | {"samples": ["--size=32"], "lines": ["--pairs=8"], "explore": ["--tune=2"], "export": []}
+SMALL = STILL | LONG | {"samples": ["--size=32"], "lines": ["--pairs=8"], "explore": ["--tune=2"], "export": []}
 SMALL |= {"growth": ["--size=32", "--seconds=1"]}
 
 
@@ -137,6 +139,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             scene(100 + 4 * number + seed).save(folder / name / f"{seed}.png")
     for name in ("cat", "dog", "a", "b", "c", "d"):
         scene(ord(name[0])).save(folder / f"{name}.png")
+    save_wave(folder / "song.ogg", click_track(2, [0.5, 1.2]))
     for name in (SHIPPED, "checkpoints/lines.ckpt", "checkpoints/pictures.ckpt"):
         shutil.copyfile(ROOT / name, folder / name)
     shutil.copytree(ROOT / KEYFRAMES, folder / KEYFRAMES)
@@ -166,11 +169,15 @@ def run(words: list[str]) -> None:
     if program == "-m":
         checkpoint.main(rest[1:])
     elif program == "render.py":
+        if "--minutes" in rest:  # few frames take their place
+            at_minutes = rest.index("--minutes")
+            rest = rest[:at_minutes] + rest[at_minutes + 2 :]
         for plan in [rest] if rest else [["linear"], ["compare"]]:
             count = ["--count=3"] if "--count" in plan and "noise" not in plan else []
             paths = ["--paths=slerp"] if "33" in plan else []  # of a model that is not tiny
-            few = [word for word in SMALL.get(plan[0], MOVING) if "frames" not in word or "--durations" not in plan]
-            render.main([*plan, *few, *count, *paths])
+            own = {"--durations", "--audio"} & set(plan)  # they say how many frames
+            small = [word for word in SMALL.get(plan[0], MOVING) if not own or "--frames" not in word]
+            render.main([*plan, *small, *count, *paths])
     elif any(word.startswith("--print_config") for word in rest):
         written = io.StringIO()
         with contextlib.redirect_stdout(written), pytest.raises(SystemExit) as done:

@@ -9,7 +9,7 @@ import torch
 from data.transforms import to_uint8
 from vae.inference import decode_batches
 from vae.model.vae import VAE
-from vae.render.captions import caption, in_column, in_row
+from vae.render.formats.captions import caption, in_column, in_row
 from vae.render.formats.frame import resize
 from vae.render.frames import prefetch, render_frames
 

@@ -177,6 +177,36 @@ def mean_shares(changes: Sequence[Tensor]) -> Tensor:
     return torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
 
 
+def times_of_shares(changes: Sequence[Tensor], share: Tensor) -> list[Tensor]:
+    """The times at which shares (T,) of all visible change have passed, on paths that are shown side by side.
+
+    Their changes are (S, M); all paths reach keyframe k together, when the mean of their shares has passed.
+    """
+    segments = len(changes[0])
+    t = arc_length_times(torch.arange(segments + 1), mean_shares(changes), share)
+    return [arc_length_per_segment(t, change) for change in changes]
+
+
+def shares_of_speed(speed: Tensor, closed: bool = False, rounds: int = 1) -> Tensor:
+    """The share of a path that has passed at each frame, of frames that change at a speed (T,), 0 or more: (T,).
+
+    speed[f] is what changes from frame f − 1 to frame f; speed[0] is the step from the last frame of a closed path to
+    its first, and of an open one nothing, so that it ends at 1. A closed path is gone around so many times. Where
+    nothing changes, time passes evenly.
+
+    >>> shares_of_speed(torch.tensor([9.0, 1.0, 3.0])).tolist()
+    [0.0, 0.25, 1.0]
+    >>> shares_of_speed(torch.tensor([1.0, 2.0, 1.0]), closed=True, rounds=2).tolist()
+    [0.0, 0.0, 0.5]
+    """
+    if not speed[0 if closed else 1 :].any():
+        speed = torch.ones_like(speed)
+    passed = speed.double().cumsum(0)
+    if not closed:
+        return (passed - passed[0]) / (passed[-1] - passed[0])
+    return (passed - passed[0]) / passed[-1] * rounds % 1
+
+
 def apportion(change: Tensor, total: int) -> list[int]:
     """Numbers of steps for segments in proportion to their visible change (S,): the largest step is as small as can be.
 

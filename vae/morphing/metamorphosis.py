@@ -97,9 +97,13 @@ def moved(x: Tensor, velocity: Tensor, plain: bool, resample: str = "lanczos") -
 
 def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] = iter) -> Tensor:
     """The flow from each picture (S + 1, C, H, H) in [-1, 1] to the next: (S, 2, G, G)."""
-    return torch.cat(
-        [register(pictures[k : k + 1], pictures[k + 1 : k + 2]) for k in progress(range(len(pictures) - 1))]
-    )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # pictures are too small to share: beside other programs, threads wait for each other
+    try:
+        pairs = progress(range(len(pictures) - 1))
+        return torch.cat([register(pictures[k : k + 1], pictures[k + 1 : k + 2]) for k in pairs])
+    finally:
+        torch.set_num_threads(threads)
 
 
 def difference(a: Tensor, x: Tensor) -> Tensor:

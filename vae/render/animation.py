@@ -1,5 +1,6 @@
 """Animations of clips: one, several in a grid, or a comparison with labels and a live chart."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,56 +13,91 @@ from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
+from vae.inference import BATCH
 from vae.latent.latent_file import write_latents
+from vae.latent.onsets import speed_of_sound
 from vae.latent.timing import (
     EASINGS,
     apportion,
     arc_length_per_segment,
     equal_steps,
     mean_shares,
+    shares_of_speed,
     steps_for_durations,
     times_for_steps,
+    times_of_shares,
 )
 from vae.latent.trajectory import visible_change_per_stretch
 from vae.metrics.judge import check_judge, find_real, real_features, realism
-from vae.render import captions
 from vae.render.chart import clip_colour, live_chart, measure_curves
 from vae.render.clips import Clip
-from vae.render.formats import size_limit, writers
-from vae.render.formats.format import FORMATS
-from vae.render.formats.frame import Frame
+from vae.render.formats import captions, size_limit, writers
+from vae.render.formats.format import FORMATS, Quality
+from vae.render.formats.frame import Frame, frame_rate
+from vae.render.formats.sound import RATE
 from vae.render.frames import Film, check_memory
 from vae.render.options import DEFAULT_FRAMES, MotionOptions, PictureOptions, RenderRequest
 from vae.render.report import measure_path, measure_seam, save_report, table
 
 _LEAST_JUDGED = 2
+_LEAST_FRAMES = 2  # of a film with a sound
+_ROUND = 3.0  # s with a sound, for each keyframe of a loop
 _MOVING = 24  # pictures as bytes that the memory of two that are being moved would hold
 _DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open trajectories
 
 
-def frame_times(clips: Sequence[Clip], motion: MotionOptions) -> tuple[list[Tensor], list[Tensor | None]]:
+def frame_times(
+    clips: Sequence[Clip], motion: MotionOptions, steps: int | None = None
+) -> tuple[list[Tensor], list[Tensor | None]]:
     """The times (T,) of the frames of clips with equally many segments, which reach their keyframes together.
 
     Where no durations are given, the segments have equally many frames, or by `--pace image` as many as is their share
     of the visible change. The easing maps the share of a segment's frames that have passed to a share of its time, or
     of its visible change.
 
+    Args:
+        clips: that are shown side by side.
+        motion: the options.
+        steps: of the whole film, if not `--frames` says how many.
+
     Returns:
         the times of each clip; its `visible_change_per_stretch`, which `--pace image` measures, or None.
     """
     segments, closed = clips[0].trajectory.segments, clips[0].trajectory.closed
+    even = motion.pace == "latent"
+    if motion.audio:
+        speed = speed_of_sound(motion.audio.samples, RATE, float(frame_rate(motion.fps)))
+        rounds = max(1, round(motion.audio.seconds / (_ROUND * segments)))
+        share = shares_of_speed(speed, closed, rounds)
+        if closed and rounds > 1:
+            print(f"rounds: {rounds}, about {_ROUND:g} s for each keyframe")
+        if even:
+            return [share * segments] * len(clips), [None] * len(clips)
+        changes = list(map(_changes, clips))
+        return times_of_shares(changes, share), [*changes]
     easing = motion.easing or EASINGS[_DEFAULT_EASINGS[closed]]
     if motion.durations:
-        steps = steps_for_durations(motion.durations, motion.fps)
+        segment_steps = steps_for_durations(motion.durations, motion.fps)
+    elif steps is None:
+        segment_steps = equal_steps(segments, motion.frames or DEFAULT_FRAMES, closed)
     else:
-        steps = equal_steps(segments, motion.frames or DEFAULT_FRAMES, closed)
-    if motion.pace == "latent":
-        return [times_for_steps(steps, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
-    changes = [visible_change_per_stretch(clip.draw, segments) for clip in clips]
+        segment_steps = apportion(torch.ones(segments), steps)
+    if even:
+        return [times_for_steps(segment_steps, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
+    changes = list(map(_changes, clips))
     if not motion.durations:
-        steps = apportion(mean_shares(changes), sum(steps))
-    t = times_for_steps(steps, easing, closed, motion.hold)
+        segment_steps = apportion(mean_shares(changes), sum(segment_steps))
+    t = times_for_steps(segment_steps, easing, closed, motion.hold)
     return [arc_length_per_segment(t, change) for change in changes], [*changes]
+
+
+def _changes(clip: Clip) -> Tensor:
+    """Its `visible_change_per_stretch`; a progress bar shows the batches."""
+
+    def drawn(t: Tensor) -> Iterable[Tensor]:
+        return tqdm(clip.draw(t), "Measuring the change", math.ceil(len(t) / BATCH), leave=False, delay=1)
+
+    return visible_change_per_stretch(drawn, clip.trajectory.segments)
 
 
 def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator]) -> None:
@@ -72,6 +108,8 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
     if motion.judge:
         check_judge()
         find_real(motion.judge)
+    if motion.audio:
+        _check_sound(motion, out)
     if motion.max_size is not None and not out.suffix:
         raise UserError(f"--max_size: is for a file, and {out} is a folder of frames; give --out a suffix")
     if motion.quality == "draft" and (motion.max_size is not None or not out.suffix):
@@ -79,6 +117,21 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
     check_writable(*filter(None, (out if out.suffix else None, motion.save_latents, motion.report)))
     if motion.save_latents and len({model.latent_dim for model in models}) > 1:
         raise UserError("--save_latents: these models have latents of different lengths; save those of one")
+
+
+def _check_sound(motion: MotionOptions, out: Path) -> None:
+    """Raises `UserError` if something else is to say when frames change, or the sound could not go with them."""
+    for option in ("frames", "durations", "easing", "hold"):
+        if getattr(motion, option):
+            raise UserError(f"--{option}: the sound says when pictures change; leave it out beside --audio")
+    assert motion.audio is not None
+    if motion.audio.seconds * frame_rate(motion.fps) < _LEAST_FRAMES:
+        raise UserError(f"{motion.audio.file}: is too short, {motion.audio.seconds:.2f} s; name a longer sound")
+    if not (out.suffix and FORMATS[out.suffix.lower()].has_sound):
+        kept = " and ".join(suffix for suffix, form in FORMATS.items() if form.has_sound)
+        echo(f"{out}: moves with {motion.audio.file}, but has no sound in it; {kept} have")
+    elif motion.max_size is not None:
+        raise UserError("--max_size: does not count the sound; leave it out beside --audio, or give a lower --size")
 
 
 def render_animation(
@@ -90,15 +143,16 @@ def render_animation(
     out: Path,
     fit: Fit,
     compared: bool = False,
+    steps: int | None = None,
 ) -> Path:
     """Writes an animation of clips side by side, and what else the options ask for; prints what was measured.
 
-    A comparison has labels, a live chart and a table of numbers. The fit is that of the judge's pictures. Returns the
-    file or folder.
+    A comparison has labels, a live chart and a table of numbers. The fit is that of the judge's pictures, the steps are
+    those of `frame_times`. Returns the file or folder.
     """
     closed = clips[0].trajectory.closed
     picture = replace(picture, size=max(picture.side(clip.model.image_size) for clip in clips))
-    t, changes = frame_times(clips, motion)
+    t, changes = frame_times(clips, motion, steps)
     real = _real_pictures(motion.judge, clips, t, fit) if motion.judge else {}
     streamed = motion.max_size is None and (not out.suffix or FORMATS[out.suffix.lower()].streamed)
     pictures = sum(keyframe.file is not None for clip in clips for keyframe in clip.keyframes)
@@ -141,7 +195,8 @@ def render_animation(
         first = f"{motion.save_latents}:0 is the first, to be used as a keyframe with --checkpoint {models}"
         echo(f"{motion.save_latents}: {len(kept) * len(clips)} latents{order}; {first}")
     if motion.report:
-        header = {"frames": len(kept), "fps": fps, "easing": request.arguments["easing"] or _DEFAULT_EASINGS[closed]}
+        easing = None if motion.audio else request.arguments["easing"] or _DEFAULT_EASINGS[closed]
+        header = {"frames": len(kept), "fps": fps, "easing": easing}
         save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams, judged)
     return out
 
@@ -182,7 +237,8 @@ def _write(
     """Writes the file; returns the numbers of the frames that are in it, their rate, and what was given up in words."""
     with tqdm(frames, escape_unprintable(str(out)), count, leave=False, unit=" frames", delay=1) as bar:
         if motion.max_size is None:
-            writers.write(bar, out, motion.fps, "draft" if motion.quality == "draft" else None)
+            quality: Quality = "draft" if motion.quality == "draft" else None
+            writers.write(bar, out, motion.fps, quality, motion.audio.file if motion.audio else None)
             return list(range(count)), motion.fps, ""
         fitted = size_limit.encode_within(
             list(bar), out.suffix.lower(), motion.fps, motion.max_size, closed, picture.resample

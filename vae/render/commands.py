@@ -34,6 +34,7 @@ from vae.render.options import (
 from vae.render.stills.analogy import analogy
 from vae.render.stills.strip import samples, strip
 from vae.render.stills.traverse import traverse
+from vae.render.tour import TourOptions, tour_clip, tour_files
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ def _loop(
     check_animation(motion, out, [vae])
     clips = loop_clips(vae, keyframes, between, grid, loop, motion)
     return render_animation(request, clips, grid.columns, picture, motion, out, keyframes.fit)
+
+
+def _tour(
+    request: RenderRequest,
+    model: ModelOptions,
+    tour: TourOptions,
+    picture: PictureOptions,
+    motion: MotionOptions,
+) -> Path:
+    files = tour_files(tour, motion)
+    vae, out = single_model(request, model), request.default_out(picture.out, ".mp4")
+    check_animation(motion, out, [vae])
+    clip, steps = tour_clip(vae, files, tour, motion)
+    return render_animation(request, [clip], 1, picture, motion, out, tour.fit, steps=steps)
 
 
 def _compare(
@@ -140,6 +155,7 @@ COMMANDS = {
     },
     "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate),
     "loop": Command("A curve through all keyframes and back, without a seam and without a frame shown twice.", _loop),
+    "tour": Command("A loop through all pictures of a folder, in an order in which neighbours are alike.", _tour),
     "compare": Command(
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
         _compare,
@@ -176,6 +192,8 @@ class Parser(OneLineParser, ArgumentParser):
     synonyms: ClassVar = {
         "--output": "--out",
         "--images": "--keyframes",
+        "--sound": "--audio",
+        "--music": "--audio",
         "--input": "--keyframes",
         "--model": "--checkpoint",
     }
@@ -206,6 +224,7 @@ def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
     """Runs a command with the values that the parser found for its options."""
     groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
     shown = [word for option in ("keyframes", "from") for word in arguments.get(option) or ()]
+    shown += [arguments["pictures"]] if arguments.get("pictures") else []
     named = arguments.get("checkpoint") or str(default_checkpoint(shown))
     request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
     return COMMANDS[command].run(request, *groups)

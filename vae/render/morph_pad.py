@@ -21,8 +21,8 @@ from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.paths import slerp
 from vae.morphing.barycentric import barycentric, flows_among
 from vae.option_groups import Range
-from vae.render import captions
 from vae.render.clips import BetweenOptions, any_pictures, shown_pictures
+from vae.render.formats import captions
 from vae.render.formats.frame import Frame
 from vae.render.frames import render_frames
 from vae.render.models import single_model

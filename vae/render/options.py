@@ -19,9 +19,10 @@ from vae.option_groups import Range, Words
 from vae.render.formats.border import Border, add_border, bordered_tiles, parse_aspect
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
+from vae.render.formats.sound import Sound, read_sound
 from vae.tuning.pivotal import DEFAULT_BUDGET, Budget, parse_budget
 
-DEFAULT_FRAMES = 40
+DEFAULT_FRAMES = 40  # of a stretch
 _SIDE = 256
 _MOST_TILES = 64
 
@@ -206,6 +207,8 @@ class MotionOptions:
         frames: frames from one keyframe to the next, on an open path counting both; null is 40. A circle has four such
             stretches, a random walk one for each of its latents. S stretches of a loop make S × frames, of an open path
             S × (frames − 1) + 1.
+        audio: a sound, song.ogg for example, that the film lasts as long as, of 20 minutes at most: what is visible
+            changes where it is loud, and most where a note begins; .mp4 and .webm have it in them.
         fps: frames a second.
         easing: inside each stretch: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
             cubic-bezier(a,b,c,d) with four numbers in [0, 1]; null is linear for a loop and ease-in-out elsewhere.
@@ -224,6 +227,7 @@ class MotionOptions:
     """
 
     frames: Annotated[int | None, Range(1, 100_000)] = None
+    audio: Annotated[Sound | None, read_sound] = None
     fps: float = 20.0
     easing: Annotated[Easing | None, parse_easing] = None
     pace: Literal["image", "latent"] = "image"

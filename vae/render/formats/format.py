@@ -37,11 +37,20 @@ class Format:
     highest_fps: float = 1000
     streamed: bool = True
 
-    def encode(self, path: Path, frames: Iterator[Frame], fps: float, quality: Quality) -> None:
-        """Writes a file of frames (H, W, 3)."""
+    @property
+    def has_sound(self) -> bool:
+        """Whether its encoder takes a sound file, as `audio`."""
+        return "sound_codec" in self.options
+
+    def encode(
+        self, path: Path, frames: Iterator[Frame], fps: float, quality: Quality, audio: Path | None = None
+    ) -> None:
+        """Writes a file of frames (H, W, 3), with the sound of a file where `has_sound`."""
         options = {**self.options, **(self.draft_options if quality == "draft" else {})}
         if isinstance(quality, int):
             options[self.quality_option] = quality
+        if audio and self.has_sound:
+            options["audio"] = audio
         self.encoder(path, frames, fps, **options)
 
 
@@ -52,7 +61,14 @@ FORMATS = {
         (22, 28, 34, 40),
         "crf",
         # x264's macroblock tree now and then makes other bytes of the same frames
-        {"codec": "libx264", "container": "mp4", "crf": 17, "preset": "medium", "x264-params": "mbtree=0"},
+        {
+            "codec": "libx264",
+            "sound_codec": "aac",
+            "container": "mp4",
+            "crf": 17,
+            "preset": "medium",
+            "x264-params": "mbtree=0",
+        },
         {"preset": "ultrafast"},
         longest_side=16_384,
     ),
@@ -60,7 +76,7 @@ FORMATS = {
         encode_video,
         (32, 40, 48, 56),
         "crf",
-        {"codec": "libvpx-vp9", "container": "webm", "crf": 24, "b": 0},
+        {"codec": "libvpx-vp9", "sound_codec": "libopus", "container": "webm", "crf": 24, "b": 0},
         {"deadline": "realtime", "cpu-used": 8, "row-mt": 1},
         longest_side=16_384,
     ),

@@ -54,7 +54,9 @@ def check_rate(suffix: str, fps: float) -> None:
         raise UserError(f"fps {fps:g}: players slow {suffix} down above {highest:g}; use {highest:g}, .webp or .mp4")
 
 
-def write(frames: Iterable[Frame], path: Path | str, fps: float, quality: Quality = None) -> None:
+def write(
+    frames: Iterable[Frame], path: Path | str, fps: float, quality: Quality = None, audio: Path | None = None
+) -> None:
     """Writes an animation; a crash leaves the old file or the new one, never half of it.
 
     Args:
@@ -62,6 +64,7 @@ def write(frames: Iterable[Frame], path: Path | str, fps: float, quality: Qualit
         path: the suffix picks the format; without one, a folder of numbered PNG pictures, always without loss.
         fps: frames a second.
         quality: None is the best, "draft" is encoded faster and less well, a number is one of `Format.qualities`.
+        audio: a file whose sound goes with the frames, where `Format.has_sound`.
 
     Raises:
         UserError: unknown suffix, a rate that the format cannot play, no frames or too large ones, or a full disk.
@@ -70,7 +73,7 @@ def write(frames: Iterable[Frame], path: Path | str, fps: float, quality: Qualit
     check(path, fps)
     if path.suffix:
         with atomic_writer(path) as file:
-            _encode(frames, path.suffix.lower(), Path(file.name), fps, quality)
+            _encode(frames, path.suffix.lower(), Path(file.name), fps, quality, audio)
     else:
         with storage_errors(path):
             _write_folder(frames, resolved(path))
@@ -84,7 +87,9 @@ def encode_animation(frames: Iterable[Frame], suffix: str, fps: float, quality: 
         return path.read_bytes()
 
 
-def _encode(frames: Iterable[Frame], suffix: str, path: Path, fps: float, quality: Quality) -> None:
+def _encode(
+    frames: Iterable[Frame], suffix: str, path: Path, fps: float, quality: Quality, audio: Path | None = None
+) -> None:
     """Writes a file whatever its name. Raises `UserError` for no frames or too large ones."""
     form, rest = FORMATS[suffix], iter(frames)
     if (first := next(rest, None)) is None:
@@ -92,7 +97,7 @@ def _encode(frames: Iterable[Frame], suffix: str, path: Path, fps: float, qualit
     height, width, _ = first.shape
     if max(height, width) > form.longest_side:
         raise UserError(f"{width}×{height} pixels are too many for {suffix}; give a smaller --size or fewer tiles")
-    form.encode(path, chain([first], rest), fps, quality)
+    form.encode(path, chain([first], rest), fps, quality, audio)
 
 
 def _write_folder(frames: Iterable[Frame], path: Path) -> None:

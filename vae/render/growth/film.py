@@ -11,8 +11,7 @@ from tqdm import tqdm
 from data.system.errors import UserError, echo, escape_unprintable
 from data.system.spelling import suggest, suggest_file
 from vae.option_groups import Range, Words
-from vae.render import captions
-from vae.render.formats import writers
+from vae.render.formats import captions, writers
 from vae.render.formats.format import FORMATS
 from vae.render.formats.frame import Frame, resize
 from vae.render.frames import check_memory

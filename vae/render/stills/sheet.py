@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.system.errors import echo
 from vae.model.vae import VAE
-from vae.render import captions
+from vae.render.formats import captions
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_still, write_still
 from vae.render.models import single_model

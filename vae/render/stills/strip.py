@@ -9,8 +9,8 @@ import torch
 from vae.generator import prior_latents
 from vae.inference import decode_batches
 from vae.option_groups import Range
-from vae.render import captions
 from vae.render.clips import BetweenOptions, choose_keyframes, clips_along
+from vae.render.formats import captions
 from vae.render.frames import Film, check_memory, render_frames
 from vae.render.options import (
     KeyframeOptions,

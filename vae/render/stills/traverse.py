@@ -17,8 +17,8 @@ from vae.latent.keyframes import Keyframe
 from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.option_groups import Range
-from vae.render import captions
 from vae.render.clips import choose_keyframes
+from vae.render.formats import captions
 from vae.render.frames import check_memory, keyframe_detail, render_frames
 from vae.render.options import KeyframeOptions, ModelOptions, PictureOptions, RenderRequest
 from vae.render.stills.sheet import finish_sheet, sheet_row, start_sheet
