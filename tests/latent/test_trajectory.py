@@ -18,10 +18,10 @@ from vae.latent.trajectory import (
     visible_change_per_stretch,
 )
 from vae.metrics.perceptual import visible_change
-from vae.render.animation import frame_times
 from vae.render.clips import Clip
 from vae.render.frames import FrameMeter, render_frames
 from vae.render.options import MotionOptions
+from vae.render.pacing import frame_times
 from vae.render.report import measure_path, measure_seam
 
 SIDE = 16

@@ -85,7 +85,7 @@ def test_of_many_pictures_some_are_taken_evenly(words, capsys, monkeypatch):
 
 
 def test_too_few_pictures_and_too_little_time_are_refused_before_any_work(words, one_line_error, monkeypatch):
-    monkeypatch.setattr("vae.render.tour.flows_between", pytest.fail)
+    monkeypatch.setattr("vae.render.walks.tour.flows_between", pytest.fail)
     line = one_line_error(render.main, *words, "--minutes=0.01", "--fps=10")
     assert "too few for 7 pictures" in line
     fill(Path("two"), 2)

@@ -16,8 +16,7 @@ from vae.latent.paths import PATHS
 from vae.option_groups import Switch, add_options, option_name, parse_options
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
-from vae.render.clips import BetweenOptions, GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
-from vae.render.direction import direction
+from vae.render.clips import BetweenOptions
 from vae.render.growth.film import growth
 from vae.render.models import choose_device, compared_models, default_checkpoint, single_model
 from vae.render.morph_pad import explore
@@ -34,7 +33,9 @@ from vae.render.options import (
 from vae.render.stills.analogy import analogy
 from vae.render.stills.strip import samples, strip
 from vae.render.stills.traverse import traverse
-from vae.render.tour import TourOptions, tour_clip, tour_files
+from vae.render.walks.direction import direction
+from vae.render.walks.paths import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.walks.tour import TourOptions, tour_clip, tour_files
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.keyframes import Keyframe, parse_keyframe
 from vae.optional import import_optional
-from vae.render.animation import frame_times
 from vae.render.clips import Between, BetweenOptions, clips_along
 from vae.render.formats.frame import Frame
 from vae.render.formats.writers import check_rate, encode_animation
 from vae.render.frames import Film
 from vae.render.options import DEFAULT_FRAMES, KeyframeOptions, MotionOptions, PictureOptions, parse_paths
+from vae.render.pacing import frame_times
 from vae.tuning.pivotal import DEFAULT_BUDGET, parse_budget
 
 _LEAST = 2

@@ -29,10 +29,10 @@ from vae.latent.timing import EASINGS
 from vae.metrics.judge import features, kernel_distance, unevenness
 from vae.metrics.smoothness import gradient_energy
 from vae.model.vae import VAE
-from vae.render.animation import frame_times
 from vae.render.clips import BetweenOptions, Clip, clips_along
 from vae.render.frames import Film
 from vae.render.options import KeyframeOptions, MotionOptions, PictureOptions
+from vae.render.pacing import frame_times
 from vae.tuning.pivotal import Budget, parse_budget, psnr
 
 _FRAMES, _REAL = 9, 160

@@ -25,6 +25,7 @@ from vae.generator import Generator
 from vae.inference import BATCH, encode_means
 from vae.latent.directions import difference, separation
 from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of
+from vae.latent.timing import check_durations
 from vae.latent.trajectory import path_trajectory
 from vae.model.vae import VAE
 from vae.option_groups import Words
@@ -85,7 +86,9 @@ def direction(
     motion: MotionOptions,
 ) -> Path:
     """An animation of keyframes in step, a tile each, that move along the direction from one folder to the other."""
-    files = _find(options)
+    files, (first, last) = _find(options), options.strength
+    stops = (first, 0.0, last) if first * last < 0 else (first, last)
+    check_durations(motion.durations, len(stops) - 1)
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
     chosen = choose_keyframes(vae, keyframes, 1, 1, "something moves")
@@ -94,8 +97,7 @@ def direction(
     echo(f"direction: {held_out:.0%} of held-out pictures are on their folder's side, where chance is 50%")
     if held_out < max(_MEANS_SOMETHING, 0.5 + (len(start) + len(end)) ** -0.5):  # two standard deviations of chance
         echo("it means little to this model: take folders that differ in one thing, or more pictures in each")
-    along, (first, last) = difference(start, end), options.strength
-    stops = (first, 0.0, last) if first * last < 0 else (first, last)
+    along = difference(start, end)
     visited = [tuple(Keyframe(one.z + s * along) if s else one for s in stops) for one in chosen]
     ends = [one for each in visited for s, one in zip(stops, each, strict=True) if s]
     drawn = tuned_to_pictures(vae, [*chosen, *ends], keyframes.tune, keyframes.save_tuned)

@@ -1,0 +1,84 @@
+"""The times of a film's frames, by its options: so many, so many seconds, by visible change, or by a sound."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vae.inference import BATCH
+from vae.latent.onsets import speed_of_sound
+from vae.latent.timing import (
+    EASINGS,
+    apportion,
+    arc_length_per_segment,
+    equal_steps,
+    mean_shares,
+    shares_of_speed,
+    steps_for_durations,
+    times_for_steps,
+    times_of_shares,
+)
+from vae.latent.trajectory import visible_change_per_stretch
+from vae.render.clips import Clip
+from vae.render.formats.frame import frame_rate
+from vae.render.formats.sound import RATE
+from vae.render.options import DEFAULT_FRAMES, MotionOptions
+
+_ROUND = 3.0  # s with a sound, for each keyframe of a loop
+DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open trajectories
+
+
+def frame_times(
+    clips: Sequence[Clip], motion: MotionOptions, steps: int | None = None
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """The times (T,) of the frames of clips with equally many segments, which reach their keyframes together.
+
+    Where no durations are given, the segments have equally many frames, or by `--pace image` as many as is their share
+    of the visible change. The easing maps the share of a segment's frames that have passed to a share of its time, or
+    of its visible change.
+
+    Args:
+        clips: that are shown side by side.
+        motion: the options.
+        steps: of the whole film, if not `--frames` says how many.
+
+    Returns:
+        the times of each clip; its `visible_change_per_stretch`, which `--pace image` measures, or None.
+    """
+    segments, closed = clips[0].trajectory.segments, clips[0].trajectory.closed
+    even = motion.pace == "latent"
+    if motion.audio:
+        speed = speed_of_sound(motion.audio.samples, RATE, float(frame_rate(motion.fps)))
+        rounds = max(1, round(motion.audio.seconds / (_ROUND * segments)))
+        share = shares_of_speed(speed, closed, rounds)
+        if closed and rounds > 1:
+            print(f"rounds: {rounds}, about {_ROUND:g} s for each keyframe")
+        if even:
+            return [share * segments] * len(clips), [None] * len(clips)
+        changes = list(map(_changes, clips))
+        return times_of_shares(changes, share), [*changes]
+    easing = motion.easing or EASINGS[DEFAULT_EASINGS[closed]]
+    if motion.durations:
+        segment_steps = steps_for_durations(motion.durations, motion.fps)
+    elif steps is None:
+        segment_steps = equal_steps(segments, motion.frames or DEFAULT_FRAMES, closed)
+    else:
+        segment_steps = apportion(torch.ones(segments), steps)
+    if even:
+        return [times_for_steps(segment_steps, easing, closed, motion.hold)] * len(clips), [None] * len(clips)
+    changes = list(map(_changes, clips))
+    if not motion.durations:
+        segment_steps = apportion(mean_shares(changes), sum(segment_steps))
+    t = times_for_steps(segment_steps, easing, closed, motion.hold)
+    return [arc_length_per_segment(t, change) for change in changes], [*changes]
+
+
+def _changes(clip: Clip) -> Tensor:
+    """Its `visible_change_per_stretch`; a progress bar shows the batches."""
+
+    def drawn(t: Tensor) -> Iterable[Tensor]:
+        return tqdm(clip.draw(t), "Measuring the change", math.ceil(len(t) / BATCH), leave=False, delay=1)
+
+    return visible_change_per_stretch(drawn, clip.trajectory.segments)

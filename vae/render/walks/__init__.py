@@ -1,0 +1,1 @@
+"""What a film goes along: paths, loops, comparisons, a direction, a tour."""
