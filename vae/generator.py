@@ -57,5 +57,5 @@ def prior_latents(model: Generator, seed: int, count: int, truncation: float = 1
     z = seeded_latents(seed, count, model.latent_dim)
     if has_encoder(model):
         with torch.inference_mode():
-            z = torch.cat([model.random_latents(one.to(model.device)).cpu() for one in torch.split(z, 1)])
+            z = torch.cat([model.random_latents(one.to(model.device)).to(z.device) for one in torch.split(z, 1)])
     return zero_inactive(model, truncation * z).clone()

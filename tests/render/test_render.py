@@ -23,7 +23,7 @@ import render
 from data.synthetic.patterns import patterns
 from data.transforms import to_tensor, to_uint8
 from vae import checkpoint
-from vae.generator import seeded_latents
+from vae.generator import prior_latents, seeded_latents
 from vae.inference import decode_all, encode_means
 from vae.latent import route
 from vae.latent.keyframes import parse_keyframe
@@ -103,7 +103,7 @@ def test_every_command_writes_every_format(shot, command, suffix):
 
 def test_paths_start_and_end_at_their_keyframes(run: Run, shot):
     vae = load_once(run.checkpoints / "last.ckpt")
-    keyframes = seeded_latents(5, 2, vae.latent_dim)
+    keyframes = prior_latents(vae, 5, 2)
     with torch.inference_mode():
         expected = ((vae.decode(keyframes) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     for command in ("linear", "slerp"):
@@ -155,7 +155,7 @@ def test_keyframes_are_seeds_and_pictures_which_the_plain_model_draws_as_it_can(
     )
     vae = load_once(run.checkpoints / "last.ckpt")
     with torch.inference_mode():
-        z = torch.stack([parse_keyframe(vae, str(tmp_path / "cat.png")).z, seeded_latents(7, 1, 4)[0]])
+        z = torch.stack([parse_keyframe(vae, str(tmp_path / "cat.png")).z, prior_latents(vae, 7, 1)[0]])
         expected = ((vae.decode(z) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     assert abs(frames[0].astype(int) - expected[0]).max() <= 1
     assert abs(frames[3].astype(int) - expected[1]).max() <= 1

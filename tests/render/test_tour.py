@@ -11,7 +11,7 @@ from PIL import Image
 
 import render
 from vae.morphing import registration
-from vae.render import tour
+from vae.render.walks import tour
 
 COUNT = 7
 
