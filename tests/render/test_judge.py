@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import imageio.v3 as iio
 import pytest
 import torch
 from conftest import Run, scene
@@ -39,6 +40,9 @@ def test_films_and_comparisons_are_judged(words, capsys):
     judged = json.loads(Path("r.json").read_text())["judged"]
     assert set(judged["linear"]) == {"kid", "cross_fade_kid", "pdv"}
     assert judged["linear"]["kid"] == pytest.approx(int(found[2][1]), abs=0.5)
+    render.main(["compare", *words, "dog.png", "--frames=5", "--out=plain", "--paths", "slerp", "linear"])
+    heights = [iio.imread(min(Path(folder).iterdir())).shape[0] for folder in ("both", "plain")]
+    assert heights[0] == heights[1] + 48, "a third curve"
 
 
 @pytest.mark.slow

@@ -49,7 +49,12 @@ def features(x: Tensor, progress: Callable[[tuple[Tensor, ...]], Iterable[Tensor
 
 
 def kernel_distance(a: Tensor, b: Tensor) -> float:
-    """KID × 1000 of features (N, D) and (M, D), two or more each: 0 where both are alike, and a little below by chance.
+    """KID × 1000 of features (N, D) and (M, D), two or more each: 0 where both are alike, and below by chance."""
+    return float(kernel_distances(a, b).mean())
+
+
+def kernel_distances(a: Tensor, b: Tensor) -> Tensor:
+    """What each of b contributes to `kernel_distance`, which is their mean: (M,).
 
     With k(u, v) = (u · v / D + 1)³ it is the unbiased estimate of E k(a, a') + E k(b, b') − 2 E k(a, b) (Bińkowski,
     Sutherland, Arbel and Gretton, *Demystifying MMD GANs*, ICLR 2018).
@@ -60,9 +65,9 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
 
     def within(u: Tensor) -> Tensor:
         k = kernel(u, u)
-        return (k.sum() - k.trace()) / (len(u) * (len(u) - 1))
+        return (k.sum(1) - k.diagonal()) / (len(u) - 1)
 
-    return 1000 * float(within(a) + within(b) - 2 * kernel(a, b).mean())
+    return 1000 * (within(a).mean() + within(b) - 2 * kernel(a, b).mean(0))
 
 
 def unevenness(film: Tensor) -> float:
@@ -91,6 +96,13 @@ def real_features(files: Sequence[Path], size: int, channels: int, fit: Fit) -> 
     return features(x, lambda batches: tqdm(batches, "Judging", leave=False, delay=1))
 
 
+class Judged(NamedTuple):
+    """The frames (M,) that were judged: their times, and what each contributes to the film's KID × 1000."""
+
+    t: Tensor
+    kid: Tensor
+
+
 class Realism(NamedTuple):
     """What the judge says of a film's frames between its keyframes.
 
@@ -106,8 +118,10 @@ class Realism(NamedTuple):
 
 
 @torch.inference_mode()
-def realism(draw: Callable[[Tensor], Iterable[Tensor]], segments: int, t: Tensor, real: Tensor) -> Realism:
-    """Judges a film by the features (N, D) of real pictures.
+def realism(
+    draw: Callable[[Tensor], Iterable[Tensor]], segments: int, t: Tensor, real: Tensor
+) -> tuple[Realism, Judged]:
+    """Judges a film by the features (N, D) of real pictures, and each frame between its keyframes.
 
     Args:
         draw: times (T,) in [0, segments] → pictures in batches (N, C, H, W); keyframes are at whole times.
@@ -122,5 +136,6 @@ def realism(draw: Callable[[Tensor], Iterable[Tensor]], segments: int, t: Tensor
     passed = t - segment
     fade = torch.lerp(keyframes[segment], keyframes[segment + 1], passed.float()[:, None, None, None])
     seen, between = features(torch.cat([x.cpu() for x in draw(t)])), (passed > 0) & (passed < 1)
-    kid, of_fade = (kernel_distance(real, some[between]) for some in (seen, features(fade)))
-    return Realism(kid, of_fade, unevenness(seen))
+    kids = kernel_distances(real, seen[between])
+    of_fade = kernel_distance(real, features(fade)[between])
+    return Realism(float(kids.mean()), of_fade, unevenness(seen)), Judged(t[between], kids)

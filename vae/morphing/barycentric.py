@@ -4,8 +4,9 @@ With v_ij the flow from picture i to picture j and weights w_i ≥ 0 that add up
 
     frame(w) = Σ_i m_i · a_i^{v_i},    v_i = Σ_j w_j · v_ij,    m_i ∝ w_i⁴ / (e_i + 0.02)
 
-so that all are where they meet, and few are seen at once; e_i are the blurred squared differences between the moved
-picture and the one that a model draws there. Where one weight is 1, the frame is that picture.
+with the contrast that `vae.morphing.dissolve` restores, so that all are where they meet, and few are seen at once; e_i
+are the blurred squared differences between the moved picture and the one that a model draws there. Where one weight is
+1, the frame is that picture.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
+from vae.morphing.dissolve import dissolved
 from vae.morphing.metamorphosis import ALIKE, difference, moved
 from vae.morphing.registration import register, stands_on_plain_ground
 
@@ -54,5 +56,5 @@ def barycentric(pictures: Tensor, flows: Tensor, weights: Tensor, x: Tensor) -> 
             ]
         )
         shares = w[:, None, None, None] ** _SHARPNESS / (difference(there, seen.expand_as(there)) + ALIKE)
-        frames.append((shares / shares.sum(0) * there).sum(0))
-    return torch.stack(frames)
+        frames.append(dissolved(there, shares / shares.sum(0)))
+    return torch.cat(frames)

@@ -4,7 +4,8 @@ Between pictures a and b, with v the flow from a to b and f ∈ [0, 1] the share
 
     frame(f) = (1 − m) · a^{fv} + m · b^{−(1−f)v},    m = smoothstep((f − ½ + 0.2 · lead) / 0.4 + ½)
 
-so that both are where they meet, and the dissolve is short, which leaves few double exposures. A model says where it
+with the contrast that `vae.morphing.dissolve` restores, so that both are where they meet, and the dissolve is short,
+which leaves few double exposures. A model says where it
 begins: lead = (e_a − e_b) / (e_a + e_b + 0.02) ∈ (−1, 1) is how much nearer the picture x that it draws at f is to the
 moved b than to the moved a, e being blurred squared differences. At f = 0 and f = 1 the frames are a and b themselves.
 
@@ -17,12 +18,12 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from data.transforms import to_tensor
 from vae.latent.paths import locate
 from vae.model.blur import blur
 from vae.model.tuned_decoder import smoothstep
+from vae.morphing.dissolve import dissolved
 from vae.morphing.flow import displaced, displacement
 from vae.morphing.registration import ground, register, stands_on_plain_ground
 
@@ -63,14 +64,14 @@ class Metamorphosis:
             k, passed = self._place(time)
             a, b = self._moved(k, passed)
             share = _share(passed, a, b, seen[None])
-            frames.append(torch.lerp(a, b, share))
+            frames.append(_between(a, b, share))
             shares.append(share)
         return torch.cat(frames), torch.cat(shares)
 
     def mixed(self, time: Tensor, share: Tensor) -> Tensor:
         """The frame (C, H, H) at a time () with a share (1, h, h) that `drawn` found at another size."""
         a, b = self._moved(*self._place(time))
-        return torch.lerp(a, b, F.interpolate(share[None], a.shape[-2:], mode="bilinear"))[0]
+        return _between(a, b, share[None])[0]
 
     def _place(self, time: Tensor) -> tuple[int, float]:
         segment, passed = locate(time, len(self.flows))
@@ -109,6 +110,11 @@ def flows_between(pictures: Tensor, progress: Callable[[range], Iterable[int]] =
 def difference(a: Tensor, x: Tensor) -> Tensor:
     """Blurred squared differences (N, 1, H, H) of pictures (N, C, H, H) from others."""
     return blur((x - a).square().mean(1, keepdim=True), _BLUR * x.shape[-1])
+
+
+def _between(a: Tensor, b: Tensor, share: Tensor) -> Tensor:
+    """A frame (1, C, H, H) of which b has a share (1, 1, h, h)."""
+    return dissolved(torch.cat([a, b]), torch.cat([1 - share, share]))
 
 
 def _share(passed: float, a: Tensor, b: Tensor, x: Tensor) -> Tensor:

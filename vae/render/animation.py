@@ -1,6 +1,7 @@
 """Animations of clips: one, several in a grid, or a comparison with labels and a live chart."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
+from vae.inference import BATCH
 from vae.latent.latent_file import write_latents
-from vae.metrics.judge import check_judge, find_real, real_features, realism
+from vae.metrics.judge import Judged, Realism, check_judge, find_real, real_features, realism
 from vae.render.chart import clip_colour, live_chart, measure_curves
 from vae.render.clips import Clip
 from vae.render.formats import captions, size_limit, writers
@@ -90,8 +92,13 @@ def render_animation(
     check_memory(2 * pictures + moved + tiles * (1 if streamed else len(t[0])), picture.side(0))
     if compared:
         check_memory(len(clips) * len(t[0]), max(clip.model.image_size for clip in clips))
+    names = [clip.label if compared or len(clips) == 1 else f"{clip.label} {n}" for n, clip in enumerate(clips)]
+    judged = {name: _judged(clip, when, real) for name, clip, when in zip(names, clips, t, strict=True) if real}
     films = [Film(clip, when, picture, compared or closed) for clip, when in zip(clips, t, strict=True)]
-    frames = map(picture.bordered, _comparison(films, columns) if compared else _tiles(films, columns))
+    frames = map(
+        picture.bordered,
+        _comparison(films, columns, [frames for _, frames in judged.values()]) if compared else _tiles(films, columns),
+    )
     kept, fps, given_up = _write(frames, len(t[0]), closed, picture, motion, out)
     echo(f"{out}: {len(kept)} frames, {len(kept) / fps:.1f} s{given_up}")
 
@@ -99,7 +106,6 @@ def render_animation(
     if bent and not compared:
         segments = torch.cat(bent)
         print(f"route: bent {int(segments.sum())} of {len(segments)} stretches, the others are a spline's")
-    names = [clip.label if compared or len(clips) == 1 else f"{clip.label} {n}" for n, clip in enumerate(clips)]
     numbers = {}
     if compared or motion.report:
         numbers = dict(zip(names, map(measure_path, clips, changes), strict=True))
@@ -110,12 +116,9 @@ def render_animation(
         print(
             f"seam: the last step, to the first frame, is {step:.2f} of the median step; {repeated} frames shown twice"
         )
-    judged = {}
-    if real:
-        for name, clip, when in zip(names, clips, t, strict=True):
-            features = real[clip.model.image_size, clip.model.channels]
-            judged[name] = found = realism(clip.draw, clip.trajectory.segments, when, features)
-            print(f"judge: {name} {found.kid:.0f}, a cross-fade {found.cross_fade_kid:.0f}, pdv {found.pdv:.2f}")
+    verdicts = {name: verdict for name, (verdict, _) in judged.items()}
+    for name, verdict in verdicts.items():
+        print(f"judge: {name} {verdict.kid:.0f}, a cross-fade {verdict.cross_fade_kid:.0f}, pdv {verdict.pdv:.2f}")
     if motion.save_latents:
         latents = [clip.trajectory.at(when[kept]) for clip, when in zip(clips, t, strict=True)]
         write_latents(motion.save_latents, torch.cat(latents).numpy())
@@ -126,7 +129,7 @@ def render_animation(
     if motion.report:
         easing = None if motion.audio else request.arguments["easing"] or DEFAULT_EASINGS[closed]
         header = {"frames": len(kept), "fps": fps, "easing": easing}
-        save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams, judged)
+        save_report(motion.report, request, header, dict(zip(names, clips, strict=True)), numbers, seams, verdicts)
     return out
 
 
@@ -139,16 +142,29 @@ def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor], fit
     return {kind: real_features(files, *kind, fit) for kind in kinds}
 
 
+def _judged(clip: Clip, t: Tensor, real: Mapping[tuple[int, int], Tensor]) -> tuple[Realism, Judged]:
+    """The judge's numbers of a film at times (T,); a progress bar shows the batches."""
+
+    def drawn(t: Tensor) -> Iterable[Tensor]:
+        return tqdm(clip.draw(t), "Judging", math.ceil(len(t) / BATCH), leave=False, delay=1)
+
+    features = real[clip.model.image_size, clip.model.channels]
+    return realism(drawn, clip.trajectory.segments, t, features)
+
+
 def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:
     """The frames of films in a grid."""
     for index, tiles in enumerate(zip(*(film.frames for film in films), strict=True)):
         yield captions.in_grid([film.enlarged(tile, index) for film, tile in zip(films, tiles, strict=True)], columns)
 
 
-def _comparison(films: Sequence[Film], columns: int) -> Iterator[Frame]:
+def _comparison(films: Sequence[Film], columns: int, judged: Sequence[Judged]) -> Iterator[Frame]:
     """The frames of a comparison; the chart needs all numbers, so all are decoded before the first is composed."""
     decoded = [list(film.frames) for film in films]
-    curves = [measure_curves(film.clip, film.t, film.meter) for film in films if film.meter]
+    found: Sequence[Judged | None] = judged or [None] * len(films)
+    curves = [
+        measure_curves(film.clip, film.t, film.meter, of) for film, of in zip(films, found, strict=True) if film.meter
+    ]
     chart = None
     for index, tiles in enumerate(zip(*decoded, strict=True)):
         labelled = [

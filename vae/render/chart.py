@@ -1,4 +1,4 @@
-"""A chart of a comparison: the speed and the sharpness of each clip over time, with a mark at the present frame."""
+"""A chart of a comparison: speed, sharpness and realism of each clip over time, with a mark at the present frame."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from vae.latent.paths import locate
+from vae.metrics.judge import Judged
 from vae.metrics.smoothness import gradient_energy
 from vae.render.clips import Clip
 from vae.render.formats.frame import Frame
@@ -20,13 +21,17 @@ _PAPER, _GREY, _LIGHT_GREY = (255, 255, 255), (150, 150, 150), (220, 220, 220)
 
 
 class Curves(NamedTuple):
-    """The curves of one clip, (T,) each: the visible change to the next frame, and sharpness over the keyframes'."""
+    """The curves of one clip, (T,) each: the visible change to the next frame, and sharpness over the keyframes'.
+
+    If the film was judged, also what frames contribute to its KID.
+    """
 
     speed: Tensor
     sharpness: Tensor
+    kid: Tensor | None = None
 
 
-def measure_curves(clip: Clip, t: Tensor, meter: FrameMeter) -> Curves:
+def measure_curves(clip: Clip, t: Tensor, meter: FrameMeter, judged: Judged | None = None) -> Curves:
     """The curves of a clip's frames at times (T,); a meter saw each of them once, however long it rests.
 
     The sharpness of the keyframes is linearly interpolated between them.
@@ -41,7 +46,8 @@ def measure_curves(clip: Clip, t: Tensor, meter: FrameMeter) -> Curves:
     segment, passed = locate(t, clip.trajectory.segments)
     start, end = torch.stack(at_keyframes).double()[torch.stack([segment, segment + 1])]
     expected = torch.lerp(start, end, passed)
-    return Curves(torch.cat([speed, speed[-1:]]), energy / expected.clamp_min(1e-12))
+    kid = None if judged is None else torch.from_numpy(np.interp(t, judged.t, judged.kid))
+    return Curves(torch.cat([speed, speed[-1:]]), energy / expected.clamp_min(1e-12), kid)
 
 
 def live_chart(curves: Sequence[Curves], width: int) -> Callable[[int], Frame]:
@@ -57,7 +63,9 @@ def live_chart(curves: Sequence[Curves], width: int) -> Callable[[int], Frame]:
         ("visible speed", highest_speed, [curve.speed for curve in curves]),
         ("sharpness", highest_sharpness, [curve.sharpness for curve in curves]),
     ]
-    chart = Image.new("RGB", (width, 2 * height), _PAPER)
+    if kids := [curve.kid for curve in curves if curve.kid is not None]:
+        panels.append(("KID: 0 is as real", max(float(kid.max()) for kid in kids) or 1.0, kids))
+    chart = Image.new("RGB", (width, len(panels) * height), _PAPER)
     draw = ImageDraw.Draw(chart)
     columns = np.linspace(1, width - 2, count) if count > 1 else np.array([width / 2])
     for panel, (title, top, values) in enumerate(panels):
