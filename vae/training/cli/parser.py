@@ -11,8 +11,8 @@ from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
 from vae.training.health_logger import HealthLogger, best_mode
+from vae.training.loggers.morph_logger import MorphLogger
 from vae.training.runs.run_config import LINKED, has_planned_end
-from vae.training.tensorboard.morph_logger import MorphLogger
 
 guard_configs()
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
