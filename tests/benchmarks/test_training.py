@@ -20,9 +20,9 @@ from data.transforms import to_tensor
 from vae.model.elbo import Elbo, kl_divergence
 from vae.model.vae import VAE
 from vae.training.health_logger import HealthLogger
+from vae.training.loggers.morph_logger import MorphLogger
 from vae.training.module import VAETraining
 from vae.training.optimizer import clip_gradients
-from vae.training.tensorboard.morph_logger import MorphLogger
 
 pytestmark = pytest.mark.benchmark
 BATCH = 32

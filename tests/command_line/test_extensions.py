@@ -76,7 +76,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 CALLBACK, LOGGER = "--trainer.callbacks+=", "--trainer.logger="
 # what is typed; what the line must name; what its remedy must name
 AT_ONCE = [
-    (f"{LOGGER}WandbLogger", "WandbLogger: ", "leave it out"),
+    (f"{LOGGER}CometLogger", "CometLogger: ", "leave it out"),
     (f"{CALLBACK}RichProgressBar", "RichProgressBar: ", "leave it out"),
     (f"{LOGGER}CSVLogger", "CSVLogger: the following arguments are required: save_dir", "mend that"),
     (f"{CALLBACK}EarlyStopping", "required: monitor", "mend that"),
@@ -112,7 +112,7 @@ AT_ONCE = [
     (f"{CALLBACK}own_broken.Nothing", "No module named 'a_package_of_no_such_name'", "another"),
     (f"{CALLBACK}own_raising.Nothing", "not today", "another"),
     ("--config '{trainer: {callbacks: [{class_path: own_raising.Nothing}]}}'", "not today", "another"),
-    ("--config '{trainer: {logger: {class_path: WandbLogger}}}'", "WandbLogger: ", "leave it out"),
+    ("--config '{trainer: {logger: {class_path: CometLogger}}}'", "CometLogger: ", "leave it out"),
     (f"{CALLBACK}own_parts.Fails", "own_parts.py, line 11", "leave it out"),
     (f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=setup", "RuntimeError: boom (own_parts.py", "leave it out"),
     (f"{CALLBACK}own_parts.Fails --trainer.callbacks.at=fit", "AssertionError (own_parts.py", "leave it out"),

@@ -327,6 +327,8 @@ TRAIN = [
     ("fit --watch.every_n_epochs -1", "watch.every_n_epochs -1", "0"),
     ("fit --watch.frames 1", "watch.frames 1", "3"),
     ("fit --health.pairs 0", "health.pairs 0", "1"),
+    ("fit --realism.every_n_epochs -1", "realism.every_n_epochs -1", "0"),
+    ("fit --data.limit 40 --realism.every_n_epochs 1", "2 held-out pictures", "--data.val_fraction"),
     ("fit --checkpoint_every_n_steps 0", "--checkpoint_every_n_steps 0", "1"),
     ("fit --checkpoint_metric val/elo", "val/elo", "val/elbo"),
     ("fit --checkpoint_metric beauty", "beauty", "smoothness/"),

@@ -26,6 +26,7 @@ FLOORS = (  # from the ground up; a module belongs to the longest name that it b
     "vae.render",
     "vae.training",
     "vae.training.tensorboard",
+    "vae.training.loggers",
     "vae.training.runs",
     "vae.training.cli",
 )

@@ -103,8 +103,10 @@ def test_every_curve_of_the_layout_and_every_metric_is_logged(run: Run):
     logged = set(log.Tags()["scalars"])
     layout = Layout.FromString(log.Tensors("custom_scalars__config__")[0].tensor_proto.string_val[0])
     groups = {group.title: [tag for chart in group.chart for tag in chart.multiline.tag] for group in layout.category}
-    assert list(groups) == ["Objective", "Latent health", "Smoothness"]
+    assert list(groups) == ["Objective", "Latent health", "Realism", "Smoothness"]
+    on_demand = set(groups.pop("Realism"))
     assert {tag for tags in groups.values() for tag in tags} <= logged
+    assert not on_demand & logged
     content = log.SummaryMetadata(metadata.EXPERIMENT_TAG).plugin_data.content
     metrics = {info.name.tag for info in metadata.parse_experiment_plugin_data(content).metric_infos}
     assert metrics == {"val/elbo"} | {tag for tag in logged if tag.startswith("smoothness/")}

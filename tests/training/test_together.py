@@ -33,7 +33,7 @@ WIDE = ["--model.width=16"]  # with one channel in a group, its bias would learn
 SPY = """
 import os, signal, time
 import lightning.pytorch as pl, torch
-from vae.training.tensorboard import morph_logger
+from vae.training.loggers import morph_logger
 
 class Keep(pl.Callback):
     def __init__(self, stop_after: int = 0, slow: bool = False):

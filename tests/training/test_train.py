@@ -242,7 +242,7 @@ def test_morphs_that_cannot_be_shown_do_not_stop_a_training(run: Run, tmp_path: 
     def fail(*words):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("vae.training.tensorboard.morph_logger.encode_animation", fail)
+    monkeypatch.setattr("vae.training.loggers.morph_logger.encode_animation", fail)
     small = Run(tmp_path, run.pictures, run.cache, "", "")
     train.main(small.arguments())
     assert checkpoint.read(small.checkpoints / "last.ckpt")["epoch"] == EPOCHS - 1

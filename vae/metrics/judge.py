@@ -35,7 +35,8 @@ def check_judge() -> None:
 
 @cache
 def _network() -> Any:
-    return efficientnet(*_JUDGE)
+    with torch.random.fork_rng(devices=[]):  # from which it draws weights before it loads them
+        return efficientnet(*_JUDGE)
 
 
 @torch.inference_mode()

@@ -16,9 +16,11 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from data.system.errors import StorageError, TrainingError, UserError, describe_oserror
 from vae.training import environment
 from vae.training.cli.report import TrainingReport
+from vae.training.loggers.media import check_logger
 from vae.training.runs.checkpointing import write_error
 
-_LONGEST = 300
+_LONGEST = 600
+_REMEDY = "mend that, or leave it out"
 _OWN_PACKAGES = ("data", "vae")
 
 
@@ -27,17 +29,21 @@ class ExtensionError(TrainingError):
 
 
 class _ConstructionError(BaseException):
-    """The message of a class that failed. Any `Exception` would have jsonargparse try it as another type."""
+    """The line about a class that failed. Any `Exception` would have jsonargparse try it as another type."""
 
 
 def instantiate(kind: type, /, *args: Any, **kwargs: Any) -> Any:
     """An object of a class that an option names; the instantiator for jsonargparse."""
     try:
+        check_logger(kind)
         return kind(*args, **kwargs)
     except Exception as error:
-        if kind.__module__.partition(".")[0] in _OWN_PACKAGES or isinstance(error, UserError):
+        if kind.__module__.partition(".")[0] in _OWN_PACKAGES:
             raise
-        raise _ConstructionError(_extension_message(error, [kind]) or f"{kind.__name__}: {_reason(error)}") from None
+        if isinstance(error, UserError):
+            raise _ConstructionError(error) from None
+        message = _extension_message(error, [kind]) or f"{kind.__name__}: {_reason(error)}"
+        raise _ConstructionError(f"{message}; {_REMEDY}") from None
 
 
 def as_list(chosen: Any) -> list[Any]:
@@ -62,13 +68,13 @@ def foreign_errors(
     try:
         yield
     except _ConstructionError as failed:
-        raise UserError(f"{failed}; mend that, or leave it out") from None
+        raise UserError(str(failed)) from None
     except (UserError, TrainingError):
         raise
     except Exception as error:
         if message := _extension_message(error, extensions()):
             kind = ExtensionError if begun() else UserError
-            raise kind(f"{message}; mend that, or leave it out") from None
+            raise kind(f"{message}; {_REMEDY}") from None
         if checkpoint is None or begun() or isinstance(error, MisconfigurationException | OSError):
             raise
         raise UserError(f"{checkpoint}: will not do ({_reason(error)}); name another one") from None

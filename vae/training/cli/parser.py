@@ -11,8 +11,9 @@ from vae.command_line import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
 from vae.training.health_logger import HealthLogger, best_mode
+from vae.training.loggers.morph_logger import MorphLogger
+from vae.training.loggers.realism_logger import RealismLogger
 from vae.training.runs.run_config import LINKED, has_planned_end
-from vae.training.tensorboard.morph_logger import MorphLogger
 
 guard_configs()
 _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_clip_val": 0, "log_every_n_steps": 0}
@@ -48,6 +49,7 @@ def add_training_options(parser: LightningArgumentParser) -> None:
         parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
     parser.add_lightning_class_args(MorphLogger, "watch")
     parser.add_lightning_class_args(HealthLogger, "health")
+    parser.add_lightning_class_args(RealismLogger, "realism")
     parser.add_argument(
         "--minutes",
         type=float | None,

@@ -23,6 +23,7 @@ _CHARTS = {  # group: {chart: the scalars in it}
         "sharpness over the pictures'": ["reconstruction/sharpness", "samples/sharpness"],
         "saturation over the pictures'": ["samples/saturation"],
     },
+    "Realism": {"KID × 1000": ["realism/kid_mid", "realism/kid_prior"]},
     "Smoothness": {name: [f"smoothness/{name}/{path}" for path in _PATHS] for name in Smoothness._fields},
 }
 LAYOUT = {  # as `SummaryWriter.add_custom_scalars` takes it

@@ -1,4 +1,4 @@
-"""`MorphLogger`: morphs, reconstructions, samples and codes of a training, in TensorBoard and as files."""
+"""`MorphLogger`: morphs, reconstructions, samples and codes of a training, in loggers and as files."""
 
 import logging
 from collections.abc import Iterator
@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
-from tensorboard.compat.proto.summary_pb2 import Summary  # type: ignore[attr-defined]
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
@@ -24,8 +23,8 @@ from vae.model.vae import VAE
 from vae.render.formats.writers import encode_animation
 from vae.render.growth.morph_files import FPS, Moment, remove_later_morphs, save_morph
 from vae.training.health_logger import validation_pictures
+from vae.training.loggers.media import Media, log_media, media_loggers
 from vae.training.progress import ProgressModule
-from vae.training.tensorboard.logger import RunLogger
 from vae.training.tensorboard.projector import MOST_CODES, write_codes
 
 _log = logging.getLogger(__name__)
@@ -44,8 +43,9 @@ class MorphLogger(pl.Callback):
     """Shows morphs, reconstructions and samples after each epoch, and at the end the codes of held-out pictures.
 
     The keyframes are the same in every epoch: two pairs of latents from the prior and two pairs of held-out pictures.
-    TensorBoard gets the GIFs `images/morph/linear`, `…/slerp` and `…/loop`, the pictures `images/reconstruction` and
-    `images/samples`, and the codes for its Projector. The GIFs become files, too.
+    Loggers of TensorBoard, Weights & Biases and MLflow get the GIFs `images/morph/linear`, `…/slerp` and `…/loop` and
+    the pictures `images/reconstruction` and `images/samples`; TensorBoard gets the codes for its Projector. The GIFs
+    become files, too.
 
     Args:
         every_n_epochs: how often; 0 is never.
@@ -73,13 +73,13 @@ class MorphLogger(pl.Callback):
         """Renders in the first process, without waiting for the others; an error here does not stop the training."""
         due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if due and fitting and trainer.is_global_zero and (self.folder or _working_loggers(trainer)):
+        if due and fitting and trainer.is_global_zero and (self.folder or media_loggers(trainer)):
             with self._faults("morphs"):
                 self._log_pictures(trainer, pl_module)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Writes the codes of a complete training, with the average of its weights, which the module has by now."""
-        loggers = _working_loggers(trainer)
+        loggers = [logger for logger in media_loggers(trainer) if isinstance(logger, TensorBoardLogger)]
         if self.every_n_epochs and trainer.is_global_zero and loggers and trainer.val_dataloaders is not None:
             with self._faults("codes"):
                 pictures = validation_pictures(trainer, MOST_CODES)
@@ -108,22 +108,19 @@ class MorphLogger(pl.Callback):
         draws = torch.randn(_SAMPLES, vae.latent_dim, generator=torch.Generator().manual_seed(0))
         prior = vae.random_latents(draws.to(mu))
         morphs = self._morphs(vae, prior[:4], mu[:4])
-        for logger in _working_loggers(trainer):
-            step = trainer.global_step - 1  # where Lightning writes the validation's numbers
-            for path, morph in morphs.items():
-                gif = Summary.Image(encoded_image_string=morph.gif)  # `add_image` decodes it
-                summary = Summary(value=[Summary.Value(tag=f"images/morph/{path}", image=gif)])
-                logger.experiment._get_file_writer().add_summary(summary, step)
-            pair = torch.cat([pictures, decode_all(vae, mu)])
-            logger.experiment.add_image("images/reconstruction", _grid(pair, len(pictures)), step, dataformats="HWC")
-            logger.experiment.add_image("images/samples", _grid(decode_all(vae, prior), 8), step, dataformats="HWC")
-            if isinstance(logger, RunLogger) and (fault := logger.events.fault):
-                logger.events.fault = None  # the training goes on
-                raise fault
         if self.folder is not None:
             seen, epoch = _place(pl_module).pictures_seen, _place(pl_module).order.count
             for path, morph in morphs.items():
                 save_morph(morph.gif, self.folder, path, seen, Moment(seen / epoch, morph.sharpness))
+        if loggers := media_loggers(trainer):
+            pair = torch.cat([pictures, decode_all(vae, mu)])
+            stills = {"reconstruction": _grid(pair, len(pictures)), "samples": _grid(decode_all(vae, prior), 8)}
+            media = Media(
+                {f"images/morph/{path}": morph.gif for path, morph in morphs.items()},
+                {f"images/{name}": picture.numpy() for name, picture in stills.items()},
+            )
+            for logger in loggers:
+                log_media(logger, media, trainer.global_step - 1)  # where Lightning writes the validation's numbers
 
     def _morphs(self, vae: VAE, prior: Tensor, encoded: Tensor) -> dict[str, _Morph]:
         """Four open morphs in a square for each path, and two loops side by side."""
@@ -148,12 +145,6 @@ class MorphLogger(pl.Callback):
 
 def _place(module: Any) -> ProgressModule:
     return module
-
-
-def _working_loggers(trainer: pl.Trainer) -> list[TensorBoardLogger]:
-    """The TensorBoard loggers of a trainer without a fault."""
-    found = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    return [logger for logger in found if not (isinstance(logger, RunLogger) and logger.events.fault)]
 
 
 def _grid(x: Tensor, columns: int) -> Tensor:
