@@ -7,6 +7,7 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from vae.metrics.posterior import AggregatePosterior
 from vae.model.discriminator import Discriminator
@@ -28,7 +29,7 @@ _VARIANTS = 64  # of a compiled network: training, with and without gradients, t
 _FITTED_PICTURES, _FITTED_BATCH = 4096, 64
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
-_LEAST_FLOW_STEPS, _MOST_FLOW_STEPS = 200, 5000
+_LEAST_FLOW_STEPS, _MOST_FLOW_STEPS = 200, 6000
 _LEAST_ACTIVE = 2  # latents, so that there is a path
 _ACTIVE_KL = 0.1  # nats
 _BETA_FALL, _LEAST_BETA = 0.98, 1 / 64  # of β in a step while the posterior is collapsing; over its planned value
@@ -145,8 +146,11 @@ class VAETraining(ProgressModule, VAEEvaluation):
             says_little = (self.kl_average < self.options.inactive_below) & (self.kl_average < least)
             self.vae.inactive.copy_(says_little * decoder_phase)
         if begins and self.vae.flow is not None:
-            steps = min(_MOST_FLOW_STEPS, max(_LEAST_FLOW_STEPS, self.global_step))
-            self.vae.flow.fit(found, steps, torch.Generator(self.device).manual_seed(self.noise_seed))
+            steps = min(_MOST_FLOW_STEPS, max(_LEAST_FLOW_STEPS, 2 * self.global_step))
+            hidden = self.trainer.progress_bar_callback is None or not self.trainer.is_global_zero
+            with tqdm(range(steps), "Fitting the flow of random latents", leave=False, delay=1, disable=hidden) as bar:
+                generator = torch.Generator(self.device).manual_seed(self.noise_seed)
+                self.vae.flow.fit(found, steps, generator, lambda _: bar)
 
     @torch.no_grad()
     def _posteriors(self) -> list[tuple[Tensor, Tensor]]:

@@ -20,11 +20,11 @@ class PictureNumbers(NamedTuple):
     Attributes:
         bpd: bits per dimension of a Gaussian with one variance, that of the errors on training pictures.
         rec: gradient energy of reconstructions over that of the pictures.
-        prior: the same of samples from the prior.
+        prior: the same of samples.
         mid: `sharp_mid` of slerp between 64 pairs.
         cycle: of the same paths.
         kid_mid: KID × 1000 of their frames near the middle.
-        kid_prior: of samples from the prior.
+        kid_prior: of samples.
         kid_fade: of cross-fades of the same pairs, for comparison.
         aggregate_variance: of the codes with the posterior's noise, over active latents: 1 is the prior's.
         active: latents whose mean varies by more than 0.01.
@@ -50,7 +50,7 @@ def measure(model, train: Tensor, held: Tensor) -> tuple[PictureNumbers, Tensor]
     """The numbers, and a sheet: originals, reconstructions, two rows of samples, three morphs.
 
     Args:
-        model: with `encode` and `decode`, in eval mode.
+        model: with `encode`, `decode` and `random_latents`, in eval mode.
         train: (N, C, H, W) uint8.
         held: (M, C, H, W) uint8, none of them in `train`.
     """
@@ -77,7 +77,8 @@ def measure(model, train: Tensor, held: Tensor) -> tuple[PictureNumbers, Tensor]
 
     mu, logvar = encode(x)
     rebuilt = decode(mu)
-    samples = decode(torch.randn(min(_JUDGED, 2 * len(x)), mu.shape[1], generator=generator))
+    noise = torch.randn(min(_JUDGED, 2 * len(x)), mu.shape[1], generator=generator)
+    samples = decode(model.random_latents(noise))
     energy = gradient_energy(x).mean()
     starts, ends = (torch.randperm(len(x), generator=generator)[:_PAIRS] for _ in range(2))
     starts, ends = starts[starts != ends], ends[starts != ends]
