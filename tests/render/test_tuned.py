@@ -156,6 +156,18 @@ def test_pictures_that_are_not_square_are_shown_whole_at_any_size(words, fit):
     assert pages[0] != pages[1]
 
 
+def test_hard_pixels_are_moved_whole_at_the_models_size(words):
+    for name, place in (("left.png", 6), ("right.png", 14)):
+        pixels = np.full((32, 32, 3), 255, np.uint8)
+        pixels[8:24, place : place + 12] = 0
+        Image.fromarray(pixels).save(name)
+    options = ["--pace=latent", "--easing=linear", "--frames=8", "--resample=nearest", "--size=32"]
+    render.main(["slerp", *words, *options, "--out=film", "--keyframes", "left.png", "right.png"])
+    first, second, *_ = shown("film")
+    assert set(np.unique(second)) == {0, 255}
+    assert not np.array_equal(first, second)
+
+
 def test_an_interrupted_tuning_leaves_nothing(words, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt

@@ -97,7 +97,7 @@ class Film:
         self._large, self._detail = None, None
         if clip.metamorphosis is None:
             self._detail = keyframe_detail(clip.model, clip.keyframes, picture)
-        elif picture.side(clip.model.image_size) != clip.model.image_size:
+        elif (picture.side(clip.model.image_size), picture.resample) != (clip.model.image_size, "lanczos"):
             self._large = _enlarged(clip, clip.metamorphosis, picture)
         self._weights = self._detail.weights(clip.trajectory.at(t)) if self._detail else t
         counts = self._place.bincount().tolist()
