@@ -4,10 +4,10 @@ Between pictures a and b, with v the flow from a to b and f ∈ [0, 1] the share
 
     frame(f) = (1 − m) · a^{fv} + m · b^{−(1−f)v},    m = smoothstep((f − ½ + 0.2 · lead) / 0.6 + ½)
 
-with the contrast that `vae.morphing.dissolve` restores, so that both are where they meet, and the dissolve is short,
-which leaves few double exposures. A model says where it
-begins: lead = (e_a − e_b) / (e_a + e_b + 0.02) ∈ (−1, 1) is how much nearer the picture x that it draws at f is to the
-moved b than to the moved a, e being blurred squared differences. At f = 0 and f = 1 the frames are a and b themselves.
+mixed as `vae.morphing.dissolve` says, so that both are where they meet, and few details are seen twice. A model says
+where the dissolve begins: lead = (e_a − e_b) / (e_a + e_b + 0.02) ∈ (−1, 1) is how much nearer the picture x that it
+draws at f is to the moved b than to the moved a, e being blurred squared differences. At f = 0 and f = 1 the frames are
+a and b themselves.
 
 Source of the word: Trouvé and Younes, *Metamorphoses through Lie group action*, Foundations of Computational
 Mathematics 5(2), 2005.
