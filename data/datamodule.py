@@ -12,7 +12,8 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
 from data.augmentation import DRAWS, augment
-from data.cache import build_cache, cache_folder, load_cache
+from data.cache import cache_folder, load_cache
+from data.cache_build import build_cache
 from data.fingerprint import describe_changes, fingerprint
 from data.fit import Fit, check_fit
 from data.image_files.colours import background_colour
