@@ -2,6 +2,7 @@
 
     <key>/images.u8     count × size × size × channels bytes
     <key>/index.json    the shape, and which files were skipped and why
+    <key>/digests-0.u8  16 bytes a picture, once a training with seed 0 has asked for them
 
 The key is a hash of all that the bytes depend on.
 """
@@ -9,14 +10,18 @@ The key is a hash of all that the bytes depend on.
 import hashlib
 import json
 import math
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
+from data.split import DIGEST, digests
 from data.system.errors import UserError
+from data.system.files import save_bytes
 
 _FORMAT = 2
 _NAMED = 10  # broken pictures
@@ -42,6 +47,23 @@ class PictureCache(NamedTuple):
             )
         more = f"; … all in {self.folder / INDEX}" if len(faults) > _NAMED else ""
         return f"Skipped {len(faults)} of {tried} pictures: {'; '.join(faults[:_NAMED])}{more}" if faults else ""
+
+    def digests(self, seed: int, show: bool) -> list[bytes]:
+        """The `split.digests` of the pictures, kept beside them, as all pictures are read for them.
+
+        Args:
+            seed: of the digests.
+            show: whether there is a progress bar.
+        """
+        path = self.folder / f"digests-{seed}.u8"
+        with suppress(OSError):
+            if len(kept := path.read_bytes()) == DIGEST * len(self.images):
+                return [kept[start : start + DIGEST] for start in range(0, len(kept), DIGEST)]
+        bar = tqdm(self.images, "Comparing", unit=" images", leave=False, delay=1, disable=not show)
+        known = digests(bar, seed)
+        with suppress(UserError):  # the cache of another user, or on a full disk
+            save_bytes(b"".join(known), path)
+        return known
 
 
 def cache_folder(cache_dir: Path, recipe: dict[str, Any]) -> Path:

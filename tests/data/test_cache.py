@@ -134,6 +134,22 @@ def test_permissions_are_part_of_what_a_cache_is_made_for(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def test_what_a_split_needs_is_read_once(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "pictures", 6)
+    first, again, other = data_of(tmp_path, folder), data_of(tmp_path, folder), data_of(tmp_path, folder, seed=1)
+    assert count_of(first) == 6
+    (kept,) = (tmp_path / "cache").glob("*/digests-0.u8")
+    with monkeypatch.context() as patch:
+        patch.setattr("data.cache.digests", lambda *_: pytest.fail("all pictures are read again"))
+        assert count_of(again) == 6
+    assert torch.equal(first.train_set.rows, again.train_set.rows)
+    assert count_of(other) == 6
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    assert count_of(data_of(tmp_path, folder)) == 6
+    assert kept.read_bytes() == whole
+
+
 class Rank:
     """The collective calls of one of two processes, the first of which says `first` in its turn."""
 
@@ -150,7 +166,7 @@ class Rank:
 
 def ranked(data: ImageData, *first, same: bool = True) -> Rank:
     rank = Rank(list(first), same)
-    data.trainer = SimpleNamespace(strategy=rank, world_size=2)
+    data.trainer = SimpleNamespace(strategy=rank, world_size=2, is_global_zero=True)
     return rank
 
 
