@@ -72,20 +72,20 @@ class _Build:
         self.items = [range(start, min(start + ITEMS, source.count)) for start in range(0, source.count, ITEMS)]
 
     def run(self) -> PictureCache | None:
-        """The cache; None if another process has put it elsewhere, and removed the parts."""
+        """The cache; None if another process is done with it, and has removed the parts."""
         total, report = self.source.count, PictureReport()
         if self.source.survey is not None:
             self._together("Looking into files", " files", total, self._looked, self._look)
-            findings = [_read(self._findings(part)) for part in range(len(self.items))]
-            if None in findings:
-                return load_cache(self.folder, self.shape)
+            findings = self._read_all(self._findings)
+            if findings is None:
+                return None
             for found in findings:
                 report.changed += found["changed"]
             total = self.source.survey.plan(report, [finding for found in findings for finding in found["findings"]])
         self._together(f"Preparing {escape_unprintable(self.title)}", " images", total, self._tried, self._make)
-        indexes = [_read(self.parts / str(part) / INDEX) for part in range(len(self.items))]
-        if None in indexes:
-            return load_cache(self.folder, self.shape)
+        indexes = self._read_all(lambda part: self.parts / str(part) / INDEX)
+        if indexes is None:
+            return None
         for index in indexes:
             report.skipped |= index["skipped"]
             report.changed += index["changed"]
@@ -110,12 +110,17 @@ class _Build:
         with progress as bar:
             do_together(self.parts, unit.strip(), len(self.items), finished_or_useless, do, bar)
 
+    def _read_all(self, path: Callable[[int], Path]) -> list[dict[str, Any]] | None:
+        """A file of each part; None if another process has removed one."""
+        found = [content for part in range(len(self.items)) if (content := _read(path(part))) is not None]
+        return found if len(found) == len(self.items) else None
+
     def _findings(self, part: int) -> Path:
         return self.parts / f"findings-{part}.json"
 
     def _looked(self, part: int) -> int | None:
-        found = _read(self._findings(part))
-        return len(self.items[part]) if found and len(found["findings"]) == len(self.items[part]) else None
+        found, count = _read(self._findings(part)), len(self.items[part])
+        return count if found and len(found.get("findings", ())) == count else None
 
     def _look(self, part: int, bar: "tqdm[Any]") -> None:
         assert self.source.survey is not None
@@ -125,10 +130,7 @@ class _Build:
             findings.append(found)
             bar.update()
         with temporary_path(path) as temporary:
-            with temporary.open("w") as file:
-                json.dump({"findings": findings, "changed": report.changed}, file)
-                file.flush()
-                os.fsync(file.fileno())
+            _write(temporary, {"findings": findings, "changed": report.changed})
             temporary.replace(path)
 
     def _tried(self, part: int) -> int | None:
@@ -137,7 +139,7 @@ class _Build:
         index = read_index(folder, self.shape)
         if index is None and not (folder / IMAGES).exists():  # it is in the whole, if it was made
             index = _read(folder / INDEX)
-        return None if index is None else index["tried"]
+        return None if index is None else index.get("tried")
 
     def _make(self, part: int, bar: "tqdm[Any]") -> None:
         report = PictureReport()
@@ -154,8 +156,7 @@ class _Build:
                     bar.update()
                 file.flush()
                 os.fsync(file.fileno())
-            index = {"shape": [count, *self.shape], "tried": tried, **asdict(report)}
-            (temporary / INDEX).write_text(json.dumps(index))
+            _write(temporary / INDEX, {"shape": [count, *self.shape], "tried": tried, **asdict(report)})
             _move(temporary, folder, self.shape)
 
     def _join(self, counts: list[int], report: PictureReport) -> PictureCache | None:
@@ -188,7 +189,7 @@ class _Build:
                     path.unlink(missing_ok=True)  # there may not be room for everything twice
                     bar.update()
             notes = {"skipped": report.skipped, "remarks": report.remarks, "runs": report.runs}
-            (whole / INDEX).write_text(json.dumps({"shape": [sum(counts), *self.shape], **notes}))
+            _write(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
             _move(whole, folder, self.shape)
 
         joining: tqdm[Any] = tqdm(desc="Joining", unit=" parts", total=len(counts), leave=False, delay=1)
@@ -237,9 +238,17 @@ def _has_changes(path: Path) -> bool:
     return bool((_read(path) or {}).get("changed"))
 
 
-def _read(path: Path) -> Any:
-    """The content of a JSON file that was moved into place; None if it is not there, or broken."""
+def _read(path: Path) -> dict[str, Any] | None:
+    """The content of a file from `_write`; None if it is not there, or broken."""
     try:
-        return json.loads(path.read_text())
+        found = json.loads(path.read_text())
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    with path.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
