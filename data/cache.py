@@ -10,6 +10,8 @@ The key is a hash of all that the bytes depend on.
 import hashlib
 import json
 import math
+import os
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -72,14 +74,32 @@ def cache_folder(cache_dir: Path, recipe: dict[str, Any]) -> Path:
     return cache_dir / hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
+def read_json(path: Path) -> dict[str, Any] | None:
+    """The content of a file from `write_json`; None if it is not there, or broken."""
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes a file that will be moved into place, itself or its folder."""
+    with path.open("w") as file:
+        json.dump(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 def read_index(folder: Path, shape: tuple[int, ...]) -> dict[str, Any] | None:
     """The index of a cache of pictures (H, W, C), or of a part of one; None unless it is whole."""
+    if (index := read_json(folder / INDEX)) is None:
+        return None
     try:
-        index = json.loads((folder / INDEX).read_text())
         size = math.prod(index["shape"])
         whole = index["shape"] == [size // math.prod(shape), *shape] and (folder / IMAGES).stat().st_size == size
         return index if whole and {"skipped", "remarks", "runs"} <= index.keys() else None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         return None
 
 
@@ -92,3 +112,15 @@ def load_cache(folder: Path, shape: tuple[int, ...]) -> PictureCache | None:
         return PictureCache(folder, torch.from_numpy(images), index["skipped"], index["remarks"], index["runs"])
     except (OSError, ValueError):  # it has no pictures
         return None
+
+
+def move_cache(new: Path, folder: Path, shape: tuple[int, ...]) -> None:
+    """Moves what is whole to its folder, unless another process was first with one as good; a broken one goes."""
+    try:
+        new.rename(folder)
+    except OSError:
+        if load_cache(folder, shape) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+            new.rename(folder)
+    if read_index(folder, shape) is None:
+        raise OSError("another process writes there")

@@ -24,7 +24,17 @@ from typing import Any, TypeVar
 import numpy as np
 from tqdm import tqdm
 
-from data.cache import IMAGES, INDEX, PictureCache, cache_folder, load_cache, read_index
+from data.cache import (
+    IMAGES,
+    INDEX,
+    PictureCache,
+    cache_folder,
+    load_cache,
+    move_cache,
+    read_index,
+    read_json,
+    write_json,
+)
 from data.picture_source import PictureReport, PictureSource
 from data.system.errors import UserError, escape_unprintable
 from data.system.files import made_folder, remove_folder, temporary_path
@@ -112,14 +122,14 @@ class _Build:
 
     def _read_all(self, path: Callable[[int], Path]) -> list[dict[str, Any]] | None:
         """A file of each part; None if another process has removed one."""
-        found = [content for part in range(len(self.items)) if (content := _read(path(part))) is not None]
+        found = [content for part in range(len(self.items)) if (content := read_json(path(part))) is not None]
         return found if len(found) == len(self.items) else None
 
     def _findings(self, part: int) -> Path:
         return self.parts / f"findings-{part}.json"
 
     def _looked(self, part: int) -> int | None:
-        found, count = _read(self._findings(part)), len(self.items[part])
+        found, count = read_json(self._findings(part)), len(self.items[part])
         return count if found and len(found.get("findings", ())) == count else None
 
     def _look(self, part: int, bar: "tqdm[Any]") -> None:
@@ -130,7 +140,7 @@ class _Build:
             findings.append(found)
             bar.update()
         with temporary_path(path) as temporary:
-            _write(temporary, {"findings": findings, "changed": report.changed})
+            write_json(temporary, {"findings": findings, "changed": report.changed})
             temporary.replace(path)
 
     def _tried(self, part: int) -> int | None:
@@ -138,7 +148,7 @@ class _Build:
         folder = self.parts / str(part)
         index = read_index(folder, self.shape)
         if index is None and not (folder / IMAGES).exists():  # it is in the whole, if it was made
-            index = _read(folder / INDEX)
+            index = read_json(folder / INDEX)
         return None if index is None else index.get("tried")
 
     def _make(self, part: int, bar: "tqdm[Any]") -> None:
@@ -156,8 +166,8 @@ class _Build:
                     bar.update()
                 file.flush()
                 os.fsync(file.fileno())
-            _write(temporary / INDEX, {"shape": [count, *self.shape], "tried": tried, **asdict(report)})
-            _move(temporary, folder, self.shape)
+            write_json(temporary / INDEX, {"shape": [count, *self.shape], "tried": tried, **asdict(report)})
+            move_cache(temporary, folder, self.shape)
 
     def _join(self, counts: list[int], report: PictureReport) -> PictureCache | None:
         """Puts the pictures of all parts, so many of each, into one file; raises `UserError` if there are none."""
@@ -189,8 +199,8 @@ class _Build:
                     path.unlink(missing_ok=True)  # there may not be room for everything twice
                     bar.update()
             notes = {"skipped": report.skipped, "remarks": report.remarks, "runs": report.runs}
-            _write(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
-            _move(whole, folder, self.shape)
+            write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
+            move_cache(whole, folder, self.shape)
 
         joining: tqdm[Any] = tqdm(desc="Joining", unit=" parts", total=len(counts), leave=False, delay=1)
         with joining as bar:
@@ -204,18 +214,6 @@ def _with_user_errors(made: Iterator[_T], title: str) -> Iterator[_T]:
         yield from made
     except OSError as error:
         raise UserError(f"{title}: cannot be read ({error.strerror or error}); is it still there?") from None
-
-
-def _move(new: Path, folder: Path, shape: tuple[int, ...]) -> None:
-    """Moves what is whole to its folder, unless another process was first with one as good; a broken one goes."""
-    try:
-        new.rename(folder)
-    except OSError:
-        if load_cache(folder, shape) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-            new.rename(folder)
-    if read_index(folder, shape) is None:
-        raise OSError("another process writes there")
 
 
 def _remove_useless(parts: Path) -> None:
@@ -235,20 +233,4 @@ def _remove_useless(parts: Path) -> None:
 
 
 def _has_changes(path: Path) -> bool:
-    return bool((_read(path) or {}).get("changed"))
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """The content of a file from `_write`; None if it is not there, or broken."""
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    with path.open("w") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
+    return bool((read_json(path) or {}).get("changed"))
