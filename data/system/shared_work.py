@@ -41,7 +41,7 @@ def do_together(
         OSError: the folder cannot be written to, and whatever `do` raises.
     """
     amounts = [finished(part) for part in range(parts)]
-    bar.initial = bar.n = sum(filter(None, amounts))
+    bar.initial = bar.n = bar.last_print_n = sum(filter(None, amounts))
     left = [part for part, amount in enumerate(amounts) if amount is None]
     for seconds in (0, -1):  # first what nobody has, then what others have, unless they finish it
         left = [part for part in left if not _do(_claim(folder, f"{name}-{part}"), part, finished, do, bar, seconds)]
