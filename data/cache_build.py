@@ -42,7 +42,7 @@ from data.system.shared_work import do_together, in_use
 
 ITEMS = 4096  # of a part: seconds of work, which a crash loses
 _KEPT = 7 * 86_400  # seconds, after which nobody goes on with a build that was stopped
-_UNFINISHED = re.compile(r"\.[0-9a-f]{32}-[0-9a-f]+")
+_UNFINISHED = re.compile(r"\.{1,2}[0-9a-f]{32}-[0-9a-f]+(-[0-9a-f]+)?")  # two points if it is being removed
 _BLOCK = 1 << 20
 _TRIES = 3
 _T = TypeVar("_T")

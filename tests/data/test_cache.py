@@ -84,13 +84,14 @@ def test_a_fault_of_the_source_is_not_reported_as_the_caches(tmp_path):
 
 def test_what_a_killed_process_was_building_is_removed_after_a_week(tmp_path):
     folder, place = fill(tmp_path / "pictures", 6), tmp_path / "cache"
-    for name, age in (("a" * 8, 8 * 86_400), ("b" * 8, 6 * 86_400)):
-        unfinished = place / f".{'0' * 32}-{name}"
+    names = [f".{'0' * 32}-{letter * 8}" for letter in "abc"]
+    for name, age in ((names[0], 8 * 86_400), (f".{names[1]}-{'0' * 32}", 8 * 86_400), (names[2], 6 * 86_400)):
+        unfinished = place / name
         unfinished.mkdir(parents=True)
         (unfinished / "images.u8").write_bytes(b"some")
         os.utime(unfinished, (time.time() - age, time.time() - age))
     assert count_of(data_of(tmp_path, folder)) == 6
-    assert [path.name for path in place.glob(".*")] == [f".{'0' * 32}-{'b' * 8}"]
+    assert [path.name for path in place.glob(".*")] == [names[2]]
 
 
 def test_files_that_change_or_vanish_while_they_are_read_are_skipped_and_looked_into_again(
