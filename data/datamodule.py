@@ -12,7 +12,8 @@ from lightning.pytorch.strategies import Strategy
 from torch import Tensor
 
 from data.augmentation import DRAWS, augment
-from data.cache import build_cache, cache_folder, load_cache
+from data.cache import cache_folder, load_cache
+from data.cache_build import build_cache
 from data.fingerprint import describe_changes, fingerprint
 from data.fit import Fit, check_fit
 from data.image_files.colours import background_colour
@@ -20,7 +21,7 @@ from data.picture_source import PictureSpec
 from data.rng import check_seed, uniform
 from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
 from data.sources import normalize_source, open_source, source_folder, source_name
-from data.split import ImageDataset, digests, split_rows
+from data.split import ImageDataset, split_rows
 from data.synthetic import lines
 from data.system.errors import UserError, check_at_least, echo
 from data.system.files import user_path
@@ -148,7 +149,8 @@ class ImageData(pl.LightningDataModule):
         if error is not None:
             raise UserError(error)
         found = load_cache(place, self._shape) if place else None
-        known = digests(found.images, self.seed) if found else []
+        first = self.trainer is None or self.trainer.is_global_zero
+        known = found.digests(self.seed, show=first) if found else []
         if not self._same_on_all(known) or found is None:
             raise UserError(
                 f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
@@ -157,7 +159,7 @@ class ImageData(pl.LightningDataModule):
         if source_folder(self.source):
             before, self.trained_on, self._pictures = self.trained_on, None, fingerprint(known)
             changed = None if before is None else describe_changes(before, self._pictures, self.source)
-            if changed and (self.trainer is None or self.trainer.is_global_zero):
+            if changed and first:
                 echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
         train, val = split_rows(known, self.val_fraction, found.runs)
         self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)

@@ -1,6 +1,6 @@
-"""The interface of a source of pictures: which it will give, how many, and how to make them."""
+"""The interface of a source of pictures: which it will give, how many, and how to make them, some at a time."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,10 @@ class PictureSpec:
     all_frames: bool = False  # whether all pictures of a file are taken, not the first alone
     fit: Fit = "crop"  # how pictures that are not square become so
 
-    def subset(self, count: int) -> list[int]:
+    def subset(self, count: int) -> Sequence[int]:
         """The indices of the pictures used of `count`: all, or `limit` of them drawn by the seed; ascending."""
         if self.limit is None or self.limit >= count:
-            return list(range(count))
+            return range(count)
         shuffled = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
         return sorted(shuffled[: self.limit].tolist())
 
@@ -46,10 +46,20 @@ class PictureReport:
 
 
 @dataclass(frozen=True)
+class Survey:
+    """Looks at all items of a source before a picture of one is made, where pictures depend on each other."""
+
+    look: Callable[[PictureReport, range], Iterator[Any]]  # of each of some items: findings, plain values or None
+    plan: Callable[[PictureReport, list[Any]], int]  # from the findings of all items: how many pictures will be tried
+
+
+@dataclass(frozen=True)
 class PictureSource:
     """Pictures that can be made."""
 
     recipe: dict[str, Any]  # plain values that the pictures are a function of; a cache is keyed by them
-    count: int | None  # how many will be tried; None where only making them says it
-    pictures: Callable[[PictureReport], Pictures]  # makes them, and adds to a report
+    count: int  # items: files, or pictures
+    pictures: Callable[[PictureReport, range], Pictures]  # makes those of some items, and adds to a report
+    survey: Survey | None = None  # comes first; without one each item is a picture
+    close: Callable[[], None] = lambda: None  # ends what was started to make pictures
     left_out: str = ""  # a line on what was found beside them, if anything

@@ -1,6 +1,6 @@
 """The split into training pictures and held-out ones: a function of their content, so that copies stay together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 import torch
@@ -8,6 +8,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.system.errors import UserError
+
+DIGEST = 16  # bytes
 
 
 class ImageDataset(Dataset[Tensor]):
@@ -26,10 +28,10 @@ class ImageDataset(Dataset[Tensor]):
         return self.images.index_select(0, self.rows[indices])  # copies whole rows; indexing goes pixel by pixel
 
 
-def digests(images: Tensor, seed: int) -> list[bytes]:
-    """16 bytes for each of (N, H, W, C) uint8 pictures; the same for copies of one, others for another seed."""
+def digests(images: Iterable[Tensor], seed: int) -> list[bytes]:
+    """16 bytes for each of N (H, W, C) uint8 pictures; the same for copies of one, others for another seed."""
     key = str(seed).encode()
-    return [blake2b(image.numpy().tobytes(), digest_size=16, key=key).digest() for image in images]
+    return [blake2b(image.numpy().tobytes(), digest_size=DIGEST, key=key).digest() for image in images]
 
 
 def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = ()) -> tuple[Tensor, Tensor]:

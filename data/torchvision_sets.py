@@ -46,13 +46,13 @@ def open_torchvision_set(
         ) from None
     chosen = spec.subset(len(items))
 
-    def pictures(report: PictureReport) -> Pictures:
-        for index in chosen:
-            image = items[index][0]
+    def pictures(report: PictureReport, rows: range) -> Pictures:
+        for row in rows:
+            image = items[chosen[row]][0]
             if name == "EMNIST":  # its files hold the letters transposed
                 image = image.transpose(Image.Transpose.TRANSPOSE)
             image = to_square(image.convert("RGB"), spec.size, spec.fit)
             pixels = np.asarray(image.convert("L" if spec.channels == 1 else "RGB"))
             yield pixels.reshape(spec.size, spec.size, spec.channels)
 
-    return PictureSource({"dataset": name, "chosen": chosen}, len(chosen), pictures)
+    return PictureSource({"dataset": name, "chosen": list(chosen)}, len(chosen), pictures)

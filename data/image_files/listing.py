@@ -17,7 +17,7 @@ State = tuple[int, int, int]
 class Listing(NamedTuple):
     """The contents of a folder."""
 
-    pictures: dict[Path, State | None]  # files that should be pictures, in the order of their names → their state
+    pictures: dict[str, State | None]  # paths of files that should be pictures, in the order of names → their state
     others: Counter[str]  # how many other files there are, by their kind
 
     def left_out(self) -> str:
@@ -30,13 +30,13 @@ class Listing(NamedTuple):
         return f"Left out: {', '.join(shown)}" if shown else ""
 
 
-def file_state(path: Path) -> State | None:
+def file_state(path: str) -> State | None:
     """A file's time in nanoseconds, its size and its mode, which change when its content does, or who may read it.
 
     None where it cannot be looked at.
     """
     try:
-        status = path.stat()
+        status = Path(path).stat()
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size, status.st_mode
@@ -48,10 +48,10 @@ def find_pictures(root: Path) -> Listing:
     Hidden files, folders that were seen already and second names of a file are left out. Nothing is opened that is
     named like a picture: it may be a pipe. Raises `UserError` if there is no picture.
     """
-    pictures: dict[str, Path] = {}  # its place without links → its path
+    pictures: dict[str, str] = {}  # its place without links → its path
     others: Counter[str] = Counter()
     entered: set[str] = set()
-    waiting = [(root, os.path.realpath(root))]
+    waiting = [(str(root), os.path.realpath(root))]
     while waiting:  # os.walk fails on folders that are nested a thousand deep
         here, place = waiting.pop()
         if place in entered:  # a link that leads back up
@@ -64,15 +64,15 @@ def find_pictures(root: Path) -> Listing:
             continue
         folders = []
         for entry in entries:
-            path = here / entry.name
+            path = entry.path
             if entry.name.startswith("."):
                 continue
             if _is_folder(entry):
                 folders.append((path, _place(entry, place)))
             elif _is_picture(entry):
-                pictures.setdefault(_place(entry, place), path)
+                pictures.setdefault(path if (found := _place(entry, place)) == path else found, path)
             else:
-                others[_kind(path.suffix)] += 1
+                others[_kind(Path(entry.name).suffix)] += 1
         waiting += reversed(folders)
     listing = Listing({path: file_state(path) for path in pictures.values()}, others)
     if not pictures:

@@ -22,9 +22,9 @@ def open_procedural(
     """
     count = spec.limit or _COUNT
 
-    def pictures(report: PictureReport) -> Pictures:
-        for start in range(0, count, _BATCH):
-            batch = family(spec.seed, torch.arange(start, min(start + _BATCH, count)), spec.size)
+    def pictures(report: PictureReport, items: range) -> Pictures:
+        for start in items[::_BATCH]:
+            batch = family(spec.seed, torch.arange(start, min(start + _BATCH, items.stop)), spec.size)
             if batch.shape[-1] != spec.channels:
                 grey = batch.float().mean(-1, keepdim=True).round().to(torch.uint8)
                 batch = grey.expand(-1, -1, -1, spec.channels)

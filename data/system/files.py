@@ -131,3 +131,22 @@ def replace_folder(new: Path, path: Path) -> None:
         finally:
             if old.exists() and not path.exists():
                 old.rename(path)
+
+
+@contextmanager
+def made_folder(folder: Path) -> Iterator[None]:
+    """A folder that is there, with those around it; in the end those that had to be made go, and itself, if empty."""
+    missing = [folder, *(parent for parent in folder.parents if not parent.exists())]
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        yield
+    finally:
+        for made in missing:
+            with suppress(OSError):
+                made.rmdir()
+
+
+def remove_folder(folder: Path) -> None:
+    """Removes a folder, all at once for other processes."""
+    with suppress(OSError), temporary_path(folder) as temporary:
+        folder.rename(temporary)

@@ -2,11 +2,7 @@
 
 import json
 import os
-import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -15,36 +11,17 @@ import torch
 from conftest import QUICK, count_of, data_of, fill, scene
 from forked import start_two
 
-from data.cache import build_cache, load_cache
+from data.cache import load_cache
+from data.cache_build import build_cache
 from data.datamodule import ImageData
 from data.image_files.decode_pool import DecodePool
-from data.picture_source import PictureReport, PictureSource
+from data.picture_source import PictureSource
 from data.system.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("in_process")
 
 
 GOOD = {"shape": [6, 32, 32, 3], "skipped": {}, "remarks": [], "runs": []}
-
-
-def test_two_that_build_one_cache_at_once_end_with_a_good_one(tmp_path):
-    started = threading.Barrier(2)
-
-    def pictures(report: PictureReport) -> Iterator[np.ndarray]:
-        started.wait(60)
-        yield from np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
-        started.wait(60)
-
-    def build(key: Path) -> int:
-        found = build_cache(key, PictureSource({}, 5, pictures), "pictures", (32, 32, 3))
-        return len(found.images) * (found.folder == key) * int(found.images.sum())
-
-    with ThreadPoolExecutor(2) as two:
-        for turn in range(20):
-            key = tmp_path / f"key{turn}"
-            sums = set(two.map(build, [key, key]))
-            assert sums == {5 * int(load_cache(key, (32, 32, 3)).images.sum())}, turn
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(f"key{turn}" for turn in range(20))
 
 
 INDEXES = [
@@ -93,7 +70,7 @@ def test_a_cache_that_is_not_what_was_built_is_built_again(tmp_path):
 
 
 def test_a_fault_of_the_source_is_not_reported_as_the_caches(tmp_path):
-    def pictures(report):
+    def pictures(report, items):
         yield np.zeros((32, 32, 3), np.uint8)
         raise OSError(5, "Input/output error")
 
@@ -105,14 +82,16 @@ def test_a_fault_of_the_source_is_not_reported_as_the_caches(tmp_path):
         build_cache(tmp_path / "file" / "key", PictureSource({}, 2, pictures), "disk", (32, 32, 3))
 
 
-def test_what_a_killed_process_was_building_is_removed_after_a_day(tmp_path):
+def test_what_a_killed_process_was_building_is_removed_after_a_week(tmp_path):
     folder, place = fill(tmp_path / "pictures", 6), tmp_path / "cache"
-    for name, age in (("old", 90_000), ("new", 80_000)):
-        (place / f".key-{name}").mkdir(parents=True)
-        (place / f".key-{name}" / "images.u8").write_bytes(b"some")
-        os.utime(place / f".key-{name}" / "images.u8", (time.time() - age, time.time() - age))
+    names = [f".{'0' * 32}-{letter * 8}" for letter in "abc"]
+    for name, age in ((names[0], 8 * 86_400), (f".{names[1]}-{'0' * 32}", 8 * 86_400), (names[2], 6 * 86_400)):
+        unfinished = place / name
+        unfinished.mkdir(parents=True)
+        (unfinished / "images.u8").write_bytes(b"some")
+        os.utime(unfinished, (time.time() - age, time.time() - age))
     assert count_of(data_of(tmp_path, folder)) == 6
-    assert [path.name for path in place.glob(".*")] == [".key-new"]
+    assert [path.name for path in place.glob(".*")] == [names[2]]
 
 
 def test_files_that_change_or_vanish_while_they_are_read_are_skipped_and_looked_into_again(
@@ -156,6 +135,22 @@ def test_permissions_are_part_of_what_a_cache_is_made_for(tmp_path):
     assert len(list((tmp_path / "cache").iterdir())) == 2
 
 
+def test_what_a_split_needs_is_read_once(tmp_path, monkeypatch):
+    folder = fill(tmp_path / "pictures", 6)
+    first, again, other = data_of(tmp_path, folder), data_of(tmp_path, folder), data_of(tmp_path, folder, seed=1)
+    assert count_of(first) == 6
+    (kept,) = (tmp_path / "cache").glob("*/digests-0.u8")
+    with monkeypatch.context() as patch:
+        patch.setattr("data.cache.digests", lambda *_: pytest.fail("all pictures are read again"))
+        assert count_of(again) == 6
+    assert torch.equal(first.train_set.rows, again.train_set.rows)
+    assert count_of(other) == 6
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-1])
+    assert count_of(data_of(tmp_path, folder)) == 6
+    assert kept.read_bytes() == whole
+
+
 class Rank:
     """The collective calls of one of two processes, the first of which says `first` in its turn."""
 
@@ -172,7 +167,7 @@ class Rank:
 
 def ranked(data: ImageData, *first, same: bool = True) -> Rank:
     rank = Rank(list(first), same)
-    data.trainer = SimpleNamespace(strategy=rank, world_size=2)
+    data.trainer = SimpleNamespace(strategy=rank, world_size=2, is_global_zero=True)
     return rank
 
 

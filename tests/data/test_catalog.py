@@ -29,7 +29,8 @@ def no_network(monkeypatch):
 
 
 def pictures(name: str, place: Path) -> np.ndarray:
-    return np.stack(list(SOURCES[name](name, PictureSpec(32, 3), place / "downloads").pictures(PictureReport())))
+    source = SOURCES[name](name, PictureSpec(32, 3), place / "downloads")
+    return np.stack(list(source.pictures(PictureReport(), range(source.count))))
 
 
 class Act:

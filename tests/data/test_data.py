@@ -259,19 +259,6 @@ def test_a_half_written_cache_is_never_used(tmp_path):
     assert len(data.train_set) + len(data.val_set) == 6
 
 
-def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch):
-    folder, decode = folder_of(tmp_path, 6), DecodePool.decode
-
-    def interrupt(pool, parts, *rest):
-        yield from decode(pool, parts[:4], *rest)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(DecodePool, "decode", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        ImageData(str(folder), 32, cache_dir=str(tmp_path / "cache")).prepare_data()
-    assert not (tmp_path / "cache").exists()
-
-
 def split(images: torch.Tensor, val_fraction: float, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     return split_rows(digests(images, seed), val_fraction)
 

@@ -187,7 +187,7 @@ def test_what_cannot_be_looked_into_is_counted_and_named(tmp_path, monkeypatch, 
     scandir = os.scandir
 
     def refuse(place):
-        if Path(place).name == "closed":  # as chmod would, if root obeyed it
+        if str(place).endswith("/closed"):  # as chmod would, if root obeyed it
             raise PermissionError(13, "Permission denied")
         return scandir(place)
 
@@ -210,7 +210,7 @@ def test_folders_may_be_nested_a_thousand_deep(tmp_path):
         deepest.mkdir()
     scene(0).save(deepest / "b.png")
     try:
-        assert [*find_pictures(tmp_path).pictures] == [deepest / "b.png"]
+        assert [*find_pictures(tmp_path).pictures] == [str(deepest / "b.png")]
     finally:
         (deepest / "b.png").unlink()
         while deepest != tmp_path:  # what pytest would remove by recursion

@@ -81,7 +81,7 @@ def find_real(folder: Path) -> list[Path]:
     """The pictures below a folder to judge by, 256 at most. Raises `UserError` if there are fewer than 16."""
     if not folder.is_dir():
         raise UserError(f"--judge {folder}: is no folder; name one of real pictures")
-    files = list(find_pictures(folder).pictures)
+    files = [Path(name) for name in find_pictures(folder).pictures]
     if len(files) < _LEAST_REAL:
         raise UserError(f"--judge {folder}: has too few pictures, {len(files)}; name a folder of {_LEAST_REAL} or more")
     return files[:: math.ceil(len(files) / _MOST_REAL)]
