@@ -120,7 +120,7 @@ def _find(options: DirectionOptions) -> list[list[Path]]:
         (folder,) = folders
         if not folder.is_dir():
             raise UserError(f"--{name} {folder}: is no folder; name one of {_LEAST} pictures or more")
-        files = list(find_pictures(folder).pictures)
+        files = [Path(file) for file in find_pictures(folder).pictures]
         if len(files) < _LEAST:
             raise UserError(f"--{name} {folder}: has too few pictures, {len(files)}; name a folder of {_LEAST} or more")
         found.append(files)

@@ -65,7 +65,7 @@ def tour_files(options: TourOptions, motion: MotionOptions) -> list[Path]:
         (other, *_) = others
         raise UserError(f"--minutes: contradicts --{other}, which says how long the film is; give one of them")
     listing = find_pictures(folder)
-    files = list(listing.pictures)
+    files = [Path(file) for file in listing.pictures]
     if left_out := listing.left_out():
         echo(left_out)
     step = math.ceil(len(files) / _MOST)
