@@ -39,10 +39,8 @@ class NonFiniteGuard(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.skipped = int(state_dict["skipped"])
 
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: object, batch_idx: int
-    ) -> None:
-        """Copies what a step changes beside the weights."""
+    def remember(self, pl_module: pl.LightningModule) -> None:
+        """Copies what a step changes beside the weights, before it."""
         if self.max_skips is not None and not self._before:
             self._before = [value.clone() for value in _running(pl_module)]
 

@@ -205,6 +205,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
         """Sets the learning rates of the step, and what is fitted to codes where the decoder's phase begins."""
         super().on_train_batch_start(batch, batch_idx)
         self._fit_latents(self.decoder_phase)
+        self.nonfinite_guard.remember(self)
         set_learning_rates(self.trainer.optimizers[0], self._learning_rate, self.decoder_phase)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
