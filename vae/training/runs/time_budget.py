@@ -24,6 +24,7 @@ _MOST = 0.1  # of the duration, after which slower machines count what they have
 _VALIDATIONS, _VALIDATION_SHARE = 10, 0.15  # at most, of which all together take no more of the duration
 _STEADY = 20.0  # seconds after a plan, before which the pace says nothing new
 _LATEST, _OFF = 0.5, 0.1
+_FLOW_SHARE = 0.05  # of the duration, for the flow of random latents, where there is one
 _NOT_YET = 2**31  # batches after which a training would be validated whose length is not known
 
 
@@ -79,7 +80,7 @@ class TimeBudget(pl.Callback):
 
     def _plan(self, trainer: pl.Trainer, pl_module: Any, validation: float) -> None:
         assert self._seconds_per_batch is not None
-        left = max(0.0, self.seconds - (time.monotonic() - self._start))
+        left = self._left(pl_module)
         count = min(_VALIDATIONS, max(1, int(_VALIDATION_SHARE * left / max(validation, 1e-9))))
         batches = max(1, round((left - count * validation) / self._seconds_per_batch))
         batches, count = trainer.strategy.broadcast((batches, count))
@@ -91,9 +92,14 @@ class TimeBudget(pl.Callback):
         epochs = pictures / pl_module.order.count
         pl_module.print(f"{self.seconds / 60:g} minutes: {pictures:,} pictures, {epochs:.1f} epochs")
 
+    def _left(self, pl_module: Any) -> float:
+        """Seconds for steps and validations."""
+        share = 0.0 if pl_module.vae.flow is None else _FLOW_SHARE
+        return max(0.0, (1 - share) * self.seconds - (time.monotonic() - self._start))
+
     def _correct(self, trainer: pl.Trainer, pl_module: Any, when: float, seen: int) -> None:
         now, batch = _now(trainer), pl_module.order.pictures_per_batch
-        pace, left = (pl_module.batch_start - seen) / (now - when), self.seconds - (now - self._start)
+        pace, left = (pl_module.batch_start - seen) / (now - when), self._left(pl_module)
         batches = max(1, round(left * pace / batch)) if now - when > _STEADY else 0
         pictures = pl_module.batch_start + trainer.strategy.broadcast(batches) * batch
         change = pictures / pl_module.pictures_planned
