@@ -71,14 +71,10 @@ def test_few_codes_will_do(count):
     assert flow(torch.randn(2, 4, generator=generator())).isfinite().all()
 
 
-def test_codes_that_are_not_of_the_test_set_are_not_learned_by_heart():
-    """Of many steps on few codes those weights stay that suit other codes."""
-    few, flow = clusters(40), PriorFlow(4)
-    losses = []
-    measured = flow._test_loss
-    flow._test_loss = lambda *codes: losses.append(measured(*codes)) or losses[-1]  # type: ignore[method-assign]
-    flow.fit([few], 1200, generator())
-    assert measured(*(part[9::10] for part in few)) == min(losses) < losses[-1]
+def test_few_codes_get_few_steps():
+    counted: list[int] = []
+    PriorFlow(4).fit([clusters(30)], 500, generator(), lambda steps: counted.extend(steps) or steps)
+    assert len(counted) == 30
 
 
 def test_seeds_are_carried_along_one_by_one():

@@ -4,7 +4,7 @@ Where two pictures are mixed, both are seen at once, the more so the finer their
 and the finer a band is, the sooner one picture has all of it (as in the multiresolution spline of Burt and Adelson, ACM
 TOG 2(4), 1983, whose seams are the sharper the finer the band):
 
-    x = Σ_b Σ_i m_ib · band_b(a_i),    m_ib ∝ m_i^{p_b},    p_b = 5, 3, 2, 1 from fine to coarse
+    x = Σ_b Σ_i m_ib · band_b(a_i),    m_ib ∝ m_i^{p_b},    p_b = 5, 3, 2, 1.5 from fine to coarse
 
 What is still mixed has less contrast than each picture: half the energy, if two have nothing in common. So the detail
 of x around its local mean gets the energy that the pictures have there on average:
@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from vae.model.blur import blur
 
 _BANDS = ((32, 5.0), (16, 3.0), (8, 2.0))  # what is finer than so many pixels a side show, and p_b
+_COARSE = 1.5  # p_b of what is left
 _LOCAL = 1 / 16  # of the side
 _MOST_GAIN = 2.0
 _FAINT = 1e-3  # of energies of pictures in [-1, 1]: less is no detail to the eye
@@ -49,7 +50,8 @@ def _mixed_by_bands(pictures: Tensor, shares: Tensor) -> Tensor:
         sharpened = shares**power
         total += (sharpened / sharpened.sum(0) * (pictures - coarse)).sum(0)
         pictures = coarse
-    return total + (shares * pictures).sum(0)
+    sharpened = shares**_COARSE
+    return total + (sharpened / sharpened.sum(0) * pictures).sum(0)
 
 
 def _resized(x: Tensor, side: int) -> Tensor:

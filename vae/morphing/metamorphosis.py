@@ -2,7 +2,7 @@
 
 Between pictures a and b, with v the flow from a to b and f ∈ [0, 1] the share of the way,
 
-    frame(f) = (1 − m) · a^{fv} + m · b^{−(1−f)v},    m = smoothstep((f − ½ + 0.2 · lead) / 0.6 + ½)
+    frame(f) = (1 − m) · a^{fv} + m · b^{−(1−f)v},    m = smoothstep((f − ½ + 0.1 · lead) / 0.8 + ½)
 
 mixed as `vae.morphing.dissolve` says, so that both are where they meet, and few details are seen twice. A model says
 where the dissolve begins: lead = (e_a − e_b) / (e_a + e_b + 0.02) ∈ (−1, 1) is how much nearer the picture x that it
@@ -27,7 +27,7 @@ from vae.morphing.dissolve import dissolved
 from vae.morphing.flow import displaced, displacement
 from vae.morphing.registration import ground, register, stands_on_plain_ground
 
-_DISSOLVE, _LEAD = 0.6, 0.2  # of the way; half the first and the second are ½ at most, so that both ends are whole
+_DISSOLVE, _LEAD = 0.8, 0.1  # of the way; half the first and the second are ½ at most, so that both ends are whole
 _BLUR = 1 / 8  # of the side
 ALIKE = 0.02  # of differences that are none to the eye
 

@@ -1,6 +1,6 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -148,9 +148,12 @@ class VAETraining(ProgressModule, VAEEvaluation):
         if begins and self.vae.flow is not None:
             steps = min(_MOST_FLOW_STEPS, max(_LEAST_FLOW_STEPS, 2 * self.global_step))
             hidden = self.trainer.progress_bar_callback is None or not self.trainer.is_global_zero
-            with tqdm(range(steps), "Fitting the flow of random latents", leave=False, delay=1, disable=hidden) as bar:
-                generator = torch.Generator(self.device).manual_seed(self.noise_seed)
-                self.vae.flow.fit(found, steps, generator, lambda _: bar)
+            generator = torch.Generator(self.device).manual_seed(self.noise_seed)
+
+            def bar(steps: range) -> Iterable[int]:
+                return tqdm(steps, "Fitting the flow of random latents", leave=False, delay=1, disable=hidden)
+
+            self.vae.flow.fit(found, steps, generator, bar)
 
     @torch.no_grad()
     def _posteriors(self) -> list[tuple[Tensor, Tensor]]:
