@@ -147,8 +147,8 @@ class _Build:
         """How many pictures were tried for a part; None if it has not been made."""
         folder = self.parts / str(part)
         index = read_index(folder, self.shape)
-        if index is None and not (folder / IMAGES).exists():  # it is in the whole, if it was made
-            index = read_json(folder / INDEX)
+        if index is None and not (folder / IMAGES).exists() and (self.parts / "whole" / IMAGES).exists():
+            index = read_json(folder / INDEX)  # its pictures are in the whole
         return None if index is None else index.get("tried")
 
     def _make(self, part: int, bar: "tqdm[Any]") -> None:
@@ -186,12 +186,13 @@ class _Build:
             whole = self.parts / "whole"
             whole.mkdir(mode=0o700, exist_ok=True)
             end = 0
-            with (whole / IMAGES).open("ab") as joined:
+            (whole / IMAGES).touch(0o600)
+            with (whole / IMAGES).open("r+b") as joined:  # a process that stood still may write the same bytes again
                 for part, count in enumerate(counts):
                     start, end = end, end + count * math.prod(self.shape)
                     path = self.parts / str(part) / IMAGES
-                    if joined.tell() < end:
-                        joined.truncate(start)  # in a crash, some of it may have been written
+                    if os.fstat(joined.fileno()).st_size < end:
+                        joined.seek(start)  # in a crash, some of it may have been written
                         with path.open("rb") as images:
                             shutil.copyfileobj(images, joined, _BLOCK)
                         joined.flush()

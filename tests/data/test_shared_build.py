@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 import traceback
@@ -121,6 +122,18 @@ def test_a_build_that_is_killed_at_any_moment_and_resumed_gives_the_same_bytes(o
         left = contents(root / "cache")
         assert {name: left[name] for name in left if not name.startswith(".")} == expected, first
         assert not any(left[name] for name in left.keys() - expected.keys() if name.endswith(cache_build.IMAGES))
+
+
+def test_a_cache_that_is_removed_is_built_again_whatever_a_killed_build_has_left(tmp_path, folder, monkeypatch):
+    expected = whole(tmp_path, folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(cache_build, "remove_folder", lambda _: None)  # killed before it
+        build(tmp_path, folder)
+    (cache,) = {path.parent for path in (tmp_path / "cache").glob("[!.]*/*")}
+    shutil.rmtree(cache)
+    build(tmp_path, folder)
+    left = contents(tmp_path / "cache")
+    assert {name: left[name] for name in left if not name.startswith(".")} == expected
 
 
 def test_a_resumed_build_looks_into_and_decodes_what_was_missing_alone(tmp_path, folder, monkeypatch):

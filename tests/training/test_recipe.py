@@ -2,6 +2,7 @@
 
 import copy
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,10 +17,12 @@ from vae.model.augmentation import augment
 from vae.model.blur import blur
 from vae.model.discriminator import Discriminator
 from vae.model.latents.pca_latents import PCALatents
+from vae.model.latents.prior_flow import PriorFlow
 from vae.model.likelihoods import haar
 from vae.model.networks import PaletteMixer
 from vae.model.vae import VAE
 from vae.render import lines_benchmark
+from vae.training.module import VAETraining
 from vae.training.optimizer import clip_gradients
 
 LINES = lines_benchmark.line_images(lines_benchmark.random_pairs(3, 400).flatten())
@@ -320,3 +323,19 @@ def test_a_mask_that_wins_everywhere_gives_its_colour():
     maps[:, 3 + 2] = 50
     z = normal(1, 4)
     assert_close(palette(z, maps)[0, :, 1, 1], 2 * palette.colours(z)[0, :, 2])
+
+
+@pytest.mark.parametrize("options", [{"whiten": True}, {"whiten": False, "pca_share": 0.05}], ids=["whitened", "PCA"])
+def test_the_flow_is_fitted_to_codes_in_the_coordinates_that_random_latents_have(options, monkeypatch):
+    module = VAETraining(image_size=32, channels=1, latent_dim=6, width=8, **options)
+    if module.vae.pca_latents is not None:
+        module.vae.pca_latents.mask[:2] = 1
+    x = LINES[:40]
+    fitted: list[torch.Tensor] = []
+    monkeypatch.setattr(VAETraining, "_fitted_batches", lambda self: iter([x]))
+    monkeypatch.setattr(PriorFlow, "fit", lambda self, codes, *_: fitted.append(codes[0][0]))
+    monkeypatch.setattr(VAETraining, "global_step", 10)
+    monkeypatch.setattr(VAETraining, "trainer", SimpleNamespace(progress_bar_callback=None))
+    module._fit_latents(True)
+    with torch.no_grad():
+        assert_close(module.vae.zero_inactive(fitted[0]), module.vae.encode(x)[0])

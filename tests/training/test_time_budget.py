@@ -142,6 +142,15 @@ def test_what_is_done_goes_on_for_more_minutes_alone(timed: Run, tmp_path: Path,
     assert kept(run)["global_step"] > before["global_step"]
 
 
+def test_steps_that_are_typed_count_beside_the_minutes_of_a_recipe(timed: Run, tmp_path: Path):
+    run = copy(timed, tmp_path)
+    steps = kept(run)["global_step"] + 3
+    (tmp_path / "recipe.yaml").write_text("minutes: 1\n")
+    words = going_on(run)
+    train.main([words[0], f"--config={tmp_path / 'recipe.yaml'}", *words[1:], *PLAIN, f"--trainer.max_steps={steps}"])
+    assert kept(run)["global_step"] == steps
+
+
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
 def test_a_training_lasts_some_minutes(minutes):
     with pytest.raises(UserError, match="more than 0"):

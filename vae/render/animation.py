@@ -27,7 +27,8 @@ from vae.render.pacing import DEFAULT_EASINGS, frame_times
 from vae.render.report import measure_path, measure_seam, save_report, table
 
 _LEAST_JUDGED = 2
-_LEAST_FRAMES = 2  # of a film with a sound
+_LEAST_FRAMES, _LEAST_SECONDS = 2, 0.1  # of a film with a sound
+_MOST_FRAMES = 1_000_000  # of --durations
 _MOVING = 24  # pictures as bytes that the memory of two that are being moved would hold
 
 
@@ -36,6 +37,8 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
     writers.check(out, motion.fps)
     if motion.durations and motion.frames is not None:
         raise UserError("--durations: contradicts --frames; leave one of them out")
+    if (frames := round(sum(motion.durations) * motion.fps)) > _MOST_FRAMES:
+        raise UserError(f"--durations: are {frames:,} frames; give fewer seconds or a lower --fps")
     if motion.judge:
         check_judge()
         find_real(motion.judge)
@@ -56,7 +59,7 @@ def _check_sound(motion: MotionOptions, out: Path) -> None:
         if getattr(motion, option):
             raise UserError(f"--{option}: the sound says when pictures change; leave it out beside --audio")
     assert motion.audio is not None
-    if motion.audio.seconds * frame_rate(motion.fps) < _LEAST_FRAMES:
+    if motion.audio.seconds < max(_LEAST_SECONDS, float(_LEAST_FRAMES / frame_rate(motion.fps))):
         raise UserError(f"{motion.audio.file}: is too short, {motion.audio.seconds:.2f} s; name a longer sound")
     if not (out.suffix and FORMATS[out.suffix.lower()].has_sound):
         kept = " and ".join(suffix for suffix, form in FORMATS.items() if form.has_sound)

@@ -29,7 +29,7 @@ _VARIANTS = 64  # of a compiled network: training, with and without gradients, t
 _FITTED_PICTURES, _FITTED_BATCH = 4096, 64
 _INITIAL_KL = 10.0  # nats: no latent is inactive until some hundred steps have shown that it says little
 _KL_MOMENTUM = 0.98
-_LEAST_FLOW_STEPS, _MOST_FLOW_STEPS = 200, 6000
+_LEAST_FLOW_STEPS, _USUAL_COST = 200, 64 * 64  # image size times width
 _LEAST_ACTIVE = 2  # latents, so that there is a path
 _ACTIVE_KL = 0.1  # nats
 _BETA_FALL, _LEAST_BETA = 0.98, 1 / 64  # of β in a step while the posterior is collapsing; over its planned value
@@ -146,7 +146,8 @@ class VAETraining(ProgressModule, VAEEvaluation):
             says_little = (self.kl_average < self.options.inactive_below) & (self.kl_average < least)
             self.vae.inactive.copy_(says_little * decoder_phase)
         if begins and self.vae.flow is not None:
-            steps = min(_MOST_FLOW_STEPS, max(_LEAST_FLOW_STEPS, 2 * self.global_step))
+            cost = (self.vae.image_size * self.options.width / _USUAL_COST) ** 2  # of the training's steps
+            steps = max(_LEAST_FLOW_STEPS, round(min(2, 2 * cost) * self.global_step))
             hidden = self.trainer.progress_bar_callback is None or not self.trainer.is_global_zero
             generator = torch.Generator(self.device).manual_seed(self.noise_seed)
 
@@ -157,8 +158,9 @@ class VAETraining(ProgressModule, VAEEvaluation):
 
     @torch.no_grad()
     def _posteriors(self) -> list[tuple[Tensor, Tensor]]:
-        """Of training pictures, `mu` and `logvar` of each batch, in the encoder's own coordinates."""
-        return [self.vae.encoder(x.to(self.device)) for x in self._fitted_batches()]
+        """Of training pictures, `mu` and `logvar` of each batch, in the coordinates before whitening."""
+        encode = self.vae.encode if self.vae.whitening is None else self.vae.encoder
+        return [encode(x.to(self.device)) for x in self._fitted_batches()]
 
     def _update_statistics(self, batch: LossInputs, decoder_phase: bool) -> None:
         if not decoder_phase:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from vae.model.autocast import without_autocast
 
-_LEAST_WIDTH, _BLOCKS = 64, 3
+_LEAST_WIDTH, _MOST_WIDTH, _BLOCKS = 64, 256, 3
 _FREQUENCIES = 8  # of the time
 _INTEGRATION_STEPS = 12
 _BATCH, _RATE, _WEIGHT_DECAY = 256, 4e-3, 0.01
@@ -37,7 +37,7 @@ class PriorFlow(nn.Module):
 
     def __init__(self, latent_dim: int) -> None:
         super().__init__()
-        width = max(_LEAST_WIDTH, 2 * latent_dim)
+        width = min(_MOST_WIDTH, max(_LEAST_WIDTH, 2 * latent_dim))
         self.register_buffer("fitted", torch.zeros(()))
         self.enter = nn.Linear(latent_dim + 2 * _FREQUENCIES, width)
         self.blocks = nn.ModuleList(
@@ -95,6 +95,7 @@ class PriorFlow(nn.Module):
                 torch.autograd.backward(self._loss(mu[rows], logvar[rows], generator))
                 optimizer.step()
                 rate.step()
+        optimizer.zero_grad()  # what is left would count where gradients are clipped
         self.requires_grad_(False)
         self.fitted.fill_(1)
 

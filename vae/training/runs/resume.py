@@ -18,6 +18,7 @@ from vae.training.progress import TrainingPlan
 from vae.training.runs.request import Request, TrainedCheckpoint
 from vae.training.runs.run_config import FREE, LINKED, has_planned_end, read_plan
 
+_ENDS = {"trainer.max_epochs", "trainer.max_steps"}
 _PIXEL_OPTIONS = ("source", "image_size", "channels", "limit", "seed", "background", "white", "all_frames", "fit")
 _LARGEST = {"data.limit": 2**24, "data.batch_size": 2**16}  # that a file may ask for
 _NOT_KEPT = {"model.compile", "data.cache_dir"}  # options that depend on the machine; a file names no place to write to
@@ -124,7 +125,8 @@ def _remaining_plan(request: Request, checkpoint: TrainedCheckpoint) -> tuple[di
         steps, place = count("steps", content["global_step"]), TrainingPlan.checked(content["plan"])
     except (KeyError, TypeError, ValueError):
         raise UserError(f"{path}: does not say how far it has trained; name another one") from None
-    planned_anew = "minutes" in request.given and request.options["minutes"] not in (None, found.get("minutes"))
+    minutes = request.options["minutes"] if "minutes" in request.given else None
+    planned_anew = minutes not in (None, found.get("minutes")) and not _ENDS & request.given
     found["seed_everything"] = place.seed if place.seed < 2**32 else False  # a random one is no option
     plan = {name: found[name] for name in found.keys() - request.given}
     if planned_anew:
