@@ -132,7 +132,8 @@ def _run(words: list[str], place: Path) -> None:
 
 def _make(picture: Path, words: list[str], place: Path) -> None:
     """Runs a command and saves its result as a picture."""
-    _run([*words, *([] if "--checkpoint" in words else ["--checkpoint", SHIPPED])], place)
+    chosen = "--checkpoint" in words or words[1] == "growth"
+    _run([*words, *([] if chosen else ["--checkpoint", SHIPPED])], place)
     made = place / _output(words)
     if made.suffix == ".html":
         _screenshot(made.with_name(_PAD), made := place / "pad.png")
@@ -157,6 +158,7 @@ def main() -> None:
         for name in (SHIPPED, "checkpoints/pictures.ckpt"):
             shutil.copyfile(ROOT / name, place / name)
         shutil.copytree(ROOT / KEYFRAMES, place / KEYFRAMES)
+        _run(["train.py"], place)
         for words in (words for page in PAGES for words in page.commands if "--trainer.default_root_dir" in words):
             _run(words, place)
         for picture in {picture for page in PAGES for picture in page.pictures}:
@@ -166,7 +168,6 @@ def main() -> None:
             environment = os.environ | {"PYTHONPATH": str(ROOT)}
             subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, check=True)
             shutil.copyfile(place / "patterns.png", ROOT / ".github/patterns.png")
-        _run(["train.py"], place)
         screenshot_of_tensorboard(f"{place}/logs", f"{ROOT}/.github/tensorboard.png")
 
 

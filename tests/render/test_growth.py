@@ -1,5 +1,6 @@
 """The film of a training: which of its morphs each frame shows, and what is read of files that others wrote."""
 
+import os
 import random
 import shutil
 from pathlib import Path
@@ -45,8 +46,10 @@ def test_the_film_goes_through_the_morphs_of_a_real_training_and_rests_with_the_
 
 def test_several_paths_are_side_by_side_and_the_newest_run_is_the_default(run: Run, tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for version in (3, 11, 5):
-        shutil.copytree(run.logs / "morphs", tmp_path / f"logs/cats/version_{version}/morphs")  # 5 is the newest
+    for age, version in enumerate((5, 11, 3)):
+        folder = shutil.copytree(run.logs / "morphs", tmp_path / f"logs/cats/version_{version}/morphs")
+        for file in folder.rglob("*.gif"):
+            os.utime(file, (10**9 - age, 10**9 - age))
     for file in find_morphs(tmp_path / "logs/cats/version_5", "slerp")[1:]:
         file.unlink()
     film = ["growth", "--size=64", "--seconds=1"]
