@@ -432,7 +432,14 @@ def imported_by(statement: str) -> set[str]:
 @pytest.mark.slow
 def test_the_renderer_loads_a_checkpoint_without_what_only_trainings_need_and_without_the_compiler(tmp_path):
     for likelihood in get_args(LikelihoodName):
-        options = {"image_size": 32, "width": 8, "latent_dim": 4, "palette": 2, "likelihood": likelihood}
+        options = {
+            "image_size": 32,
+            "width": 8,
+            "latent_dim": 4,
+            "palette": 2,
+            "likelihood": likelihood,
+            "prior": "flow",
+        }
         weights = {"vae." + name: weight for name, weight in VAE(**options).state_dict().items()}
         torch.save(
             {"format": checkpoint.FORMAT, "state_dict": weights, "hyper_parameters": options},

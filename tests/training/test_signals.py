@@ -56,8 +56,9 @@ def sent_at(
 
 
 def half_made(place: Path) -> list[Path]:
-    """Runs and caches that were begun; a cache that is whole may stay."""
-    return [*place.rglob("version_*"), *place.rglob(".*")]
+    """Runs, and caches and parts of caches, that were begun; those that are whole may stay."""
+    whole = {path.parent.parent for path in place.glob("cache/.*/[0-9]*/index.json")}
+    return [path for path in (*place.rglob("version_*"), *place.rglob(".*")) if path not in whole]
 
 
 # the moments in their order
@@ -67,10 +68,10 @@ MOMENTS = [
     ("vae.training.runs.run_folder:claim_version_folder", "after"),
     ("vae.training.cli.cli:LoomCLI.instantiate_trainer", "after"),
     ("lightning.pytorch:Trainer.fit", "before"),
-    ("data.cache:_remove_abandoned", "after"),
+    ("data.cache_build:_remove_useless", "after"),
     ("pathlib:Path.mkdir", "after"),
-    ("data.cache:_write", "after"),
-    ("data.cache:_move", "after"),
+    ("data.cache_build:write_json", "after"),
+    ("data.cache_build:move_cache", "after"),
     ("data.datamodule:ImageData.setup", "after"),
     ("vae.training.runs.checkpointing:SaveRunConfig.save_config", "after"),
     ("vae.training.tensorboard.logger:RunLogger.log_hyperparams", "after"),
@@ -79,7 +80,11 @@ MOMENTS = [
 ]
 LATE = "vae.training.tensorboard.logger:RunLogger.log_hyperparams"
 CASES = [(*moment, list(CODES)[index % 2]) for index, moment in enumerate(MOMENTS)]  # the signals in turn
-STARTED = [(*MOMENTS[0], signal.SIGHUP), ("data.cache:_write", "after", signal.SIGTERM), (LATE, "after", signal.SIGHUP)]
+STARTED = [
+    (*MOMENTS[0], signal.SIGHUP),
+    ("data.cache_build:write_json", "after", signal.SIGTERM),
+    (LATE, "after", signal.SIGHUP),
+]
 
 
 @pytest.fixture
