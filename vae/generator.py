@@ -54,8 +54,8 @@ def prior_latents(model: Generator, seed: int, count: int, truncation: float = 1
 
     Truncation multiplies them: less than 1 is closer to the mean picture (Karras 2019, appendix B).
     """
-    z = seeded_latents(seed, count, model.latent_dim)
-    if has_encoder(model):
-        with torch.inference_mode():
-            z = torch.cat([model.random_latents(one.to(model.device)).to(z.device) for one in torch.split(z, 1)])
-    return zero_inactive(model, truncation * z).clone()
+    noise = seeded_latents(seed, count, model.latent_dim)
+    carried = model.random_latents if has_encoder(model) else model.zero_inactive
+    with torch.no_grad():
+        z = torch.cat([carried(one.to(model.device)).to(noise.device) for one in torch.split(noise, 1)])
+    return truncation * z

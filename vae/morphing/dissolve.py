@@ -47,11 +47,15 @@ def _mixed_by_bands(pictures: Tensor, shares: Tensor) -> Tensor:
     side, total = pictures.shape[-1], torch.zeros_like(pictures[:1])
     for pixels, power in _BANDS:
         coarse = _resized(_resized(pictures, pixels), side)
-        sharpened = shares**power
-        total += (sharpened / sharpened.sum(0) * (pictures - coarse)).sum(0)
+        total += (_sharpened(shares, power) * (pictures - coarse)).sum(0)
         pictures = coarse
-    sharpened = shares**_COARSE
-    return total + (sharpened / sharpened.sum(0) * pictures).sum(0)
+    return total + (_sharpened(shares, _COARSE) * pictures).sum(0)
+
+
+def _sharpened(shares: Tensor, power: float) -> Tensor:
+    """m_ib ∝ m_i^{p_b}."""
+    powers = shares**power
+    return powers / powers.sum(0)
 
 
 def _resized(x: Tensor, side: int) -> Tensor:

@@ -1,6 +1,5 @@
 """Animations of clips: one, several in a grid, or a comparison with labels and a live chart."""
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,6 @@ from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
 from vae.generator import Generator
-from vae.inference import BATCH
 from vae.latent.latent_file import write_latents
 from vae.metrics.judge import Judged, Realism, check_judge, find_real, real_features, realism
 from vae.render.chart import clip_colour, live_chart, measure_curves
@@ -23,7 +21,7 @@ from vae.render.formats.format import FORMATS, Quality
 from vae.render.formats.frame import Frame, frame_rate
 from vae.render.frames import Film, check_memory
 from vae.render.options import MotionOptions, PictureOptions, RenderRequest
-from vae.render.pacing import DEFAULT_EASINGS, frame_times
+from vae.render.pacing import DEFAULT_EASINGS, drawn_with_bar, frame_times
 from vae.render.report import measure_path, measure_seam, save_report, table
 
 _LEAST_JUDGED = 2
@@ -146,13 +144,9 @@ def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor], fit
 
 
 def _judged(clip: Clip, t: Tensor, real: Mapping[tuple[int, int], Tensor]) -> tuple[Realism, Judged]:
-    """The judge's numbers of a film at times (T,); a progress bar shows the batches."""
-
-    def drawn(t: Tensor) -> Iterable[Tensor]:
-        return tqdm(clip.draw(t), "Judging", math.ceil(len(t) / BATCH), leave=False, delay=1)
-
+    """The judge's numbers of a film at times (T,)."""
     features = real[clip.model.image_size, clip.model.channels]
-    return realism(drawn, clip.trajectory.segments, t, features)
+    return realism(drawn_with_bar(clip, "Judging"), clip.trajectory.segments, t, features)
 
 
 def _tiles(films: Sequence[Film], columns: int) -> Iterator[Frame]:

@@ -1,7 +1,7 @@
 """The times of a film's frames, by its options: so many, so many seconds, by visible change, or by a sound."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -76,9 +76,9 @@ def frame_times(
 
 
 def _changes(clip: Clip) -> Tensor:
-    """Its `visible_change_per_stretch`; a progress bar shows the batches."""
+    return visible_change_per_stretch(drawn_with_bar(clip, "Measuring the change"), clip.trajectory.segments)
 
-    def drawn(t: Tensor) -> Iterable[Tensor]:
-        return tqdm(clip.draw(t), "Measuring the change", math.ceil(len(t) / BATCH), leave=False, delay=1)
 
-    return visible_change_per_stretch(drawn, clip.trajectory.segments)
+def drawn_with_bar(clip: Clip, text: str) -> Callable[[Tensor], Iterable[Tensor]]:
+    """`Clip.draw`, whose batches a progress bar with a text shows."""
+    return lambda t: tqdm(clip.draw(t), text, math.ceil(len(t) / BATCH), leave=False, delay=1)
