@@ -1,6 +1,8 @@
 """Trains a VAE on pictures. Without arguments, `fit` on the built-in patterns.
 
-python train.py fit --data.source ~/pictures --minutes 60
+python train.py ~/pictures                  trains on a folder for five minutes
+python train.py ~/pictures --minutes 60     for an hour
+python train.py fit --ckpt_path last        goes on with a training that was interrupted
 """
 
 from data.system import signals
@@ -20,6 +22,7 @@ from vae import __version__
 from vae.training.cli.cli import LoomCLI
 from vae.training.cli.errors import misconfiguration_errors
 from vae.training.cli.parser import TrainingParser
+from vae.training.cli.shorthand import expand
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import SaveRunConfig
 
@@ -49,12 +52,10 @@ def main(args: Sequence[str] | None = None) -> None:
     for message in _IGNORED_WARNINGS:
         warnings.filterwarnings("ignore", message)
     original = sys.argv
-    words = list(sys.argv[1:] if args is None else args)
-    if not words or (words[0].startswith("-") and words[0] not in ("-h", "--help", "--version")):
-        words.insert(0, "fit")
-    sys.argv = [original[0], *words]  # read again by the processes that a multi-device run starts
     try:
         with one_line_errors("train.py"), misconfiguration_errors():
+            words = expand(sys.argv[1:] if args is None else args)
+            sys.argv = [original[0], *words]  # read again by the processes that a multi-device run starts
             LoomCLI(
                 VAETraining,
                 ImageData,

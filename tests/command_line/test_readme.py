@@ -101,14 +101,14 @@ def options_of(program: str, command: str) -> frozenset[str]:
     """The options in the help of a command."""
     help_text = io.StringIO()
     with contextlib.redirect_stdout(help_text), pytest.raises(SystemExit):
-        {"train.py": train.main, "render.py": render.main}[program]([command, "--help"])
-    return frozenset(re.findall(r"--[\w.]+", help_text.getvalue()))
+        {"train.py": train.main, "render.py": render.main}[program]([command, "--help", "all"])
+    return frozenset(flag.replace("-", "_") for flag in re.findall(r"--([\w.-]+)", help_text.getvalue()))
 
 
 def options_in(text: str) -> set[str]:
     """The options that a text names, spelled as in the help."""
     names = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text)
-    return {f"--{name.replace('-', '_')}" for name in names}
+    return {name.replace("-", "_") for name in names}
 
 
 def test_options_that_are_named_exist(page: Page):

@@ -24,6 +24,7 @@ FLOORS = (  # from the ground up; a module belongs to the longest name that it b
     "vae.morphing",
     "vae.render.formats",
     "vae.render",
+    "vae.render.cli",
     "vae.training",
     "vae.training.tensorboard",
     "vae.training.loggers",

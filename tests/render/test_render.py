@@ -461,16 +461,16 @@ def test_the_check_of_imports_can_fail():
 @pytest.mark.parametrize("command", ["slerp", "compare", "lines"])
 def test_a_device_that_is_not_there_is_refused(command, one_line_error, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr("vae.render.commands.echo", pytest.fail)  # nothing is announced that will not come
+    monkeypatch.setattr("vae.render.cli.commands.echo", pytest.fail)  # nothing is announced that will not come
     line = one_line_error(render.main, command, f"--checkpoint={LINES}", "--device=cuda")
     assert line == "render.py: --device cuda: there is none that torch can use; leave it out, or take --device cpu"
 
 
 def test_help_texts_are_the_docstrings(capsys):
     with pytest.raises(SystemExit):
-        render.main(["linear", "--help"])
+        render.main(["linear", "--help", "all"])
     told = " ".join(capsys.readouterr().out.split())
-    assert "the suffix picks the format" in told
+    assert "whose suffix picks the format" in told
     assert "frames from one keyframe to the next" in told
 
 

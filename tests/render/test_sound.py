@@ -93,7 +93,7 @@ def test_what_was_there_survives_a_sound_that_fails_on_the_way(words, one_line_e
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("vae.render.animation.check_animation", cut)
-        patch.setattr("vae.render.commands.check_animation", cut)
+        patch.setattr("vae.render.cli.commands.check_animation", cut)
         assert "clicks.wav" in one_line_error(render.main, "slerp", *words, "--out=film.mp4")
     assert Path("film.mp4").read_bytes() == before
     assert {path.name for path in Path().iterdir()} == {"clicks.wav", "film.mp4"}

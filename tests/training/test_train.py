@@ -354,7 +354,7 @@ def test_fit_is_what_no_command_means(words, capsys):
 
 def test_help_texts_are_the_docstrings(capsys):
     with pytest.raises(SystemExit):
-        train.main(["fit", "--help"])
+        train.main(["fit", "--help", "all"])
     told = " ".join(capsys.readouterr().out.split())
     assert "weight of the KL term at the end of its schedule" in told
     assert "colour behind transparent pixels" in told

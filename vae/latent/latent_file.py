@@ -46,11 +46,11 @@ def read_latents(path: Path) -> NDArray[np.float32]:
             latents = _read(file, path)
         low, high = float(latents.min()), float(latents.max())
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; {suggest_file(path, f'--save_latents {path} writes one')}") from None
+        raise UserError(f"{path}: no such file; {suggest_file(path, f'--save-latents {path} writes one')}") from None
     except UserError:
         raise
     except Exception:  # zipfile and numpy raise nearly anything on hostile bytes
-        raise UserError(f"{path}: not a file of latents; name one that --save_latents wrote") from None
+        raise UserError(f"{path}: not a file of latents; name one that --save-latents wrote") from None
     if not -_LARGEST <= low <= high <= _LARGEST:
         raise UserError(f"{path}: holds latents that are not finite or far beyond the prior; save others")
     return latents

@@ -43,12 +43,12 @@ def check_animation(motion: MotionOptions, out: Path, models: Iterable[Generator
     if motion.audio:
         _check_sound(motion, out)
     if motion.max_size is not None and not out.suffix:
-        raise UserError(f"--max_size: is for a file, and {out} is a folder of frames; give --out a suffix")
+        raise UserError(f"--max-size: is for a file, and {out} is a folder of frames; give --out a suffix")
     if motion.quality == "draft" and (motion.max_size is not None or not out.suffix):
-        raise UserError("--quality draft: is for a file of any size; leave --max_size out, and give --out a suffix")
+        raise UserError("--quality draft: is for a file of any size; leave --max-size out, and give --out a suffix")
     check_writable(*filter(None, (out if out.suffix else None, motion.save_latents, motion.report)))
     if motion.save_latents and len({model.latent_dim for model in models}) > 1:
-        raise UserError("--save_latents: these models have latents of different lengths; save those of one")
+        raise UserError("--save-latents: these models have latents of different lengths; save those of one")
 
 
 def _check_sound(motion: MotionOptions, out: Path) -> None:
@@ -63,7 +63,7 @@ def _check_sound(motion: MotionOptions, out: Path) -> None:
         kept = " and ".join(suffix for suffix, form in FORMATS.items() if form.has_sound)
         echo(f"{out}: moves with {motion.audio.file}, but has no sound in it; {kept} have")
     elif motion.max_size is not None:
-        raise UserError("--max_size: does not count the sound; leave it out beside --audio, or give a lower --size")
+        raise UserError("--max-size: does not count the sound; leave it out beside --audio, or give a lower --size")
 
 
 def render_animation(

@@ -158,5 +158,5 @@ def check_memory(pictures: int, side: int) -> None:
     if (needed := 3 * pictures * side**2) > _MOST_BYTES:
         raise UserError(
             f"{pictures:,} pictures of {side} pixels a side are {needed / 1e9:.0f} GB, held at once; ask for fewer or "
-            "a smaller --size, or write .mp4, .webm or .gif without --max_size"
+            "a smaller --size, or write .mp4, .webm or .gif without --max-size"
         )

@@ -121,13 +121,13 @@ class KeyframeOptions:
         save_tuned: a file, film.ckpt for example, for that copy, which every command and export take as a checkpoint.
     """
 
+    keyframes: Keyframes = ()
     seed: int | None = None
     count: Annotated[int | None, Range(1, 1000)] = None
     truncation: Truncation = 1.0
     tune: Tuning = DEFAULT_BUDGET
     fit: Fit = "crop"
     save_tuned: Annotated[Path | None, file_like("film.ckpt")] = None
-    keyframes: Keyframes = ()
 
 
 @dataclass(frozen=True)
@@ -160,13 +160,13 @@ class PictureOptions:
 
     Args:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
-        aspect: 16:9, 9:16, 4:5 or another width and height: a border gives the whole frame this shape, and the size of
-            a single picture is the shorter side; null adds none.
+        aspect: the shape of the whole frame, as 16:9, 9:16 or 4:5: a border fills it, and the size of a single picture
+            is the shorter side; null adds none.
         border: `blurred` is an enlarged and blurred copy of the frame, `plain` the median colour of its edges.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
         precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
             pixels are off by some levels of 256, of the shipped model by 9 at most.
-        out: the result; the suffix picks the format: for an animation .gif .webp .png .avif .mp4 .webm, or none for a
+        out: the file, whose suffix picks the format: for an animation .gif .webp .png .avif .mp4 .webm, or none for a
             folder of frames; for a still .png .jpg .webp .avif .gif; null is renders/, the command's name and .gif,
             or .png for a still.
     """
@@ -215,9 +215,9 @@ class MotionOptions:
         pace: what the easing eases: `image` is visible change, and a stretch has frames by how much of that it has;
             `latent` is time on the path, with the same number of frames for each stretch.
         hold: how many more frames rest on each keyframe.
-        max_size: 2MB or 500kB, for example: what a file may not exceed. In this order: fewer colours or a lower
-            quality, every second frame and every third at true duration, a smaller picture, until it fits; then as
-            many colours or as much quality as still fit.
+        max_size: what a file may not exceed, as 2MB or 500kB: by fewer colours or a lower quality, every second frame
+            and every third at true duration, a smaller picture, in this order, until it fits; then with as many
+            colours or as much quality as still fit.
         quality: `draft` is for a first look: encoded in a hurry, with coarser colours in a GIF, and in other files
             with another size or quality.
         save_latents: a file, walk.npz for example, for the latents of all frames; `walk.npz:3` is then a keyframe.

@@ -99,7 +99,7 @@ class Seam(NamedTuple):
 
 
 def measure_seam(meter: FrameMeter) -> Seam:
-    """The seam of a loop whose frames a meter saw, all of them, before any is left out for `--max_size`."""
+    """The seam of a loop whose frames a meter saw, all of them, before any is left out for `--max-size`."""
     steps = meter.change.compute(closed=True)
     moving = steps[steps > 0]
     return Seam(float(steps[-1] / moving.median()) if len(moving) else 0.0, len(steps) - meter.distinct)

@@ -21,7 +21,7 @@ class GridOptions:
     """Many animations at once.
 
     Args:
-        grid: 4x3, for example: four by three animations in step, each through random keyframes of its own.
+        grid: columns and rows of animations in step, as 4x3: each goes through random keyframes of its own.
     """
 
     grid: Annotated[tuple[int, int] | None, parse_grid] = None

@@ -7,9 +7,10 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from data.system.errors import UserError, check_at_least
 from vae.checkpoint import RENAMED_OPTIONS
-from vae.command_line import OneLineParser
+from vae.command_line.mistakes import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
+from vae.training.cli.prominent import MEANINGS, PROMINENT
 from vae.training.health_logger import HealthLogger, best_mode
 from vae.training.loggers.morph_logger import MorphLogger
 from vae.training.loggers.realism_logger import RealismLogger
@@ -37,6 +38,17 @@ class TrainingParser(OneLineParser, LightningArgumentParser):
         "--resume": "--ckpt_path last",
         **{f"--model.{old}": f"--model.{new}" for old, new in RENAMED_OPTIONS.items()},
     }
+    prominent: ClassVar = PROMINENT
+
+    @property
+    def meaning(self) -> str:
+        """What the command does."""
+        return MEANINGS.get(self.command, super().meaning)
+
+    @property
+    def called(self) -> str:
+        """How the command is called."""
+        return super().called.replace(" [", " [pictures] [")
 
     def dump(self, namespace: Any, format: str = "parser_mode", with_comments: bool = True, **options: Any) -> str:
         """The options as YAML with the meaning, type and default of each key above it, as `--print_config` prints."""

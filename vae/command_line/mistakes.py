@@ -12,40 +12,27 @@ from types import NoneType
 from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.system.errors import echo
-from data.system.home import expand_tilde_arguments, expand_tildes
 from data.system.spelling import closest_match, suggest, suggest_file
+from vae.command_line.parser import CommandParser
 
 _LONGEST = 100
 _WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 
 
-class OneLineParser:
-    """The part that the parsers of both programs share: a mixin for jsonargparse's parser.
+class OneLineParser(CommandParser):
+    """A mixin for jsonargparse's parser.
 
     Attributes:
-        program: the name of the program.
         default_option: the option that a word without one is suggested for.
         option_for: the same for certain words, and for files with certain suffixes.
         synonyms: the names that other programs, or earlier versions, have for an option → its name.
     """
 
-    program: str
     default_option: str
     option_for: ClassVar[Mapping[str, str]]
     synonyms: ClassVar[Mapping[str, str]]
-    prog: str
     args: list[str]
     exit_on_error: bool
-    _actions: list[Action]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
-
-    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
-        """The options of a command line, in which `~` is the user's folder."""
-        words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
-        defaults = {flag[2:]: action.default for flag, action in self._options().items()}
-        return expand_tildes(super().parse_args(words, *more, **kwargs), defaults)  # type: ignore[misc]
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Prints one line and exits with code 2."""
@@ -54,69 +41,61 @@ class OneLineParser:
         words = " ".join(str(message).split())
         matches = ((re.match(pattern, words), describe) for pattern, describe in _RULES)
         line = next((describe(self, *match.groups()) for match, describe in matches if match), None)
-        echo(f"{self.program}: {line or words.rstrip('.') + f'; see {self._manual}'}", sys.stderr)
+        echo(f"{self.program}: {line or words.rstrip('.') + f'; see {self.manual}'}", sys.stderr)
         raise SystemExit(2)
 
     def commands_with(self, option: str) -> list[str]:
         """The commands that have an option; none in a program whose commands all have the same."""
         return []
 
-    @property
-    def _command(self) -> str:
-        return self.prog.partition(" [options] ")[2]
-
-    @property
-    def _manual(self) -> str:
-        return " ".join(f"python {self.program} {self._command} --help".split())
-
-    def _options(self) -> dict[str, Action]:
-        """The actions of all options that begin with two dashes, those of commands too."""
-        found: dict[str, Action] = {}
-        for action in self._actions:
-            found |= {flag: action for flag in action.option_strings if flag.startswith("--")}
-            for command in _commands(action).values():
-                found |= command._options()
-        return {flag: action for flag, action in found.items() if not flag.endswith((".help", "+"))}
-
     def _unknown_command(self) -> str:
-        known = [name for action in self._actions for name in _commands(action)]
-        word = self.args[0]
+        known, word = list(self.commands), self.args[0]
         if word.startswith("-"):
             return f"{word}: comes before any command; begin with {', '.join(known)}"
+        if option := self._option_for(word):
+            return f"{word}: no such command; is {option} {word} meant?"
         return f"{word}: no such command; {suggest(word, known)}"
+
+    def _option_for(self, word: str) -> str | None:
+        return self.option_for.get(word) or self.option_for.get(Path(word).suffix)
+
+    def _flag(self, key: str) -> str:
+        """The option that sets a key."""
+        return next((flag for flag, action in self.options.items() if action.dest == key), f"--{key}")
 
     def _unknown_option(self, words: str) -> str:
         words = words or "''"
         word = words.split()[0]
         option, equals, value = word.partition("=")
-        near = closest_match(option, self._options())
+        near = closest_match(option, self.options)
         if not word.startswith("-"):
-            default = self.option_for.get(word) or self.option_for.get(Path(word).suffix, self.default_option)
-            remedy = f"is {default} {words} meant, or a value in quotes?" if default in self._options() else ""
+            default = self._option_for(word) or self.default_option
+            remedy = f"is {default} {words} meant, or a value in quotes?" if default in self.options else ""
             if equals and near:
                 remedy = f"did you mean {near} {value}?"
-            return f"{word}: follows no option; {remedy or f'see {self._manual}'}"
+            return f"{word}: follows no option; {remedy or f'see {self.manual}'}"
         if option.startswith("--") and (commands := self.commands_with(option)):
-            return f"{option}: no option of {self._command}, but of {', '.join(commands)}; see {self._manual}"
+            return f"{option}: no option of {self.command}, but of {', '.join(commands)}; see {self.manual}"
         meant = self.synonyms.get(option) or near
-        return f"{option}: no such option; {f'did you mean {meant}?' if meant else f'see {self._manual}'}"
+        return f"{option}: no such option; {f'did you mean {meant}?' if meant else f'see {self.manual}'}"
 
     def _unknown_key(self, key: str) -> str:
         renamed = self.synonyms.get(f"--{key}")
-        keys = [option[2:] for option in self._options()]
-        remedy = f"write {renamed[2:]}" if renamed else suggest(key, keys, f"see {self._manual}")
+        keys = [option[2:] for option in self.options]
+        remedy = f"write {renamed[2:]}" if renamed else suggest(key, keys, f"see {self.manual}")
         return f"{self._config()}: {key} is no option; {remedy}"
 
     def _no_value(self, option: str) -> str:
-        return f"{option}: has no value; write {_describe_type(self._options().get(option))} after it"
+        return f"{option}: has no value; write {_describe_type(self.options.get(option))} after it"
 
     def _bad_value(self, key: str, value: str) -> str:
-        action, shown = self._options().get(f"--{key}"), value[:_LONGEST]
+        flag, shown = self._flag(key), value[:_LONGEST]
+        action = self.options.get(flag)
         if action is None or not hasattr(action, "_typehint"):  # the options of a class, for example
-            return f"--{key} {shown}: will not do; see {self._manual}"
+            return f"{flag} {shown}: will not do; see {self.manual}"
         near = closest_match(value, _choices(action))
         remedy = f"no such value; did you mean {near}?" if near else f"must be {_describe_type(action)}"
-        return f"--{key} {shown or repr(value)}: {remedy}"
+        return f"{flag} {shown or repr(value)}: {remedy}"
 
     def _bad_class(self, key: str, kind: str | None, reason: str, value: str) -> str:
         reason = re.sub(r'Parser key "(.+?)".* Got value: ?(.*)', r"\1 \2 will not do", reason)
@@ -127,7 +106,7 @@ class OneLineParser:
         return ", ".join(found)[:_LONGEST] or "--config"
 
     def _bad_config(self, reason: str) -> str:
-        printed = f"python {self.program} {self._command} --print_config"
+        printed = f"python {self.program} {self.command} --print_config"
         if missing := re.match(r"File does not exist: '(.+)'", reason):
             file = missing[1][:_LONGEST]
             return f"{file}: no such file; {suggest_file(Path(file), f'{printed} > {file} writes one')}"
@@ -152,10 +131,6 @@ _RULES = (
     (_CLASS, OneLineParser._bad_class),
     (r'Parser key "(.+?)".* (?:Got|Given) value: ?(.*)', OneLineParser._bad_value),
 )
-
-
-def _commands(action: Action) -> dict[str, Any]:
-    return action.choices if isinstance(action.choices, dict) else {}
 
 
 def _types(hint: Any) -> list[Any]:

@@ -3,17 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple, get_type_hints
-
-from jsonargparse import ArgumentParser
+from typing import Annotated, NamedTuple, get_type_hints
 
 from data.system.errors import echo, shell_quoted
-from vae import __version__
 from vae.checkpoint import load_vae
-from vae.command_line import OneLineParser
 from vae.export import export, usage
 from vae.latent.paths import PATHS
-from vae.option_groups import Switch, add_options, option_name, parse_options
+from vae.option_groups import Switch, option_name
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
 from vae.render.clips import BetweenOptions
@@ -131,16 +127,21 @@ def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> Non
     echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {source}")
 
 
+_POSITIONAL = ("keyframes", "pictures", "run")
+
+
 class Command(NamedTuple):
     """One command.
 
     Attributes:
         meaning: its help.
         run: called with the request and its groups of options; returns the file that a user may open, or None.
+        following: the command to try next, with options of its own.
     """
 
     meaning: str
     run: Callable[..., Path | None]
+    following: str = ""
 
     @property
     def groups(self) -> list[type]:
@@ -148,34 +149,61 @@ class Command(NamedTuple):
         _, *groups, _ = get_type_hints(self.run).values()
         return groups
 
+    @property
+    def options(self) -> list[str]:
+        """The names of its options."""
+        return [option_name(field.name) for group in self.groups for field in fields(group)]
+
+    @property
+    def positional(self) -> str | None:
+        """The option that words without one belong to."""
+        return next((name for name in _POSITIONAL if name in self.options), None)
+
 
 COMMANDS = {
     **{
-        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate)
-        for name, path in PATHS.items()
+        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate, following)
+        for (name, path), following in zip(PATHS.items(), ("slerp", "route", "route"), strict=True)
     },
-    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate),
-    "loop": Command("A curve through all keyframes and back, without a seam and without a frame shown twice.", _loop),
-    "tour": Command("A loop through all pictures of a folder, in an order in which neighbours are alike.", _tour),
+    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate, "compare"),
+    "loop": Command(
+        "A curve through all keyframes and back, without a seam and without a frame shown twice.",
+        _loop,
+        "loop --size 1080 --out loop.mp4",
+    ),
+    "tour": Command(
+        "A loop through all pictures of a folder, in an order in which neighbours are alike.",
+        _tour,
+        "tour --size 1080 --aspect 16:9 --out tour.mp4",
+    ),
     "compare": Command(
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
         _compare,
+        "route --size 1080 --out route.mp4",
     ),
     "direction": Command(
-        "Keyframes, a tile each, that move along the difference between the pictures of two folders.", direction
+        "Keyframes, a tile each, that move along the difference between the pictures of two folders.",
+        direction,
+        "traverse --directions jacobian",
     ),
     "strip": Command(
         "A still: the path's pictures side by side, with the time t under each; a row for each of several --paths.",
         strip,
+        "compare",
     ),
     "traverse": Command(
-        "A still: latents with the largest KL, or directions of most change, a row each, around a keyframe.", traverse
+        "A still: latents with the largest KL, or directions of most change, a row each, around a keyframe.",
+        traverse,
+        "explore",
     ),
-    "analogy": Command("A still: the first keyframe is to the second as the third is to what is found.", analogy),
-    "samples": Command("A still: pictures drawn from the prior.", samples),
+    "analogy": Command(
+        "A still: the first keyframe is to the second as the third is to what is found.", analogy, "loop"
+    ),
+    "samples": Command("A still: pictures drawn from the prior.", samples, "loop"),
     "growth": Command(
         "A training's film: the morph of its validations, which becomes sharp while it moves; needs no checkpoint.",
         growth,
+        "compare",
     ),
     "explore": Command("A page to morph by hand between four keyframes, in any browser, without a network.", explore),
     "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export),
@@ -183,49 +211,3 @@ COMMANDS = {
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.", _lines
     ),
 }
-
-
-class Parser(OneLineParser, ArgumentParser):
-    """Explains in one line what is wrong with an argument."""
-
-    program, default_option = "render.py", "--keyframes"
-    option_for: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
-    synonyms: ClassVar = {
-        "--output": "--out",
-        "--images": "--keyframes",
-        "--sound": "--audio",
-        "--music": "--audio",
-        "--input": "--keyframes",
-        "--model": "--checkpoint",
-    }
-
-    def commands_with(self, option: str) -> list[str]:
-        """The commands that have an option."""
-        name = option.lstrip("-")
-        return [
-            command
-            for command, found in COMMANDS.items()
-            if name in {option_name(field.name) for group in found.groups for field in fields(group)}
-        ]
-
-
-def build_parser(description: str | None, chosen: str | None = None) -> Parser:
-    """The command line: subcommands; where one is chosen, only that one has its options, which is quicker."""
-    parser = Parser(prog="render.py", description=description, version=__version__)
-    subcommands = parser.add_subcommands(required=False)
-    for name, command in COMMANDS.items():
-        subparser = Parser(description=command.meaning)
-        for group in command.groups if chosen in (name, None) else ():
-            add_options(subparser, group)
-        subcommands.add_subcommand(name, subparser, help=command.meaning)
-    return parser
-
-
-def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
-    """Runs a command with the values that the parser found for its options."""
-    groups: list[Any] = [parse_options(group, arguments) for group in COMMANDS[command].groups]
-    shown = [word for option in ("keyframes", "from") for word in arguments.get(option) or ()]
-    shown += [arguments["pictures"]] if arguments.get("pictures") else []
-    named = arguments.get("checkpoint") or str(default_checkpoint(shown))
-    request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
-    return COMMANDS[command].run(request, *groups)

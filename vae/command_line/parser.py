@@ -1,0 +1,130 @@
+"""`CommandParser`: the options of a program's commands, and their help."""
+
+import sys
+from argparse import Action
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from data.system.errors import UserError
+from data.system.home import expand_tilde_arguments, expand_tildes
+from data.system.spelling import closest_match
+from vae.command_line.help_screen import help_screen, meaning_of
+
+_HELP = ("-h", "--help")
+Sections = Mapping[str, Mapping[str, Action]]  # of a help: title → flag → action
+
+
+class CommandParser:
+    """The part that the parsers of both programs share: a mixin for jsonargparse's parser.
+
+    Attributes:
+        program: the name of the program.
+        prominent: titles → the options that the help of a command shows → their meanings if these are not their own;
+            empty if it shows all.
+    """
+
+    program: str
+    prominent: ClassVar[Mapping[str, Mapping[str, str | None]]] = {}
+    prog: str
+    description: str | None
+    _actions: list[Action]
+    _action_groups: list[Any]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
+
+    def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
+        """The options of a command line, in which `~` is the user's folder."""
+        words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
+        self._print_whole_help(words)
+        defaults = {action.dest: action.default for action in self.options.values()}
+        return expand_tildes(super().parse_args(words, *more, **kwargs), defaults)  # type: ignore[misc]
+
+    @property
+    def command(self) -> str:
+        """The command whose parser this is; empty for a program's."""
+        return self.prog.partition(" [options] ")[2]
+
+    @property
+    def commands(self) -> dict[str, "CommandParser"]:
+        """The parsers of commands."""
+        found = (action.choices for action in self._actions)
+        return {name: parser for choices in found if isinstance(choices, dict) for name, parser in choices.items()}
+
+    @property
+    def options(self) -> dict[str, Action]:
+        """The actions of all options that begin with two dashes, those of commands too."""
+        found: dict[str, Action] = {}
+        for action in self._actions:
+            found |= {flag: action for flag in action.option_strings if flag.startswith("--")}
+        for command in self.commands.values():
+            found |= command.options
+        return {flag: action for flag, action in found.items() if not flag.endswith((".help", "+"))}
+
+    @property
+    def meaning(self) -> str:
+        """What the command does."""
+        return self.description or ""
+
+    @property
+    def manual(self) -> str:
+        """The command line that prints the help."""
+        return " ".join(f"python {self.program} {self.command} --help".split())
+
+    @property
+    def called(self) -> str:
+        """How the command is called."""
+        return f"python {self.program} {self.command} [options]"
+
+    def sections(self) -> Sections:
+        """All options of a command by the titles of their groups."""
+        known = self.options
+        flags = {
+            group.title: [flag for action in group._group_actions for flag in action.option_strings]
+            for group in self._action_groups
+        }
+        groups = {flag.rpartition(".")[0] for flag in known}  # such options take a file
+        known = {flag: action for flag, action in known.items() if flag not in groups}
+        return {title: {flag: known[flag] for flag in found if flag in known} for title, found in flags.items()}
+
+    def format_help(self, *args: Any) -> str:
+        """The help of the program, or of a command, which fits a screen."""
+        if self.command:
+            return self._screen(self.sections(), self.prominent)
+        meanings = {name: parser.meaning.rstrip(".") for name, parser in self.commands.items()}
+        usage, more = f"python {self.program} COMMAND [options]", f"python {self.program} COMMAND --help: its options"
+        return help_screen(usage, self.description or "", {"Commands": meanings}, more)
+
+    def _screen(self, sections: Sections, prominent: Mapping[str, Mapping[str, str | None]]) -> str:
+        meanings = {title: {name: meaning_of(one) for name, one in found.items()} for title, found in sections.items()}
+        if prominent:
+            known = {name: meaning for found in meanings.values() for name, meaning in found.items()}
+            meanings = {
+                title: {name: meaning or known[name] for name, meaning in found.items() if name in known}
+                for title, found in prominent.items()
+            }
+        more = f"{self.manual} NAME: all about an option, or those whose names begin so; {self.manual} all: about each"
+        return help_screen(self.called, self.meaning, meanings, more)
+
+    def _print_whole_help(self, words: Sequence[str]) -> None:
+        """Prints the whole help of the options that a word after `--help` names, if there is one, and exits."""
+        place = next((place for place, word in enumerate(words) if word in _HELP), len(words))
+        if place + 1 >= len(words) or words[0] not in self.commands:
+            return
+        command, name = self.commands[words[0]], words[place + 1].lstrip("-")
+        sections = command.sections()
+        if name != "all":
+            names = [one for options in sections.values() for one in options]
+            near = closest_match(name, names)
+            meant = [one for one in names if f"{one[2:]}.".startswith(f"{name}.")] or ([near] if near else [])
+            if not meant:
+                raise UserError(f"--help {name}: no such option; see {command.manual}")
+            sections = {
+                title: {one: action for one, action in options.items() if one in meant}
+                for title, options in sections.items()
+            }
+        whole = {
+            title: {one: meaning_of(action, True) for one, action in found.items()} for title, found in sections.items()
+        }
+        print(help_screen(command.called, command.meaning, whole), end="")
+        raise SystemExit(0)

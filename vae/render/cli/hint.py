@@ -1,0 +1,42 @@
+"""The command to try next."""
+
+from collections.abc import Iterable, Mapping
+from itertools import chain
+from pathlib import Path
+from shlex import quote
+
+from vae.render.cli.commands import COMMANDS
+
+_KEPT = ("checkpoint", "from", "to", "seed", "count")  # beside the words without an option
+_EXAMPLES = Path(__file__).parents[3] / ".github" / "keyframes"  # in a checkout
+
+
+def next_command(command: str | None, typed: Mapping[str, object]) -> str:
+    """The command to try after another one, or after the usual four, with its keyframes and model; "" if there is none.
+
+    Args:
+        command: that was run.
+        typed: its options that were given, as words or lists of words.
+    """
+    if command is None:
+        files = [file for file in (_EXAMPLES / "bear.png", _EXAMPLES / "horse.png") if file.is_file()]
+        return _line([*map(_nearby, files)] or ["loop", "--seed", "3"])
+    if not (following := COMMANDS[command].following):
+        return ""
+    name, *more = following.split()
+    known = COMMANDS[name].options
+    given = _words(typed.get(COMMANDS[name].positional or ""))
+    kept = [[f"--{option}", *_words(typed[option])] for option in _KEPT if typed.get(option) and option in known]
+    return _line([name, *given, *chain(*kept), *more])
+
+
+def _nearby(file: Path) -> str:
+    return str(file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file)
+
+
+def _words(value: object) -> list[str]:
+    return [str(word) for word in value] if isinstance(value, list) else [] if value is None else [str(value)]
+
+
+def _line(words: Iterable[str]) -> str:
+    return " ".join(["python render.py", *map(quote, words)])
