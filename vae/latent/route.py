@@ -30,10 +30,10 @@ from vae.model.vae import VAE
 
 _TERMS = 3  # J
 _SEARCH_STEPS, _CHECK_STEPS = 10, 13  # of a segment, whose ends are decoded; the check lies between the places searched
-_ITERATIONS, _LEARNING_RATE = 40, 0.1
+_ITERATIONS, _LEARNING_RATE = 20, 0.2
 _SEGMENTS_AT_ONCE = 8
 MIN_DISTANCE = 1e-3  # of two keyframes; closer ones are the same
-_DETOUR_WEIGHT = 0.05
+_DETOUR_WEIGHT = 0.06
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from vae.latent.route import find_route
 from vae.metrics.perceptual import visible_change
 
 PATH_NAMES = (*PATHS, "route")
-_STRETCHES = 64  # of a segment, whose visible change is measured
+_STRETCHES = 63  # of a segment, whose visible change is measured: with its ends, two full batches
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def path_trajectory(
 
 
 def visible_change_per_stretch(draw: Callable[[Tensor], Iterable[Tensor]], segments: int) -> Tensor:
-    """The visible change in each of 64 stretches of equal duration of each segment, (S, 64).
+    """The visible change in each of 63 stretches of equal duration of each segment, (S, 63).
 
     At times (T,) the pictures are drawn in batches (N, C, H, W).
     """
