@@ -16,7 +16,7 @@ import torch
 from tests.gpu.jobs import jobs, run
 from tests.gpu.steps import GPU, TINY
 
-_SECONDS = 360  # after which no other job begins; the longest may take two minutes
+_SECONDS = 360  # after which no other job begins
 
 
 def main(words: list[str]) -> int:

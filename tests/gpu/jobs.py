@@ -10,7 +10,7 @@ import torch
 
 from tests.gpu import equality, speed
 from tests.gpu.measured import Measured
-from tests.gpu.steps import Scale
+from tests.gpu.steps import MODES, Scale
 
 Job = Callable[[Scale], Iterator[Measured]]
 _ONCE: dict[str, Job] = {
@@ -24,8 +24,10 @@ _ONCE: dict[str, Job] = {
 
 def jobs(scale: Scale) -> dict[str, Job]:
     """The jobs by their names; what is measured at each size comes last."""
-    sized = {f"{kind} at {size} px": partial(job, size=size) for size in scale.sizes
-             for kind, job in (("modes", speed.modes), ("tuning", speed.tuning))}  # fmt: skip
+    sized: dict[str, Job] = {}
+    for size in scale.sizes:
+        sized |= {f"{mode} at {size} px": partial(speed.mode_at, size=size, mode=mode) for mode in MODES}
+        sized[f"tuning at {size} px"] = partial(speed.tuning, size=size)
     return _ONCE | sized
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from tests.gpu.measured import Measured, exact_float32, peak_memory, seconds
-from tests.gpu.steps import MODES, Mode, Scale, Step, pictures
+from tests.gpu.steps import Mode, Scale, Step, pictures
 from vae.generator import seeded_latents
 from vae.inference import BATCH, decode_all, encode_means
 from vae.model.autocast import autocast
@@ -26,25 +26,23 @@ def _gradient(step: Step) -> tuple[Tensor, Tensor]:
     )
 
 
-def modes(scale: Scale, size: int) -> Iterator[Measured]:
-    """For each mode: whether its loss and gradients are those of float32, its speed, and its memory.
+def mode_at(scale: Scale, size: int, mode: Mode) -> Iterator[Measured]:
+    """Whether a mode's loss and gradients are those of float32, its speed, and its memory.
 
     `compiled` fails where a network is not one graph.
     """
     with exact_float32():
         expected = _gradient(Step(scale, size, "nchw"))
-    for mode in MODES:
-        step = Step(scale, size, mode)
-        most = _FLOAT32 if step.dtype == torch.float32 else _BFLOAT16
-        for name, found, usual, limit in zip(("loss", "gradient"), _gradient(step), expected, most, strict=True):
-            error = float((found - usual).norm() / usual.norm())
-            yield Measured(f"step.{mode}.{name}.error", error, "share", size, scale.batch, limit)
-        del found
-        rate = scale.batch / seconds(step, scale.repeats, scale.device)
-        yield Measured(f"step.{mode}.speed", rate, "pictures/s", size, scale.batch)
-        yield Measured(f"step.{mode}.memory", peak_memory(step, scale.device), "MiB", size, scale.batch)
-        yield from _decoding(step, mode, scale, size)
-        del step
+    step = Step(scale, size, mode)
+    most = _FLOAT32 if step.dtype == torch.float32 else _BFLOAT16
+    for name, found, usual, limit in zip(("loss", "gradient"), _gradient(step), expected, most, strict=True):
+        error = float((found - usual).norm() / usual.norm())
+        yield Measured(f"step.{mode}.{name}.error", error, "share", size, scale.batch, limit)
+    del expected, found, usual
+    rate = scale.batch / seconds(step, scale.repeats, scale.device)
+    yield Measured(f"step.{mode}.speed", rate, "pictures/s", size, scale.batch)
+    yield Measured(f"step.{mode}.memory", peak_memory(step, scale.device), "MiB", size, scale.batch)
+    yield from _decoding(step, mode, scale, size)
 
 
 def _decoding(step: Step, mode: Mode, scale: Scale, size: int) -> Iterator[Measured]:

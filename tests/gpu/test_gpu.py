@@ -15,7 +15,7 @@ from tests.gpu.steps import GPU, TINY, Scale
 from tests.gpu.waiting import WaitError, no_waiting
 
 ROOT = Path(__file__).parents[2]
-SLOW = ("waits", "graph", "models", "tuning")
+SLOW = ("waits", "graph", "models", "tuning", "compiled at 32 px")
 _WITH_TORCH_ALONE = """
 import runpy, sys
 import numpy, torch
