@@ -29,6 +29,8 @@ OTHER_PROGRAMS = {  # what tests them
     "torchrun ": "training/test_together.py",
     "srun ": "training/test_together.py",
     "python -m tests.benchmarks": "those who have the sets",
+    "python -m tests.gpu": "gpu/test_gpu.py",
+    "python -m pytest ": "gpu/test_gpu.py",
     "#": "the shell",
 }
 DOWNLOADS = {"CIFAR10"}

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from data.system.errors import UserError
-from vae.latent.paths import PATHS, linear, slerp, spline
+from vae.latent.paths import PATHS, linear, noise_loop, slerp, spline
 
 every_path = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 open_and_closed = pytest.mark.parametrize("closed", [False, True], ids=["open", "closed"])
@@ -29,6 +29,12 @@ def times(*values):
 
 def angle_between(a, b):
     return 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
+
+
+@pytest.mark.parametrize("path", [*PATHS.values(), noise_loop])
+def test_latents_are_on_the_device_of_their_keyframes(path):
+    keyframes, t = torch.ones(6, 4, device="meta"), torch.ones(3, device="meta")
+    assert path(keyframes, t).device.type == "meta"
 
 
 @every_path

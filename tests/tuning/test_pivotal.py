@@ -56,6 +56,13 @@ def test_the_same_pictures_give_the_same_copy():
     assert torch.equal(once, again)
 
 
+def test_only_the_copy_is_asked_while_it_is_tuned(monkeypatch):
+    """How near the pivots are to themselves is known; to look would make the host wait for a GPU in every step."""
+    vae, x = model(), pictures(2)
+    monkeypatch.setattr(TunedDecoder, "nearness", None)
+    tune(vae, encode_means(vae, x), x, Budget(2))
+
+
 @pytest.fixture(scope="module")
 def tuned() -> tuple[VAE, VAE, torch.Tensor]:
     vae, x = model(), pictures(4)

@@ -122,7 +122,7 @@ def noise_loop(latents: Tensor, t: Tensor) -> Tensor:
         raise UserError(f"{count} latents: a random walk is made of 4, 6, 8 or more; draw so many with --count")
     if latents.shape[1] < 3:
         raise UserError(f"{latents.shape[1]} latent dimensions: are too few for a random walk; take three or more")
-    harmonics = torch.arange(1, count // 2 + 1)
+    harmonics = torch.arange(1, count // 2 + 1, device=t.device)
     phase = 2 * math.pi / count * t.double()[:, None] * harmonics
     y = phase.cos() @ latents[::2].double() + phase.sin() @ latents[1::2].double()
     length = latents.double().norm(dim=1).mean()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
@@ -11,15 +11,15 @@ from tqdm import tqdm
 
 from vae.metrics.posterior import AggregatePosterior
 from vae.model.discriminator import Discriminator
-from vae.model.distributed import all_gather, all_mean, local_part, world_size
-from vae.model.elbo import Elbo, kl_divergence
+from vae.model.distributed import all_mean
+from vae.model.elbo import kl_divergence
 from vae.model.vae import VAE
 from vae.training.averaging import ExponentialMovingAverage
 from vae.training.callbacks import CollapseWarning, NonFiniteGuard, is_collapsed
 from vae.training.evaluation import VAEEvaluation
 from vae.training.health_logger import evenly_spaced, pictures_in_rows
-from vae.training.losses.objective import loss_terms, sample_latents
-from vae.training.losses.terms import LossInputs
+from vae.training.losses.objective import batch_loss, loss_terms
+from vae.training.losses.terms import LossInputs, LossTerm
 from vae.training.optimizer import build_optimizer, clip_gradients, set_learning_rates
 from vae.training.options import TrainingOptions, arguments
 from vae.training.progress import ProgressModule
@@ -100,33 +100,15 @@ class VAETraining(ProgressModule, VAEEvaluation):
         return self.vae.encoder if self.decoder_phase else self.discriminator
 
     def training_step(self, x: Tensor, batch_idx: int) -> Tensor:
-        """The loss of a batch: the sum of the terms of this phase, in nats per dimension.
-
-        So its scale does not depend on the size of the images.
-        """
-        decoder_phase, step = self.decoder_phase, self.global_step
+        """The loss of a batch, see `vae.training.losses.objective.batch_loss`."""
+        terms = cast(Iterable[LossTerm], self.losses.values())
         beta = self.schedule.beta(self.max_progress) * self.beta_factor
-        terms = [term for term in self.losses.values() if term.decoder_phase in (None, decoder_phase)]
-        with torch.set_grad_enabled(not decoder_phase):
-            mu, logvar = self.vae.encode(x)
         generator = torch.Generator(self.device).manual_seed(self.noise_seed)
-        noise = torch.randn(world_size() * len(x), mu.shape[1], generator=generator, device=self.device)
-        z = self.vae.reparameterize(mu, logvar, local_part(noise))
-        generates = any(term.decoder_phase for term in terms)
-        generated_z = mu[:0]
-        if generates:
-            count = world_size() * ((len(x) + 1) // 2)
-            generated_z = local_part(sample_latents(self.vae, all_gather(mu), count, generator))
-        logits, generated_logits = self.vae.logits(torch.cat([z, generated_z])).tensor_split([len(x)])
-        elbo = Elbo(self.vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
-        phase = self.schedule.phase_progress(self.progress)
-        batch = LossInputs(
-            self.vae, x, mu, logvar, elbo, logits, generated_z, generated_logits, beta, step, phase, generator
-        )
-        losses, logs = zip(*(term(batch) for term in terms), strict=True)
+        phase, decoder_phase = self.schedule.phase_progress(self.progress), self.decoder_phase
+        loss, batch, values = batch_loss(self.vae, terms, x, beta, self.global_step, phase, decoder_phase, generator)
         self._update_statistics(batch, decoder_phase)
-        self._log_step(batch, {name: value for log in logs for name, value in log.items()})
-        return sum(losses, start=self._unused_weights(x))
+        self._log_step(batch, values)
+        return loss + self._unused_weights(x)
 
     def _fit_latents(self, decoder_phase: bool) -> None:
         """At the beginning of the decoder's phase, when the codes stay: their coordinates, and what is random there."""

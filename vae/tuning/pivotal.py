@@ -109,7 +109,7 @@ def tune(
     optimizer = torch.optim.Adam(weights, peak, betas=_BETAS)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps)
     for step in progress(range(budget.steps)):
-        error = tuned.decode(z) - x
+        error = decoder.tuned(z) - x  # at the pivots the copy alone draws
         if step % _REPORT_EVERY == 0:
             least = float(psnr(error.detach(), torch.zeros_like(error)).min())
             report(least)

@@ -4,12 +4,16 @@ A likelihood compares a picture with its reconstruction and says nothing of what
 from the prior; the terms of the decoder's phase do.
 """
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from vae.latent.paths import slerp
 from vae.model.augmentation import augment
 from vae.model.discriminator import Discriminator
+from vae.model.distributed import all_gather, local_part, world_size
+from vae.model.elbo import Elbo, kl_divergence
 from vae.model.networks import squash
 from vae.model.vae import VAE
 from vae.training.losses.perceptual import Perceptual
@@ -111,3 +115,47 @@ def sample_latents(vae: VAE, mu: Tensor, count: int, generator: torch.Generator)
     between = slerp(mu, places) if half else mu[:0]
     noise = torch.randn(count - half, mu.shape[1], generator=generator, device=mu.device, dtype=mu.dtype)
     return torch.cat([between, vae.random_latents(noise).to(mu)])
+
+
+def batch_loss(
+    vae: VAE,
+    terms: Iterable[LossTerm],
+    x: Tensor,
+    beta: Tensor,
+    step: int,
+    phase_progress: float,
+    decoder_phase: bool,
+    generator: torch.Generator,
+) -> tuple[Tensor, LossInputs, dict[str, Tensor]]:
+    """The loss of a batch, in nats per dimension, so that its scale does not depend on the size of the images.
+
+    The host never waits for the device.
+
+    Args:
+        vae: the model.
+        terms: all of them; those of the phase are added.
+        x: (N, C, H, W) pictures in [-1, 1].
+        beta: () the current weight of the KL.
+        step: number of optimizer steps before this one.
+        phase_progress: the share of the decoder's phase that is done.
+        decoder_phase: whether the decoder learns alone.
+        generator: of all noise, on the device; in the same state on all processes.
+
+    Returns:
+        () the sum of the terms, what they were computed from, and the numbers to log.
+    """
+    terms = [term for term in terms if term.decoder_phase in (None, decoder_phase)]
+    with torch.set_grad_enabled(not decoder_phase):
+        mu, logvar = vae.encode(x)
+    noise = torch.randn(world_size() * len(x), mu.shape[1], generator=generator, device=x.device)
+    z, generated_z = vae.reparameterize(mu, logvar, local_part(noise)), mu[:0]
+    if any(term.decoder_phase for term in terms):
+        count = world_size() * ((len(x) + 1) // 2)
+        generated_z = local_part(sample_latents(vae, all_gather(mu), count, generator))
+    logits, generated_logits = vae.logits(torch.cat([z, generated_z])).tensor_split([len(x)])
+    elbo = Elbo(vae.likelihood.log_prob(logits, x), kl_divergence(mu, logvar))
+    batch = LossInputs(
+        vae, x, mu, logvar, elbo, logits, generated_z, generated_logits, beta, step, phase_progress, generator
+    )
+    losses, logs = zip(*(term(batch) for term in terms), strict=True)
+    return sum(losses[1:], start=losses[0]), batch, {name: value for log in logs for name, value in log.items()}
