@@ -1,52 +1,10 @@
-"""Renders morphs from a trained VAE: paths, loops, comparisons and stills.
-
-Without arguments: linear.gif, slerp.gif, loop.gif and compare.gif into renders/.
-"""
-
-import gc
-
-from data.system import signals
+"""Renders morphs from a trained VAE: `python render.py`, or `latent-loom render` where it is installed."""
 
 if __name__ == "__main__":
-    signals.exit_while_starting("render.py")
-    gc.disable()  # looking for garbage among what torch imports, now and on the way out, takes 0.4 s
+    from data.system.program import run_program
 
-import re
-import sys
-from collections.abc import Sequence
+    run_program("render", "vae.render.cli.main")
+else:
+    from vae.render.cli.main import main
 
-from data.system.errors import echo, one_line_errors
-from vae.render.commands import build_parser, run_command
-
-_DEFAULT_COMMANDS = ("linear", "slerp", "loop", "compare")
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs a command, or the usual four where none is named.
-
-    Args:
-        args: as on the command line, without the program's name; None takes them from there.
-
-    Raises:
-        SystemExit: code 2 and one line on standard error for bad input.
-    """
-    words = [_with_underscores(word) for word in (sys.argv[1:] if args is None else args)]
-    with one_line_errors("render.py"):
-        parser = build_parser(__doc__, words[0] if words else None)
-        for line in [words] if words else [[command] for command in _DEFAULT_COMMANDS]:
-            parsed = parser.parse_args(line)
-            out = run_command(parsed.subcommand, parsed[parsed.subcommand].as_dict())
-        if out is not None:
-            opened = out if words else out.parent
-            echo(f"Open {opened}. Next: python render.py route --keyframes cat.png dog.png --out morph.mp4")
-
-
-def _with_underscores(word: str) -> str:
-    """--max-size is --max_size."""
-    return re.sub(r"^--[a-z-]+", lambda option: "--" + option[0][2:].replace("-", "_"), word)
-
-
-if __name__ == "__main__":
-    gc.enable()
-    gc.freeze()
-    signals.run(main)
+    __all__ = ["main"]

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.system.errors import echo
 from data.system.home import expand_tilde_arguments, expand_tildes
+from data.system.program import program_arguments, program_command, program_name
 from data.system.spelling import closest_match, suggest, suggest_file
 
 _LONGEST = 100
@@ -23,7 +24,7 @@ class OneLineParser:
     """The part that the parsers of both programs share: a mixin for jsonargparse's parser.
 
     Attributes:
-        program: the name of the program.
+        program: `train` or `render`.
         default_option: the option that a word without one is suggested for.
         option_for: the same for certain words, and for files with certain suffixes.
         synonyms: the names that other programs, or earlier versions, have for an option → its name.
@@ -43,7 +44,7 @@ class OneLineParser:
 
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The options of a command line, in which `~` is the user's folder."""
-        words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
+        words = expand_tilde_arguments(program_arguments() if args is None else list(args))
         defaults = {flag[2:]: action.default for flag, action in self._options().items()}
         return expand_tildes(super().parse_args(words, *more, **kwargs), defaults)  # type: ignore[misc]
 
@@ -54,7 +55,7 @@ class OneLineParser:
         words = " ".join(str(message).split())
         matches = ((re.match(pattern, words), describe) for pattern, describe in _RULES)
         line = next((describe(self, *match.groups()) for match, describe in matches if match), None)
-        echo(f"{self.program}: {line or words.rstrip('.') + f'; see {self._manual}'}", sys.stderr)
+        echo(f"{program_name(self.program)}: {line or words.rstrip('.') + f'; see {self._manual}'}", sys.stderr)
         raise SystemExit(2)
 
     def commands_with(self, option: str) -> list[str]:
@@ -67,7 +68,7 @@ class OneLineParser:
 
     @property
     def _manual(self) -> str:
-        return " ".join(f"python {self.program} {self._command} --help".split())
+        return " ".join(f"{program_command(self.program)} {self._command} --help".split())
 
     def _options(self) -> dict[str, Action]:
         """The actions of all options that begin with two dashes, those of commands too."""
@@ -127,7 +128,7 @@ class OneLineParser:
         return ", ".join(found)[:_LONGEST] or "--config"
 
     def _bad_config(self, reason: str) -> str:
-        printed = f"python {self.program} {self._command} --print_config"
+        printed = f"{program_command(self.program)} {self._command} --print_config"
         if missing := re.match(r"File does not exist: '(.+)'", reason):
             file = missing[1][:_LONGEST]
             return f"{file}: no such file; {suggest_file(Path(file), f'{printed} > {file} writes one')}"

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple, get_type_hints
 from jsonargparse import ArgumentParser
 
 from data.system.errors import echo, shell_quoted
+from data.system.program import program_command, program_name
 from vae import __version__
 from vae.checkpoint import load_vae
 from vae.command_line import OneLineParser
@@ -128,7 +129,7 @@ def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> Non
     echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {options.checkpoint}")
     print(lines_benchmark.scores_table(lines_benchmark.score_paths(model, angles)))
     source = shell_quoted(options.checkpoint)
-    echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {source}")
+    echo(f"0 is best; rotation is the ideal. Next: {program_command('render')} slerp --checkpoint {source}")
 
 
 class Command(NamedTuple):
@@ -188,7 +189,7 @@ COMMANDS = {
 class Parser(OneLineParser, ArgumentParser):
     """Explains in one line what is wrong with an argument."""
 
-    program, default_option = "render.py", "--keyframes"
+    program, default_option = "render", "--keyframes"
     option_for: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
     synonyms: ClassVar = {
         "--output": "--out",
@@ -211,7 +212,7 @@ class Parser(OneLineParser, ArgumentParser):
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:
     """The command line: subcommands; where one is chosen, only that one has its options, which is quicker."""
-    parser = Parser(prog="render.py", description=description, version=__version__)
+    parser = Parser(prog=program_name("render"), description=description, version=__version__)
     subcommands = parser.add_subcommands(required=False)
     for name, command in COMMANDS.items():
         subparser = Parser(description=command.meaning)
