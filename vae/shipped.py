@@ -1,4 +1,4 @@
-"""The models that are included: in `checkpoints/` of a checkout, or of this package where it was installed as a copy."""
+"""The models that are included: in `checkpoints/` of a checkout, or in this package where it was installed."""
 
 from pathlib import Path
 
