@@ -5,4 +5,4 @@ from pathlib import Path
 _HERE = Path(__file__).resolve().parent
 _INSTALLED = _HERE / "checkpoints"
 _FOLDER = _INSTALLED if _INSTALLED.is_dir() else _HERE.parent / "checkpoints"
-SHIPPED, SHIPPED_FOR_PICTURES = _FOLDER / "patterns.ckpt", _FOLDER / "pictures.ckpt"
+SHIPPED, SHIPPED_FOR_PICTURES, SHIPPED_FOR_LINES = (_FOLDER / f"{of}.ckpt" for of in ("patterns", "pictures", "lines"))

@@ -120,8 +120,8 @@ def test_help_names_the_programs(word: str, programs: Path, tmp_path: Path):
 def test_a_folder_of_pictures_called_data_does_no_harm_and_a_module_is_named(name: str, programs: Path, tmp_path: Path):
     (tmp_path / name).parent.mkdir(exist_ok=True)
     (tmp_path / name).touch()
-    (tmp_path / "script.py").write_text("from vae import linear")
-    assert run([programs / "latent-loom", "render", "--help"], tmp_path).returncode == 0
+    (tmp_path / "script.py").write_text("import vae.console")
+    assert run([programs / "latent-loom", "--help"], tmp_path).returncode == 0
     done = run([programs / "python", "script.py"], tmp_path)
     if name.endswith(".py"):
         hidden = f"ImportError: {tmp_path / name}: hides the package `data` that vae needs; give it another name"

@@ -38,13 +38,13 @@ class LinesOptions:
     """The LINES benchmark.
 
     Args:
-        checkpoint: a .ckpt file, trained on `lines`.
+        checkpoint: a .ckpt file, trained on `lines`; null is the included checkpoints/lines.ckpt.
         device: where the model runs: `auto` takes a GPU if there is one, else the CPU.
         seed: names the fresh lines.
         pairs: how many pairs of them.
     """
 
-    checkpoint: Annotated[Path, user_path] = Path("checkpoints/lines.ckpt")
+    checkpoint: Annotated[Path | None, user_path] = None
     device: Device = "auto"
     seed: int = 1
     pairs: Annotated[int, Range(1)] = PAIRS
