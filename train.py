@@ -1,83 +1,10 @@
-"""Trains a VAE on pictures. Without arguments, `fit` on the built-in patterns.
-
-python train.py ~/pictures                  trains on a folder for five minutes
-python train.py ~/pictures --minutes 60     for an hour
-python train.py fit --ckpt_path last        goes on with a training that was interrupted
-"""
-
-from data.system import signals
+"""Trains a VAE on pictures: `python train.py`, or `latent-loom train` where it is installed."""
 
 if __name__ == "__main__":
-    signals.exit_while_starting("train.py")
+    from data.system.program import run_program
 
-import logging
-import os
-import sys
-import warnings
-from collections.abc import Sequence
+    run_program("train", "vae.training.cli.main")
+else:
+    from vae.training.cli.main import main
 
-from data.datamodule import ImageData
-from data.system.errors import one_line_errors
-from vae import __version__
-from vae.training.cli.cli import LoomCLI
-from vae.training.cli.errors import misconfiguration_errors
-from vae.training.cli.parser import TrainingParser
-from vae.training.cli.shorthand import expand
-from vae.training.module import VAETraining
-from vae.training.runs.checkpointing import SaveRunConfig
-
-_IGNORED_WARNINGS = (
-    r".*does not have many workers.*",
-    r".*number of training batches .* is smaller than the logging interval.*",
-    r"(?s).*Checkpoint directory .* exists and is not empty.*",
-    r".*LeafSpec.* is deprecated.*",
-    r".*callbacks used to create the checkpoint need to be provided.*",
-    r".*WeightAveraging callback, but loading a checkpoint outside the 'fit' stage.*",
-)
-
-
-def main(args: Sequence[str] | None = None) -> None:
-    """Runs a command; `fit` where none is named.
-
-    Args:
-        args: as on the command line, without the program's name; None takes them from there.
-
-    Raises:
-        SystemExit: code 2 and one line on standard error for bad input.
-    """
-    os.environ.setdefault("JSONARGPARSE_DEPRECATION_WARNINGS", "off")  # LightningCLI's own calls would cause them
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch.profilers").setLevel(logging.INFO)  # a profile that was asked for
-    for message in _IGNORED_WARNINGS:
-        warnings.filterwarnings("ignore", message)
-    original = sys.argv
-    try:
-        with one_line_errors("train.py"), misconfiguration_errors():
-            words = expand(sys.argv[1:] if args is None else args)
-            sys.argv = [original[0], *words]  # read again by the processes that a multi-device run starts
-            LoomCLI(
-                VAETraining,
-                ImageData,
-                parser_class=TrainingParser,
-                save_config_callback=SaveRunConfig,
-                save_config_kwargs={"save_to_log_dir": False},
-                seed_everything_default=0,
-                parser_kwargs={"description": __doc__, "version": __version__},
-                trainer_defaults={
-                    "max_epochs": -1,
-                    "precision": None,
-                    "gradient_clip_val": 1.0,
-                    "num_sanity_val_steps": 0,
-                    "use_distributed_sampler": False,  # ImageData's own sampler does this
-                    "enable_model_summary": False,
-                },
-                auto_configure_optimizers=False,
-                load_from_checkpoint_support=False,
-            )
-    finally:
-        sys.argv = original
-
-
-if __name__ == "__main__":
-    signals.run(main)
+    __all__ = ["main"]

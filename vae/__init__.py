@@ -5,8 +5,15 @@
 Each of these names is imported when it is first used, so that `import vae` alone loads no torch.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+try:
+    import_module("data.system")
+except ImportError:
+    hiding = getattr(sys.modules.get("data"), "__file__", None) or "data"
+    raise ImportError(f"{hiding}: hides the package `data` that vae needs; give it another name") from None
 
 if TYPE_CHECKING:
     from vae.checkpoint import load_vae

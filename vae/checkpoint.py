@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from data.system.checks import array, keys
 from data.system.errors import UserError, one_line_errors
 from data.system.files import check_regular_file, check_writable, save_bytes, user_path
+from data.system.program import program_command
 from data.system.spelling import suggest_file
 from vae.model.config import VAEConfig
 from vae.model.likelihoods import Likelihood
@@ -56,7 +57,8 @@ def read(path: Path) -> dict[str, Any]:
     """The content of a checkpoint file, of today's format: tensors and plain values only; else a `UserError`."""
     check_regular_file(path)
     if not path.exists():
-        raise UserError(f"{path}: no such checkpoint; {suggest_file(path, 'train one with python train.py')}")
+        otherwise = f"train one with {program_command('train')}"
+        raise UserError(f"{path}: no such checkpoint; {suggest_file(path, otherwise)}")
     try:
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from data.system.errors import UserError, shell_quoted
 from data.system.files import check_writable, save_bytes
+from data.system.program import program_command
 from vae.checkpoint import FORMAT
 from vae.model.tuned_decoder import TunedDecoder
 from vae.model.vae import VAE
@@ -117,7 +118,8 @@ def export(vae: VAE, out: Path, encoder: bool = False) -> list[Path]:
 def usage(vae: VAE, out: Path) -> list[str]:
     """Lines that say how an exported file is used; of a .pth file, a Python program."""
     if out.suffix.lower() == ".onnx":
-        return [f"Next: python render.py compare --generator {shell_quoted(out)}, which walks it beside a checkpoint"]
+        compare = f"{program_command('render')} compare --generator {shell_quoted(out)}"
+        return [f"Next: {compare}, which walks it beside a checkpoint"]
     if out.suffix.lower() == ".pth" and isinstance(vae.decoder, TunedDecoder):
         return ["Its decoder is fitted to pictures; in Python, load_vae of vae loads the checkpoint as it is"]
     if out.suffix.lower() == ".pth":

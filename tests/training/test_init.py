@@ -52,7 +52,7 @@ def test_layers_of_another_shape_are_told_and_start_at_random(run: Run, tmp_path
 def test_the_shipped_weights_are_where_pictures_start_that_fit_them(run: Run, tmp_path: Path, monkeypatch, capsys):
     shipped = tmp_path / "pictures.ckpt"
     strip_checkpoint(run.checkpoints / "last.ckpt", shipped)
-    monkeypatch.setattr(initial_weights, "SHIPPED", shipped)
+    monkeypatch.setattr(initial_weights, "SHIPPED_FOR_PICTURES", shipped)
     start = networks(checkpoint.read(shipped)["state_dict"])
     for number, (more, fits) in enumerate(
         [([], True), (["--init=none"], False), (["--model.latent_dim=6"], False), (["--data.source=patterns"], False)]

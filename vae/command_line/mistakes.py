@@ -12,6 +12,7 @@ from types import NoneType
 from typing import Any, ClassVar, Literal, NoReturn, get_args, get_origin
 
 from data.system.errors import echo
+from data.system.program import program_command, program_name
 from data.system.spelling import closest_match, suggest, suggest_file
 from vae.command_line.parser import CommandParser
 
@@ -41,7 +42,7 @@ class OneLineParser(CommandParser):
         words = " ".join(str(message).split())
         matches = ((re.match(pattern, words), describe) for pattern, describe in _RULES)
         line = next((describe(self, *match.groups()) for match, describe in matches if match), None)
-        echo(f"{self.program}: {line or words.rstrip('.') + f'; see {self.manual}'}", sys.stderr)
+        echo(f"{program_name(self.program)}: {line or words.rstrip('.') + f'; see {self.manual}'}", sys.stderr)
         raise SystemExit(2)
 
     def commands_with(self, option: str) -> list[str]:
@@ -106,7 +107,7 @@ class OneLineParser(CommandParser):
         return ", ".join(found)[:_LONGEST] or "--config"
 
     def _bad_config(self, reason: str) -> str:
-        printed = f"python {self.program} {self.command} --print_config"
+        printed = f"{program_command(self.program)} {self.command} --print_config"
         if missing := re.match(r"File does not exist: '(.+)'", reason):
             file = missing[1][:_LONGEST]
             return f"{file}: no such file; {suggest_file(Path(file), f'{printed} > {file} writes one')}"

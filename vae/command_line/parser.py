@@ -1,12 +1,12 @@
 """`CommandParser`: the options of a program's commands, and their help."""
 
-import sys
 from argparse import Action
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from data.system.errors import UserError
 from data.system.home import expand_tilde_arguments, expand_tildes
+from data.system.program import program_arguments, program_command
 from data.system.spelling import closest_match
 from vae.command_line.help_screen import help_screen, meaning_of
 
@@ -18,7 +18,7 @@ class CommandParser:
     """The part that the parsers of both programs share: a mixin for jsonargparse's parser.
 
     Attributes:
-        program: the name of the program.
+        program: `train` or `render`.
         prominent: titles → the options that the help of a command shows → their meanings if these are not their own;
             empty if it shows all.
     """
@@ -35,7 +35,7 @@ class CommandParser:
 
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The options of a command line, in which `~` is the user's folder."""
-        words = expand_tilde_arguments(sys.argv[1:] if args is None else list(args))
+        words = expand_tilde_arguments(program_arguments() if args is None else list(args))
         self._print_whole_help(words)
         defaults = {action.dest: action.default for action in self.options.values()}
         return expand_tildes(super().parse_args(words, *more, **kwargs), defaults)  # type: ignore[misc]
@@ -69,12 +69,12 @@ class CommandParser:
     @property
     def manual(self) -> str:
         """The command line that prints the help."""
-        return " ".join(f"python {self.program} {self.command} --help".split())
+        return " ".join(f"{program_command(self.program)} {self.command} --help".split())
 
     @property
     def called(self) -> str:
         """How the command is called."""
-        return f"python {self.program} {self.command} [options]"
+        return f"{program_command(self.program)} {self.command} [options]"
 
     def sections(self) -> Sections:
         """All options of a command by the titles of their groups."""
@@ -92,8 +92,9 @@ class CommandParser:
         if self.command:
             return self._screen(self.sections(), self.prominent)
         meanings = {name: parser.meaning.rstrip(".") for name, parser in self.commands.items()}
-        usage, more = f"python {self.program} COMMAND [options]", f"python {self.program} COMMAND --help: its options"
-        return help_screen(usage, self.description or "", {"Commands": meanings}, more)
+        usage = f"{program_command(self.program)} COMMAND"
+        more = f"{usage} --help: its options"
+        return help_screen(f"{usage} [options]", self.description or "", {"Commands": meanings}, more)
 
     def _screen(self, sections: Sections, prominent: Mapping[str, Mapping[str, str | None]]) -> str:
         meanings = {title: {name: meaning_of(one) for name, one in found.items()} for title, found in sections.items()}

@@ -20,6 +20,7 @@ from data.rng import uniform
 from data.synthetic.lines import draw_lines
 from data.system.errors import UserError
 from data.system.files import user_path
+from data.system.program import program_command
 from vae.inference import decode_all, encode_means
 from vae.latent.paths import BETWEEN_TWO, slerp
 from vae.latent.timing import arc_length_times
@@ -37,13 +38,13 @@ class LinesOptions:
     """The LINES benchmark.
 
     Args:
-        checkpoint: a .ckpt file, trained on `lines`.
+        checkpoint: a .ckpt file, trained on `lines`; null is the included checkpoints/lines.ckpt.
         device: where the model runs: `auto` takes a GPU if there is one, else the CPU.
         seed: names the fresh lines.
         pairs: how many pairs of them.
     """
 
-    checkpoint: Annotated[Path, user_path] = Path("checkpoints/lines.ckpt")
+    checkpoint: Annotated[Path | None, user_path] = None
     device: Device = "auto"
     seed: int = 1
     pairs: Annotated[int, Range(1)] = PAIRS
@@ -140,7 +141,7 @@ def score_paths(vae: VAE, angles: Tensor) -> dict[str, LineScores]:
     if (vae.image_size, vae.channels) != (32, 1):
         raise UserError(
             f"the checkpoint draws {vae.image_size}×{vae.image_size}×{vae.channels} pictures, lines are 32×32×1; "
-            "train one with python train.py fit --data.source lines"
+            f"train one with {program_command('train')} fit --data.source lines"
         )
     ends = encode_means(vae, line_images(angles).flatten(0, 1)).reshape(-1, 2, vae.latent_dim).cpu()
     t, places = (torch.linspace(0, 1, count, dtype=torch.float64) for count in (FRAMES, _PLACES))

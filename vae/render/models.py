@@ -12,9 +12,7 @@ from vae.latent.keyframes import names_latents, names_picture
 from vae.model.vae import VAE
 from vae.onnx_generator import OnnxGenerator
 from vae.render.options import ComparedModelsOptions, Device, ModelOptions, RenderRequest
-
-_CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
-SHIPPED, SHIPPED_FOR_PICTURES = _CHECKPOINTS / "patterns.ckpt", _CHECKPOINTS / "pictures.ckpt"
+from vae.shipped import SHIPPED, SHIPPED_FOR_PICTURES
 
 
 def choose_device(name: Device) -> torch.device:

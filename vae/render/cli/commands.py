@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple, get_type_hints
 
 from data.system.errors import echo, shell_quoted
+from data.system.program import program_command
 from vae.checkpoint import load_vae
 from vae.export import export, usage
 from vae.latent.paths import PATHS
@@ -124,7 +125,7 @@ def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> Non
     echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {options.checkpoint}")
     print(lines_benchmark.scores_table(lines_benchmark.score_paths(model, angles)))
     source = shell_quoted(options.checkpoint)
-    echo(f"0 is best; rotation is the ideal. Next: python render.py slerp --checkpoint {source}")
+    echo(f"0 is best; rotation is the ideal. Next: {program_command('render')} slerp --checkpoint {source}")
 
 
 _POSITIONAL = ("keyframes", "pictures", "run")

@@ -5,6 +5,7 @@ from itertools import chain
 from pathlib import Path
 from shlex import quote
 
+from data.system.program import program_command
 from vae.render.cli.commands import COMMANDS
 
 _KEPT = ("checkpoint", "from", "to", "seed", "count")  # beside the words without an option
@@ -39,4 +40,4 @@ def _words(value: object) -> list[str]:
 
 
 def _line(words: Iterable[str]) -> str:
-    return " ".join(["python render.py", *map(quote, words)])
+    return " ".join([program_command("render"), *map(quote, words)])

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from jsonargparse import ArgumentParser
 
+from data.system.program import program_name
 from vae import __version__
 from vae.command_line.mistakes import OneLineParser
 from vae.option_groups import add_options, option_name, parse_options
@@ -20,7 +21,7 @@ from vae.render.options import RenderRequest
 class Parser(OneLineParser, ArgumentParser):
     """Explains in one line what is wrong with an argument."""
 
-    program, default_option = "render.py", "--keyframes"
+    program, default_option = "render", "--keyframes"
     option_for: ClassVar = {".ckpt": "--checkpoint", ".onnx": "--generator"}
     synonyms: ClassVar = {
         "--output": "--out",
@@ -63,7 +64,7 @@ def _dashed(word: str) -> str:
 
 def build_parser(description: str | None, chosen: str | None = None) -> Parser:
     """The command line: subcommands; where one is chosen, only that one has its options, which is quicker."""
-    parser = Parser(prog="render.py", description=description, version=__version__)
+    parser = Parser(prog=program_name("render"), description=description, version=__version__)
     subcommands = parser.add_subcommands(required=False)
     for name, command in COMMANDS.items():
         subparser = Parser(description=command.meaning)

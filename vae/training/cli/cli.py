@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from data.datamodule import ImageData
 from data.system.errors import UserError, echo
 from data.system.files import check_utf8
+from data.system.program import program_arguments
 from vae.training import environment
 from vae.training.cli.config import ConfigFile, recipes
 from vae.training.cli.errors import as_list, fit_errors, foreign_errors, instantiate, trainer_errors
@@ -60,7 +61,7 @@ class LoomCLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """`fit`, `validate` and `test`; where one of them is named, that one alone, which is quicker to build."""
         known = {name: skip for name, skip in LightningCLI.subcommands().items() if name != "predict"}
-        named = {name: known[name] for name in sys.argv[1:2] if name in known}
+        named = {name: known[name] for name in program_arguments()[:1] if name in known}
         return named or known
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
@@ -81,7 +82,7 @@ class LoomCLI(LightningCLI):
     def _parse_ckpt_path(self) -> None:
         """Finds the checkpoint that is named, and takes the options that are not given from its run."""
         command = self.config["subcommand"]
-        self._given = self.parser.parse_args(sys.argv[1:], defaults=False).get(command)
+        self._given = self.parser.parse_args(program_arguments(), defaults=False).get(command)
         given = {name for name, value in self._given.items() if name != "config" or value}
         self._request = Request(command, dict(self.config[command].items()), frozenset(given))
         check_training_seed(self._request.options["seed_everything"])
@@ -103,7 +104,7 @@ class LoomCLI(LightningCLI):
         precision = resolve_precision(options["trainer.precision"], options["trainer.accelerator"])
         self._override({**environment.launcher_options(options), "trainer.precision": precision})
         if self._request.fitting:
-            typed = {word.partition("=")[0].removeprefix("--") for word in sys.argv[1:] if word.startswith("--")}
+            typed = {word.partition("=")[0].removeprefix("--") for word in program_arguments() if word.startswith("--")}
             if "init" in typed and self._resumed is not None:
                 raise UserError("--init: contradicts --ckpt_path, whose weights a training goes on with; leave one out")
             self._override(length_options(self._request.options, typed))

@@ -23,7 +23,7 @@ _LEAST = {"accumulate_grad_batches": 1, "check_val_every_n_epoch": 1, "gradient_
 class TrainingParser(OneLineParser, LightningArgumentParser):
     """The parser of a command; its errors are one line."""
 
-    program, default_option = "train.py", "--data.source"
+    program, default_option = "train", "--data.source"
     option_for: ClassVar = {
         **dict.fromkeys((".yaml", ".yml", *recipes()), "--config"),
         **dict.fromkeys((".ckpt", "last"), "--ckpt_path"),

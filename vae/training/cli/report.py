@@ -8,6 +8,7 @@ import lightning.pytorch as pl
 
 from data.datamodule import ImageData
 from data.system.errors import echo, shell_quoted
+from data.system.program import program_command, program_name
 from vae.render.growth.morph_files import FOLDER
 from vae.training.cli.verdict import verdict
 from vae.training.module import VAETraining
@@ -46,7 +47,7 @@ class TrainingReport:
     def print_interruption(self) -> None:
         """Prints how to continue, below the progress bar."""
         print(file=sys.stderr)
-        echo(f"train.py: interrupted; {self.continuation()}", sys.stderr)
+        echo(f"{program_name('train')}: interrupted; {self.continuation()}", sys.stderr)
 
     def continuation(self) -> str:
         """The command that continues the training, in words."""
@@ -54,7 +55,7 @@ class TrainingReport:
             return "fit again: nothing was kept yet"
         if self.trainer.state.finished and write_error(self.trainer) is None:
             return f"the training is done and kept in {self.last}"
-        words = f"go on with python train.py fit --ckpt_path {shell_quoted(self.last)}"
+        words = f"go on with {program_command('train')} fit --ckpt_path {shell_quoted(self.last)}"
         return (
             f"{words}, or add{self.short_ending} and the decoder alone learns for so long"
             if self.short_ending
@@ -85,6 +86,7 @@ class TrainingReport:
         """Prints where the checkpoints of a complete training are, and the commands that use them."""
         if not self.trainer.is_global_zero or not self.last.is_file():
             return
+        train, render = program_command("train"), program_command("render")
         best, quoted = self.folder.path / "best.ckpt", shell_quoted(self.last)
         kept = f" (best {self.metric}: {best})" if best.is_file() else ""
         print()  # below the progress bar
@@ -98,12 +100,12 @@ class TrainingReport:
             echo(f"Watch:  tensorboard --logdir {shell_quoted(self.folder.all_logs)} --samples_per_plugin images=200")
         if (morphs := self.folder.logs / FOLDER).is_dir():
             logs = shell_quoted(self.folder.logs)
-            echo(f"Morphs: {morphs}, of which python render.py growth --run {logs} makes a film")
-        echo(f"Render: python render.py slerp --checkpoint {quoted}")
+            echo(f"Morphs: {morphs}, of which {render} growth --run {logs} makes a film")
+        echo(f"Render: {render} slerp --checkpoint {quoted}")
         planned = {"max_epochs": self.trainer.max_epochs or 0, "max_steps": self.trainer.max_steps}
         planned = {name: count for name, count in planned.items() if count > 0}
         if found := self.module.schedule.missed_decoder_phase(self.module.progress, planned):
             part, options = found
             options = options or self.short_ending
             echo(f"It was ended early and missed {part}: its pictures are blurrier than they could be.")
-            echo(f"Have it, without what ended it: python train.py fit --ckpt_path {quoted}{options}")
+            echo(f"Have it, without what ended it: {train} fit --ckpt_path {quoted}{options}")

@@ -16,9 +16,9 @@ from data.system.checks import array
 from data.system.errors import UserError
 from data.system.files import user_path
 from vae import checkpoint
+from vae.shipped import SHIPPED_FOR_PICTURES
 from vae.training.runs.request import Request
 
-SHIPPED = Path(__file__).resolve().parents[3] / "checkpoints" / "pictures.ckpt"
 NONE = "none"
 _NETWORKS = ("vae.encoder", "vae.decoder")
 _TAKEN = (*_NETWORKS, "vae.likelihood.", checkpoint.DISCRIMINATOR)
@@ -57,9 +57,9 @@ def take_initial_weights(module: nn.Module, request: Request) -> InitialWeights:
     named = request.options["init"]
     if named is not None:
         return InitialWeights() if named == NONE else _take(module, user_path(named), partly=True)
-    if request.source in PROCEDURAL or not SHIPPED.is_file():
+    if request.source in PROCEDURAL or not SHIPPED_FOR_PICTURES.is_file():
         return InitialWeights()
-    return _take(module, SHIPPED, partly=False)
+    return _take(module, SHIPPED_FOR_PICTURES, partly=False)
 
 
 def _take(module: nn.Module, path: Path, partly: bool) -> InitialWeights:
