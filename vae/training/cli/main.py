@@ -46,7 +46,7 @@ def main(args: Sequence[str] | None = None) -> None:
     examples = (
         f"{program} ~/pictures                  on a folder, for five minutes",
         f"{program} ~/pictures --minutes 60     for an hour",
-        f"{program} fit --ckpt_path last        goes on with a training that was interrupted",
+        f"{program} fit --ckpt_path last        goes on with one that was interrupted",
     )
     with ExitStack() as stack:
         stack.enter_context(one_line_errors(name))
