@@ -17,6 +17,7 @@ import render
 import train
 from vae import checkpoint
 from vae.render import models
+from vae.render.cli import main as rendering
 
 # what is typed; what the answer must name; what its remedy must name
 RENDER = [
@@ -453,27 +454,27 @@ def place(things: Path) -> Iterator[Path]:
         patch.chdir(things)
         patch.setenv("HOME", str(things / "home"))  # where a cache would appear
         build_parsers_once(patch)
-        patch.setattr(render, "build_parser", functools.cache(render.build_parser))
+        patch.setattr(rendering, "build_parser", functools.cache(rendering.build_parser))
         patch.setattr(models, "load_vae", functools.cache(models.load_vae))
         yield things
 
 
 EVERY = 3  # of so many mistakes one is made by default
 TOLD = [
-    pytest.param(main, rows[part::EVERY], id=f"{main.__module__}.py {part}", marks=[pytest.mark.slow] * (part > 0))
-    for main, rows in ((render.main, RENDER), (train.main, TRAIN))
+    pytest.param(each, rows[part::EVERY], id=f"{each.__name__}.py {part}", marks=[pytest.mark.slow] * (part > 0))
+    for each, rows in ((render, RENDER), (train, TRAIN))
     for part in range(EVERY)
 ]
 
 
-@pytest.mark.parametrize(("main", "rows"), TOLD)
-def test_a_mistake_is_told_in_one_line_with_its_remedy(main, rows, place: Path) -> None:
+@pytest.mark.parametrize(("called", "rows"), TOLD)
+def test_a_mistake_is_told_in_one_line_with_its_remedy(called, rows, place: Path) -> None:
     before = set(place.rglob("*"))
     for typed, named, suggested in rows:
-        line = error_of(main, *shlex.split(typed))
+        line = error_of(called.main, *shlex.split(typed))
         program, _, text = line.partition(": ")
         fault, remedy = parts_of(text)
-        assert program == f"{main.__module__}.py", typed
+        assert program == f"{called.__name__}.py", typed
         assert named in fault, typed
         assert suggested in remedy, typed
         assert not [word for word in JARGON if word in line], typed
