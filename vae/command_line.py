@@ -16,6 +16,7 @@ from data.system.home import expand_tilde_arguments, expand_tildes
 from data.system.spelling import closest_match, suggest, suggest_file
 
 _LONGEST = 100
+_NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 _WORDS = {int: "a whole number", float: "a number", str: "a word", Path: "a word", NoneType: "null"}
 
 
@@ -37,9 +38,11 @@ class OneLineParser:
     args: list[str]
     exit_on_error: bool
     _actions: list[Action]
+    _negative_number_matcher: re.Pattern[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
+        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own takes `-2.` and `-1e-1` for options
 
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The options of a command line, in which `~` is the user's folder."""
