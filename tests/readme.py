@@ -161,13 +161,13 @@ def main() -> None:
         _run(["train.py"], place)
         for words in (words for page in PAGES for words in page.commands if "--trainer.default_root_dir" in words):
             _run(words, place)
+        for code in (code for page in PAGES for code in page.python if "save_" in code):
+            environment = os.environ | {"PYTHONPATH": str(ROOT)}
+            subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, check=True)
+        shutil.copyfile(place / "patterns.png", ROOT / ".github/patterns.png")
         for picture in {picture for page in PAGES for picture in page.pictures}:
             if picture.stem in (commands := recipes()):
                 _make(picture, commands[picture.stem], place)
-        for code in (code for page in PAGES for code in page.python if "patterns.png" in code):
-            environment = os.environ | {"PYTHONPATH": str(ROOT)}
-            subprocess.run([sys.executable, "-c", code], cwd=place, env=environment, check=True)
-            shutil.copyfile(place / "patterns.png", ROOT / ".github/patterns.png")
         screenshot_of_tensorboard(f"{place}/logs", f"{ROOT}/.github/tensorboard.png")
 
 

@@ -1,6 +1,7 @@
 """Picture files → uint8, the same for training and rendering; without torch, so that it starts fast."""
 
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -42,7 +43,7 @@ def read_picture(
     fit: Fit = "crop",
 ) -> NDArray[np.uint8]:
     """A picture of a file as a square; see `PictureFile.pixels`."""
-    with closing(PictureFile(path)) as file:
+    with warnings.catch_warnings(action="ignore"), closing(PictureFile(path)) as file:  # of oddities that can be read
         return file.pixels(frame, size, channels, background, white, fit)
 
 

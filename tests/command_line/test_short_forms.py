@@ -94,7 +94,12 @@ def test_the_next_command_has_the_keyframes_and_the_model_and_can_be_parsed(comm
         assert {name: listed(parsed[name]) for name in kept} == {name: listed(value) for name, value in kept.items()}
 
 
-GIVEN = {"keyframes": ["my cat.png", "-3", "b.npz:1"], "checkpoint": ["a b.ckpt"], "seed": 4, "pictures": "my pictures/cats"}
+GIVEN = {
+    "keyframes": ["my cat.png", "-3", "b.npz:1"],
+    "checkpoint": ["a b.ckpt"],
+    "seed": 4,
+    "pictures": "my pictures/cats",
+}
 
 
 def test_after_the_usual_four_pictures_that_exist_are_proposed(monkeypatch):

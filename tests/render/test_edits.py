@@ -84,6 +84,14 @@ def test_a_picture_is_shown_exactly_where_the_strength_is_0_and_its_ends_are_the
     assert abs(frames[end].astype(float) - plain[end]).mean() < 0.5 * abs(frames[end].astype(float) - given).mean()
 
 
+@pytest.mark.parametrize("strength", ["-2. 1", "-.5 1e-1", "-1e0 -5E-1", "1 -2.", "-1 1"])
+def test_each_way_to_write_a_negative_number_is_one(strength, monkeypatch):
+    monkeypatch.setattr(render, "run_command", lambda _, arguments: found.append(arguments["strength"]))
+    found: list[list[str]] = []
+    render.main(["direction", "--from", "dark", "--to", "light", "--strength", *strength.split()])
+    assert found == [strength.split()]
+
+
 def test_folders_that_differ_in_nothing_are_said_to_mean_little(folders, capsys):
     factors = torch.rand(24, len(FACTORS), generator=torch.Generator().manual_seed(1))
     for name, pictures in (("one", factors[:12]), ("two", factors[12:])):

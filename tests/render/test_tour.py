@@ -65,18 +65,6 @@ def test_a_tour_follows_a_sound(words):
     assert len(shown()) == 20
 
 
-def test_what_cannot_be_read_is_named_and_counted(words, capsys):
-    for number in range(7):
-        Path(f"album/broken{number}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    Path("album/notes.txt").write_text("not looked at")
-    render.main([*words, "--frames=2"])
-    told = capsys.readouterr().out
-    assert len(shown()) == 2 * COUNT
-    assert told.count("Skipped album/broken") == 5
-    assert f"Skipped 2 more of {COUNT + 7} files" in told
-    assert "Left out: 1 .txt" in told
-
-
 def test_of_many_pictures_some_are_taken_evenly(words, capsys, monkeypatch):
     monkeypatch.setattr(tour, "_MOST", 4)
     render.main([*words, "--frames=2"])

@@ -1,5 +1,6 @@
 """`CommandParser`: the options of a program's commands, and their help."""
 
+import re
 from argparse import Action
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from data.system.spelling import closest_match
 from vae.command_line.help_screen import help_screen, meaning_of
 
 _HELP = ("-h", "--help")
+_NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 Sections = Mapping[str, Mapping[str, Action]]  # of a help: title → flag → action
 
 
@@ -29,9 +31,11 @@ class CommandParser:
     description: str | None
     _actions: list[Action]
     _action_groups: list[Any]
+    _negative_number_matcher: re.Pattern[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)  # type: ignore[call-arg]  # else a misspelt option starts a training
+        self._negative_number_matcher = _NEGATIVE_NUMBER  # argparse's own takes `-2.` and `-1e-1` for options
 
     def parse_args(self, args: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The options of a command line, in which `~` is the user's folder."""

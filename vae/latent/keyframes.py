@@ -1,14 +1,11 @@
 """Keyframes: the latents that a path visits, from seeds, pictures or files of latents."""
 
 import re
-import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from data.fit import Fit
@@ -72,14 +69,8 @@ def _from_picture(model: Generator, match: re.Match[str], truncation: float, fit
     if not has_encoder(model):
         raise UserError(f"{match[0]}: a generator without an encoder finds no picture's latent; name seeds")
     file = user_path(match[0])
-    picture = to_tensor(torch.from_numpy(keyframe_pixels(file, model.image_size, model.channels, fit))[None])
+    picture = to_tensor(torch.from_numpy(read_picture(file, model.image_size, model.channels, fit=fit))[None])
     return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0], file, fit)
-
-
-def keyframe_pixels(file: Path, size: int, channels: int, fit: Fit = "crop") -> NDArray[np.uint8]:
-    """The picture of a keyframe as a square, (size, size, channels) uint8."""
-    with warnings.catch_warnings(action="ignore"):  # of oddities in a file that can be read
-        return read_picture(file, size, channels, fit=fit)
 
 
 def names_picture(word: str) -> bool:

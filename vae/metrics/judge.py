@@ -4,22 +4,18 @@ The network is EfficientNet-Lite2 with weights from ImageNet, which come in a pa
 part of the extra `judge`.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from data.fit import Fit
-from data.image_files.listing import find_pictures
-from data.image_files.reader import read_picture
-from data.system.errors import UserError
+from data.image_files.picture_set import PictureSet, find_set
 from data.transforms import to_tensor
 from vae.metrics.efficientnet import check_efficientnet, efficientnet
 
@@ -77,24 +73,18 @@ def unevenness(film: Tensor) -> float:
     return float(steps.std() / steps.mean().clamp_min(1e-12))
 
 
-def find_real(folder: Path) -> list[Path]:
+def find_real(folder: Path) -> PictureSet:
     """The pictures below a folder to judge by, 256 at most. Raises `UserError` if there are fewer than 16."""
-    if not folder.is_dir():
-        raise UserError(f"--judge {folder}: is no folder; name one of real pictures")
-    files = [Path(name) for name in find_pictures(folder).pictures]
-    if len(files) < _LEAST_REAL:
-        raise UserError(f"--judge {folder}: has too few pictures, {len(files)}; name a folder of {_LEAST_REAL} or more")
-    return files[:: math.ceil(len(files) / _MOST_REAL)]
+    return find_set("--judge", folder, _LEAST_REAL, _MOST_REAL)
 
 
-def real_features(files: Sequence[Path], size: int, channels: int, fit: Fit) -> Tensor:
-    """The features (N, D) of files, read at a size and with a fit, see `data.fit.to_square`; progress bars show it.
+def real_features(real: PictureSet, size: int, channels: int, fit: Fit) -> Tensor:
+    """The features (N, D) of pictures, read at a size and with a fit, see `data.fit.to_square`; progress bars show it.
 
-    Raises `UserError` if one cannot be read.
+    Raises `UserError` if too few can be read.
     """
-    pixels = [read_picture(file, size, channels, fit=fit) for file in tqdm(files, "Reading", leave=False, delay=1)]
-    x = to_tensor(torch.from_numpy(np.stack(pixels)))
-    return features(x, lambda batches: tqdm(batches, "Judging", leave=False, delay=1))
+    _, pixels = real.read(size, channels, fit)
+    return features(to_tensor(torch.from_numpy(pixels)), lambda batches: tqdm(batches, "Judging", leave=False, delay=1))
 
 
 class Judged(NamedTuple):

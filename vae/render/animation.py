@@ -138,9 +138,9 @@ def _real_pictures(folder: Path, clips: Sequence[Clip], t: Sequence[Tensor], fit
     """The features of real pictures to judge clips by, for each size and number of channels of the models."""
     if min(len(torch.unique(times[times % 1 > 0])) for times in t) < _LEAST_JUDGED:
         raise UserError("--judge: needs two frames between keyframes; give more --frames")
-    files = find_real(folder)
+    real = find_real(folder)
     kinds = {(clip.model.image_size, clip.model.channels) for clip in clips}
-    return {kind: real_features(files, *kind, fit) for kind in kinds}
+    return {kind: real_features(real, *kind, fit) for kind in kinds}
 
 
 def _judged(clip: Clip, t: Tensor, real: Mapping[tuple[int, int], Tensor]) -> tuple[Realism, Judged]:

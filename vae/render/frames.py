@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from data.image_files.reader import read_picture
 from data.system.errors import UserError
 from data.transforms import to_uint8
 from vae.generator import Generator
 from vae.inference import decode_batches
-from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of
+from vae.latent.keyframes import Keyframe, latents_of
 from vae.metrics.perceptual import VisibleChangeMeter
 from vae.metrics.smoothness import gradient_energy
 from vae.morphing.metamorphosis import Metamorphosis
@@ -127,7 +128,7 @@ def keyframe_detail(model: Generator, keyframes: Sequence[Keyframe], picture: Pi
     for k, frame in enumerate(render_frames(decode_batches(model, pivots, picture.dtype))):
         if (file := keyframes[k].file) is not None:
             drawn = picture.resized(frame)
-            given = keyframe_pixels(file, len(drawn), model.channels, keyframes[k].fit)
+            given = read_picture(file, len(drawn), model.channels, fit=keyframes[k].fit)
             residuals[k] = given.astype(np.int16) - drawn
     return Detail(pivots, residuals)
 
@@ -139,7 +140,7 @@ def _enlarged(clip: Clip, metamorphosis: Metamorphosis, picture: PictureOptions)
         if keyframe.file is None:
             pixels = picture.resized(small.expand(-1, -1, 3).numpy())[..., : clip.model.channels]
         else:
-            pixels = keyframe_pixels(keyframe.file, side, clip.model.channels, keyframe.fit)
+            pixels = read_picture(keyframe.file, side, clip.model.channels, fit=keyframe.fit)
         pictures.append(torch.from_numpy(pixels.copy()))
     return replace(metamorphosis, pictures=torch.stack(pictures), resample=picture.resample)
 

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.image_files.reader import read_picture
 from data.transforms import to_tensor
 from tests.benchmarks.pictures.__main__ import write_sheet
 from vae.checkpoint import load_vae
 from vae.generator import seeded_latents
 from vae.inference import decode_all, encode_means
-from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of, parse_keyframe
+from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
 from vae.latent.timing import EASINGS
 from vae.metrics.judge import features, kernel_distance, unevenness
 from vae.metrics.smoothness import gradient_energy
@@ -99,7 +100,7 @@ def main() -> None:
     files = [files[k] for k in np.random.default_rng(0).permutation(len(files))]
 
     def load(files: Sequence[Path], side: int) -> Tensor:
-        return to_tensor(torch.from_numpy(np.stack([keyframe_pixels(file, side, vae.channels) for file in files])))
+        return to_tensor(torch.from_numpy(np.stack([read_picture(file, side, vae.channels) for file in files])))
 
     real, seeds = (
         features(load(files[2 * given.pairs :][:_REAL], given.size)),

@@ -32,7 +32,7 @@ from vae.render.stills.strip import samples, strip
 from vae.render.stills.traverse import traverse
 from vae.render.walks.direction import direction
 from vae.render.walks.paths import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
-from vae.render.walks.tour import TourOptions, tour_clip, tour_files
+from vae.render.walks.tour import TourOptions, tour_clip, tour_pictures
 
 
 @dataclass(frozen=True)
@@ -87,10 +87,10 @@ def _tour(
     picture: PictureOptions,
     motion: MotionOptions,
 ) -> Path:
-    files = tour_files(tour, motion)
+    pictures = tour_pictures(tour, motion)
     vae, out = single_model(request, model), request.default_out(picture.out, ".mp4")
     check_animation(motion, out, [vae])
-    clip, steps = tour_clip(vae, files, tour, motion)
+    clip, steps = tour_clip(vae, pictures, tour, motion)
     return render_animation(request, [clip], 1, picture, motion, out, tour.fit, steps=steps)
 
 

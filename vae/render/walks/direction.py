@@ -11,20 +11,19 @@ from os.path import realpath
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from data.fit import Fit
-from data.image_files.listing import find_pictures
+from data.image_files.picture_set import PictureSet, find_set
 from data.system.errors import UserError, echo
 from data.system.files import user_path
 from data.transforms import to_tensor
 from vae.generator import Generator
 from vae.inference import BATCH, encode_means
 from vae.latent.directions import difference, separation
-from vae.latent.keyframes import Keyframe, keyframe_pixels, latents_of
+from vae.latent.keyframes import Keyframe, latents_of
 from vae.latent.timing import check_durations
 from vae.latent.trajectory import path_trajectory
 from vae.model.vae import VAE
@@ -35,7 +34,7 @@ from vae.render.models import single_model
 from vae.render.options import KeyframeOptions, ModelOptions, MotionOptions, PictureOptions, RenderRequest
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 
-_LEAST = 4  # pictures of a folder
+_LEAST, _MOST = 4, 1000  # pictures of a folder
 _STRONGEST = 10.0
 _COLUMNS = 4
 _MEANS_SOMETHING = 0.7  # of held-out pictures on the right side; half of them are by chance
@@ -86,13 +85,13 @@ def direction(
     motion: MotionOptions,
 ) -> Path:
     """An animation of keyframes in step, a tile each, that move along the direction from one folder to the other."""
-    files, (first, last) = _find(options), options.strength
+    folders, (first, last) = _find(options), options.strength
     stops = (first, 0.0, last) if first * last < 0 else (first, last)
     check_durations(motion.durations, len(stops) - 1)
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
     chosen = choose_keyframes(vae, keyframes, 1, 1, "something moves")
-    start, end = (_encoded(vae, folder, keyframes.fit) for folder in files)
+    start, end = (_encoded(vae, folder, keyframes.fit) for folder in folders)
     held_out = separation(start, end)
     echo(f"direction: {held_out:.0%} of held-out pictures are on their folder's side, where chance is 50%")
     if held_out < max(_MEANS_SOMETHING, 0.5 + (len(start) + len(end)) ** -0.5):  # two standard deviations of chance
@@ -111,31 +110,22 @@ def _clip(model: Generator, visited: tuple[Keyframe, ...], exact: bool) -> Clip:
     return Clip("direction", model, trajectory, visited if exact else tuple(one._replace(file=None) for one in visited))
 
 
-def _find(options: DirectionOptions) -> list[list[Path]]:
+def _find(options: DirectionOptions) -> list[PictureSet]:
     """The pictures of the two folders. Raises `UserError` if they are too few, or the same."""
     found = []
-    for name, folders in (("from", options.from_), ("to", options.to)):
+    for option, folders in (("--from", options.from_), ("--to", options.to)):
         if not folders:
-            raise UserError(f"--{name}: is missing; name a folder of {_LEAST} pictures or more")
+            raise UserError(f"{option}: is missing; name a folder of {_LEAST} pictures or more")
         (folder,) = folders
-        if not folder.is_dir():
-            raise UserError(f"--{name} {folder}: is no folder; name one of {_LEAST} pictures or more")
-        files = [Path(file) for file in find_pictures(folder).pictures]
-        if len(files) < _LEAST:
-            raise UserError(f"--{name} {folder}: has too few pictures, {len(files)}; name a folder of {_LEAST} or more")
-        found.append(files)
-    if shared := len(set(map(realpath, found[0])) & set(map(realpath, found[1]))):
-        raise UserError(f"--to {folder}: shares {shared} pictures with --from; name another folder")
+        found.append(find_set(option, folder, _LEAST, _MOST))
+    start, end = found
+    if shared := len(set(map(realpath, start.files)) & set(map(realpath, end.files))):
+        raise UserError(f"{end.name}: shares {shared} pictures with --from; name another folder")
     return found
 
 
-def _encoded(vae: VAE, files: Sequence[Path], fit: Fit) -> Tensor:
-    """The codes (N, D) of pictures, on the CPU."""
-    codes = []
-    with tqdm(total=len(files), desc="Encoding", leave=False, unit=" pictures", delay=1) as bar:
-        for first in range(0, len(files), BATCH):
-            some = files[first : first + BATCH]
-            pixels = [keyframe_pixels(file, vae.image_size, vae.channels, fit) for file in some]
-            codes.append(encode_means(vae, to_tensor(torch.from_numpy(np.stack(pixels)))).cpu())
-            bar.update(len(pixels))
-    return torch.cat(codes)
+def _encoded(vae: VAE, pictures: PictureSet, fit: Fit) -> Tensor:
+    """The codes (N, D) of those pictures that can be read, on the CPU."""
+    _, pixels = pictures.read(vae.image_size, vae.channels, fit)
+    batches = tqdm(torch.split(torch.from_numpy(pixels), BATCH), "Encoding", leave=False, delay=1)
+    return torch.cat([encode_means(vae, to_tensor(some)).cpu() for some in batches])

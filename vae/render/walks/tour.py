@@ -5,23 +5,19 @@ fitted to the pictures: they are shown themselves, and what the model draws deci
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from data.fit import Fit
-from data.image_files.listing import find_pictures
+from data.image_files.picture_set import PictureSet, find_set
 from data.system.errors import UserError, echo
 from data.transforms import to_tensor, to_uint8
 from vae.inference import encode_means
 from vae.latent.closed_tour import closed_tour
-from vae.latent.keyframes import Keyframe, keyframe_pixels
+from vae.latent.keyframes import Keyframe
 from vae.latent.timing import check_durations
 from vae.latent.trajectory import path_trajectory
 from vae.metrics.perceptual import pyramid
@@ -34,7 +30,6 @@ from vae.render.options import File, MotionOptions
 
 _FEWEST, _MOST = 3, 200
 _SECONDS = 1.0  # for each picture, on two cores
-_NAMED = 5  # files that cannot be read
 
 
 @dataclass(frozen=True)
@@ -53,25 +48,16 @@ class TourOptions:
     fit: Fit = "crop"
 
 
-def tour_files(options: TourOptions, motion: MotionOptions) -> list[Path]:
-    """The files of the pictures. Raises `UserError` if there are too few, or options contradict each other."""
+def tour_pictures(options: TourOptions, motion: MotionOptions) -> PictureSet:
+    """The pictures of its folder. Raises `UserError` if there are too few, or options contradict each other."""
     folder = options.pictures
     if folder is None:
         raise UserError("tour: goes through a folder; name it with --pictures")
-    if not folder.is_dir():
-        raise UserError(f"--pictures {folder}: is no folder; name one")
     others = [name for name in ("audio", "frames", "durations") if getattr(motion, name)]
     if options.minutes is not None and others:
         (other, *_) = others
         raise UserError(f"--minutes: contradicts --{other}, which says how long the film is; give one of them")
-    listing = find_pictures(folder)
-    files = [Path(file) for file in listing.pictures]
-    if left_out := listing.left_out():
-        echo(left_out)
-    step = math.ceil(len(files) / _MOST)
-    if step > 1:
-        echo(f"tour: takes one in {step} of {len(files):,} pictures, for it goes through {_MOST} at most")
-    return files[::step]
+    return find_set("--pictures", folder, _FEWEST, _MOST)
 
 
 def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | None:
@@ -88,44 +74,23 @@ def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | 
     return steps
 
 
-def tour_clip(
-    model: VAE, files: Sequence[Path], options: TourOptions, motion: MotionOptions
-) -> tuple[Clip, int | None]:
-    """The clip of a tour through files, and its steps if --minutes says how many; progress bars show what takes time.
-
-    Files that cannot be read are named.
+def tour_clip(model: VAE, pictures: PictureSet, options: TourOptions, motion: MotionOptions) -> tuple[Clip, int | None]:
+    """The clip of a tour through pictures, and its steps if --minutes says how many; progress bars show what is slow.
 
     Raises:
         UserError: fewer than three can be read, or more than the minutes have frames.
     """
-    readable, pixels = _read(model, files, options.fit)
-    check_durations(motion.durations, len(readable))
-    steps = _steps(options, motion, len(readable))
-    x = to_tensor(torch.from_numpy(np.stack(pixels)))
+    files, pixels = pictures.read(model.image_size, model.channels, options.fit)
+    check_durations(motion.durations, len(files))
+    steps = _steps(options, motion, len(files))
+    x = to_tensor(torch.from_numpy(pixels))
     points = pyramid(x).double()
     order = torch.from_numpy(closed_tour(torch.cdist(points, points).numpy()))
     x, z = x[order], encode_means(model, x[order]).cpu().clone()
-    keyframes = [Keyframe(z[k], x[k], readable[place], options.fit) for k, place in enumerate(order.tolist())]
+    keyframes = [Keyframe(z[k], x[k], files[place], options.fit) for k, place in enumerate(order.tolist())]
     minutes = math.ceil(_SECONDS * len(keyframes) / 60)
     echo(f"tour: {len(keyframes)} pictures; aligning each with the next takes about {minutes} min")
     around = torch.cat([x, x[:1]])
     flows = flows_between(around, lambda steps: tqdm(steps, "Aligning", leave=False, delay=1))
     trajectory = path_trajectory("slerp", model, z, True)
     return Clip("tour", model, trajectory, (*keyframes, keyframes[0]), Metamorphosis(to_uint8(around), flows)), steps
-
-
-def _read(model: VAE, files: Sequence[Path], fit: Fit) -> tuple[list[Path], list[NDArray[np.uint8]]]:
-    """The files that can be read, and their pictures at the model's size."""
-    pictures, faults = {}, []
-    for file in tqdm(files, "Reading", leave=False, unit=" files", delay=1):
-        try:
-            pictures[file] = keyframe_pixels(file, model.image_size, model.channels, fit)
-        except UserError as error:
-            faults.append(str(error))
-    for fault in faults[:_NAMED]:
-        echo(f"Skipped {fault}")
-    if len(faults) > _NAMED:
-        echo(f"Skipped {len(faults) - _NAMED} more of {len(files)} files, which cannot be read either")
-    if len(pictures) < _FEWEST:
-        raise UserError(f"{len(pictures)} pictures: a tour goes through {_FEWEST} or more; name another folder")
-    return list(pictures), list(pictures.values())
