@@ -18,7 +18,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
 
     def __init__(self, *words: Any, **options: Any) -> None:
         self._shown = time.monotonic()
-        super().__init__(*words, **{"leave": False, "delay": 1, "dynamic_ncols": True} | options)
+        usual = {"leave": False, "delay": 1, "dynamic_ncols": True, "disable": sys.stderr is None}
+        super().__init__(*words, **usual | options)
 
     @property
     def format_dict(self) -> dict[str, Any]:
@@ -30,10 +31,12 @@ class Bar(tqdm):  # type: ignore[type-arg]
     @property
     def rewrites(self) -> bool:
         """True if the line that is shown can be replaced."""
-        return bool(self.fp.isatty()) or "ipykernel" in sys.modules
+        return self.fp.isatty() or "ipykernel" in sys.modules
 
     def write_line(self) -> None:
-        """Writes the bar as a line that stays."""
+        """Writes the bar as a line that stays, where none can be replaced."""
+        if self.disable or self.rewrites:
+            return
         self._shown = time.monotonic()
         self.fp.write(f"{self}\n")
         self.fp.flush()

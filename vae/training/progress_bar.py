@@ -2,6 +2,7 @@
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -54,7 +55,8 @@ class TrainingProgressBar(ProgressBar):
 
     def print(self, *words: Any, sep: str = " ", **options: Any) -> None:
         """Prints a line above the bar."""
-        Bar.write(sep.join(map(str, words)), **options)
+        if sys.stdout is not None:
+            Bar.write(sep.join(map(str, words)), **options)
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._clock.begin(0.0, False)
@@ -128,7 +130,7 @@ class TrainingProgressBar(ProgressBar):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Leaves the last state of a training as a line."""
-        if self._bar is not None and not self._bar.rewrites and stage == "fit":
+        if self._bar is not None and stage == "fit":
             self._bar.write_line()
         self._close()
 

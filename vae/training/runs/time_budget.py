@@ -20,7 +20,7 @@ from data.system.errors import UserError
 
 _FIRST, _LAST = 5, 30  # the steps between which pictures a second are counted; before, memory is allocated
 _MOST = 0.1  # of the duration, after which slower machines count what they have
-_VALIDATIONS, _VALIDATION_SHARE = 10, 0.15  # at most, of which all together take no more of the duration
+_VALIDATIONS, _VALIDATION_SHARE = 10, 0.05  # at most; of the duration, for all of them where there are more than two
 _STEADY = 20.0  # seconds after a plan, before which the pace says nothing new
 _LATEST, _OFF = 0.5, 0.1
 _FLOW_SHARE = 0.05  # of the duration, for the flow of random latents, where there is one
@@ -80,7 +80,8 @@ class TimeBudget(pl.Callback):
     def _plan(self, trainer: pl.Trainer, pl_module: Any, validation: float) -> None:
         assert self._seconds_per_batch is not None
         left = self._left(pl_module)
-        count = min(_VALIDATIONS, max(1, int(_VALIDATION_SHARE * left / max(validation, 1e-9))))
+        affordable = int(_VALIDATION_SHARE * self.seconds / max(validation, 1e-9)) - 1  # of which one was made
+        count = min(_VALIDATIONS, max(1, affordable))
         batches = max(1, round((left - count * validation) / self._seconds_per_batch))
         batches, count = trainer.strategy.broadcast((batches, count))
         pictures = pl_module.batch_start + batches * pl_module.order.pictures_per_batch
