@@ -57,6 +57,7 @@ class TrainingProgressBar(ProgressBar):
         """Prints a line above the bar."""
         if sys.stdout is not None:
             Bar.write(sep.join(map(str, words)), **options)
+            sys.stdout.flush()
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._clock.begin(0.0, False)
