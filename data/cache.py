@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.split import DIGEST, digests
+from data.system.bars import Bar
 from data.system.errors import UserError
 from data.system.files import save_bytes
 
@@ -61,7 +61,7 @@ class PictureCache(NamedTuple):
         with suppress(OSError):
             if len(kept := path.read_bytes()) == DIGEST * len(self.images):
                 return [kept[start : start + DIGEST] for start in range(0, len(kept), DIGEST)]
-        bar = tqdm(self.images, "Comparing", unit=" images", leave=False, delay=1, disable=not show)
+        bar = Bar(self.images, "Comparing", unit=" images", disable=not show)
         known = digests(bar, seed)
         with suppress(UserError):  # the cache of another user, or on a full disk
             save_bytes(b"".join(known), path)

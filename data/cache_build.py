@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-from tqdm import tqdm
 
 from data.cache import (
     IMAGES,
@@ -36,6 +35,7 @@ from data.cache import (
     write_json,
 )
 from data.picture_source import PictureReport, PictureSource
+from data.system.bars import Bar
 from data.system.errors import UserError, escape_unprintable
 from data.system.files import made_folder, remove_folder, temporary_path
 from data.system.shared_work import do_together, in_use
@@ -48,8 +48,10 @@ _TRIES = 3
 _T = TypeVar("_T")
 
 
-def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[int, ...]) -> PictureCache:
-    """Makes a source's pictures, with a progress bar of that title, and caches them in a folder from `cache_folder`.
+def build_cache(
+    folder: Path, source: PictureSource, title: str, shape: tuple[int, ...], show: bool = True
+) -> PictureCache:
+    """Makes a source's pictures and caches them in a folder from `cache_folder`; `show` a progress bar of that title.
 
     It goes on where a build of this cache was stopped, and shares the work with those that run at the same time. Files
     that have changed since the recipe was made are left out; the cache then goes to another folder, so that it is
@@ -62,7 +64,7 @@ def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[in
             for _ in range(_TRIES):
                 with made_folder(parts), suppress(FileNotFoundError):
                     _remove_useless(parts)
-                    if found := _Build(folder, parts, source, title, shape).run():
+                    if found := _Build(folder, parts, source, title, shape, show).run():
                         remove_folder(parts)
                         return found
                 if found := load_cache(folder, shape):  # another process has finished it, and removed the parts
@@ -77,8 +79,11 @@ def build_cache(folder: Path, source: PictureSource, title: str, shape: tuple[in
 class _Build:
     """What one process does of a build, see `build_cache`."""
 
-    def __init__(self, folder: Path, parts: Path, source: PictureSource, title: str, shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, folder: Path, parts: Path, source: PictureSource, title: str, shape: tuple[int, ...], show: bool
+    ) -> None:
         self.folder, self.parts, self.source, self.title, self.shape = folder, parts, source, title, shape
+        self.show = show
         self.items = [range(start, min(start + ITEMS, source.count)) for start in range(0, source.count, ITEMS)]
 
     def run(self) -> PictureCache | None:
@@ -108,7 +113,7 @@ class _Build:
         unit: str,
         total: int,
         finished: Callable[[int], int | None],
-        do: Callable[[int, "tqdm[Any]"], None],
+        do: Callable[[int, Bar], None],
     ) -> None:
         """Work on all parts, with a progress bar, unless the cache is there."""
 
@@ -116,8 +121,7 @@ class _Build:
             amount = finished(part)
             return 0 if amount is None and load_cache(self.folder, self.shape) else amount
 
-        progress: tqdm[Any] = tqdm(desc=description, unit=unit, total=total, leave=False, delay=1)
-        with progress as bar:
+        with Bar(desc=description, unit=unit, total=total, disable=not self.show) as bar:
             do_together(self.parts, unit.strip(), len(self.items), finished_or_useless, do, bar)
 
     def _read_all(self, path: Callable[[int], Path]) -> list[dict[str, Any]] | None:
@@ -132,7 +136,7 @@ class _Build:
         found, count = read_json(self._findings(part)), len(self.items[part])
         return count if found and len(found.get("findings", ())) == count else None
 
-    def _look(self, part: int, bar: "tqdm[Any]") -> None:
+    def _look(self, part: int, bar: Bar) -> None:
         assert self.source.survey is not None
         report, path = PictureReport(), self._findings(part)
         findings = []
@@ -151,7 +155,7 @@ class _Build:
             index = read_json(folder / INDEX)  # its pictures are in the whole
         return None if index is None else index.get("tried")
 
-    def _make(self, part: int, bar: "tqdm[Any]") -> None:
+    def _make(self, part: int, bar: Bar) -> None:
         report = PictureReport()
         folder = self.parts / str(part)
         tried = count = 0
@@ -182,7 +186,7 @@ class _Build:
         def finished(_: int) -> int | None:
             return None if load_cache(folder, self.shape) is None else len(counts)
 
-        def join(_: int, bar: "tqdm[Any]") -> None:
+        def join(_: int, bar: Bar) -> None:
             whole = self.parts / "whole"
             whole.mkdir(mode=0o700, exist_ok=True)
             end = 0
@@ -203,8 +207,7 @@ class _Build:
             write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
             move_cache(whole, folder, self.shape)
 
-        joining: tqdm[Any] = tqdm(desc="Joining", unit=" parts", total=len(counts), leave=False, delay=1)
-        with joining as bar:
+        with Bar(desc="Joining", unit=" parts", total=len(counts), disable=not self.show) as bar:
             do_together(self.parts, "whole", 1, finished, join, bar)
         return load_cache(folder, self.shape)
 

@@ -52,6 +52,7 @@ class ImageData(pl.LightningDataModule):
             median colour of their border, `stretch` all of them, out of proportion.
 
     Attributes:
+        broken: how many files hold no picture that can be read, once it is set up.
         trained_on: the `data.fingerprint` of the pictures of the training that goes on; None compares nothing.
 
     Raises:
@@ -126,7 +127,7 @@ class ImageData(pl.LightningDataModule):
                 recipe["fit"] = self._spec.fit
             place = cache_folder(self.cache_dir, recipe)
             name = source_name(self.source)
-            found = load_cache(place, self._shape) or build_cache(place, source, name, self._shape)
+            found = load_cache(place, self._shape) or build_cache(place, source, name, self._shape, self._shows)
             for line in (source.left_out, *found.remarks, found.describe_skipped(self.source)):
                 if line:
                     echo(line, sys.stderr)
@@ -150,7 +151,7 @@ class ImageData(pl.LightningDataModule):
             raise UserError(error)
         found = load_cache(place, self._shape) if place else None
         first = self.trainer is None or self.trainer.is_global_zero
-        known = found.digests(self.seed, show=first) if found else []
+        known = found.digests(self.seed, show=first and self._shows) if found else []
         if not self._same_on_all(known) or found is None:
             raise UserError(
                 f"{self.source}: the processes do not find the same pictures prepared; start again if files have just "
@@ -162,6 +163,7 @@ class ImageData(pl.LightningDataModule):
             if changed and first:
                 echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
         train, val = split_rows(known, self.val_fraction, found.runs)
+        self.broken = len(found.skipped)
         self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -175,6 +177,11 @@ class ImageData(pl.LightningDataModule):
         digest = hashlib.blake2b(b"".join(known)).digest() if known else None
         first = self._strategy.broadcast(digest)
         return self._strategy.reduce_boolean_decision(digest is not None and digest == first, all=True)
+
+    @property
+    def _shows(self) -> bool:
+        """True unless the trainer has no progress bar, so that nothing else here is to have one."""
+        return self.trainer is None or self.trainer.progress_bar_callback is not None
 
     @property
     def _strategy(self) -> Strategy | None:

@@ -25,7 +25,7 @@ from vae.render.formats.video import encode_video
 from vae.tuning import keyframe_tuning
 
 REMARK = re.compile("Skipped |Left out: |White is |[0-9,]+ files? holds? more than one picture")
-BAR = re.compile(r"Looking into|Preparing|.*: +[0-9]+%\|")
+BAR = re.compile(r"Looking into|Preparing|(.*: +| *)[0-9]+%\|")
 torch.set_num_threads(1)  # the models are too small to share
 SIDE, FRAMES, EPOCHS = 32, 4, 2
 VIDEO = tuple(suffix for suffix, form in FORMATS.items() if form.encoder is encode_video)

@@ -9,10 +9,10 @@ do a part that another one does too: results must be moved into place, and be th
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from filelock import SoftFileLease, Timeout
-from tqdm import tqdm
+
+from data.system.bars import Bar
 
 _HEARTBEAT, _LEASE = 2.0, 60.0  # seconds between refreshes; without one for a lease, the process is dead
 _POLL = 0.1
@@ -24,8 +24,8 @@ def do_together(
     name: str,
     parts: int,
     finished: Callable[[int], int | None],
-    do: Callable[[int, "tqdm[Any]"], object],
-    bar: "tqdm[Any]",
+    do: Callable[[int, Bar], object],
+    bar: Bar,
 ) -> None:
     """Returns when all parts are finished, by this process or another; what was finished before is not done again.
 
@@ -68,8 +68,8 @@ def _do(
     claim: SoftFileLease,
     part: int,
     finished: Callable[[int], int | None],
-    do: Callable[[int, "tqdm[Any]"], object],
-    bar: "tqdm[Any]",
+    do: Callable[[int, Bar], object],
+    bar: Bar,
     seconds: float,
 ) -> bool:
     """Does a part unless another process has it for so long, -1 for ever; whether it is finished."""

@@ -167,7 +167,7 @@ class Rank:
 
 def ranked(data: ImageData, *first, same: bool = True) -> Rank:
     rank = Rank(list(first), same)
-    data.trainer = SimpleNamespace(strategy=rank, world_size=2, is_global_zero=True)
+    data.trainer = SimpleNamespace(strategy=rank, world_size=2, is_global_zero=True, progress_bar_callback=None)
     return rank
 
 

@@ -146,9 +146,9 @@ def test_a_resumed_build_looks_into_and_decodes_what_was_missing_alone(tmp_path,
             raise KeyboardInterrupt
         return answer(decoder, request)
 
-    bars: list[cache_build.tqdm] = []
+    bars: list[cache_build.Bar] = []
 
-    class Bar(cache_build.tqdm):
+    class Bar(cache_build.Bar):
         def __init__(self, *words, **more) -> None:
             super().__init__(*words, **more)
             bars.append(self)
@@ -164,7 +164,7 @@ def test_a_resumed_build_looks_into_and_decodes_what_was_missing_alone(tmp_path,
     (place,) = (tmp_path / "cache").iterdir()
     parts = {path.name for path in place.iterdir()}
     assert parts == {f"findings-{part}.json" for part in range(-(-FILES // ITEMS))} | {"0", "1"}
-    monkeypatch.setattr(cache_build, "tqdm", Bar)
+    monkeypatch.setattr(cache_build, "Bar", Bar)
     log_requests(log, monkeypatch)
     build(tmp_path, folder)
     assert contents(tmp_path / "cache") == expected

@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from conftest import QUICK, Run, copy, events, fill
@@ -149,6 +150,21 @@ def test_steps_that_are_typed_count_beside_the_minutes_of_a_recipe(timed: Run, t
     words = going_on(run)
     train.main([words[0], f"--config={tmp_path / 'recipe.yaml'}", *words[1:], *PLAIN, f"--trainer.max_steps={steps}"])
     assert kept(run)["global_step"] == steps
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(0.01, 10), (1, 10), (3, 4), (20, 1)])
+def test_validations_take_a_twentieth_of_the_time_or_there_are_two(seconds, most):
+    budget, asked = TimeBudget(5), []
+    budget._start, budget._seconds_per_batch = time.monotonic(), 0.1
+    strategy = SimpleNamespace(broadcast=lambda chosen: chosen)
+    trainer = SimpleNamespace(strategy=strategy, check_val_every_n_epoch=None, val_check_batch=0)
+    order = SimpleNamespace(pictures_per_batch=8, count=80)
+    module = SimpleNamespace(vae=SimpleNamespace(flow=None), batch_start=0, order=order, print=asked.append)
+    budget._plan(trainer, module, seconds)
+    batches = module.pictures_planned / 8
+    assert -(-batches // trainer.val_check_batch) == most
+    assert (most + 1) * seconds <= 0.05 * 300 or most == 1
+    assert batches * 0.1 + most * seconds == pytest.approx(300, abs=0.5)
 
 
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])

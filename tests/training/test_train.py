@@ -33,8 +33,14 @@ MORPHS = {f"images/morph/{path}": FRAMES for path in ("linear", "slerp")} | {"im
 
 
 def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Run):
-    first, *_ = run.output.splitlines()
-    assert "32×32×3" in first
+    first, second, third, *_ = run.output.splitlines()
+    assert first == f"Training on {run.pictures} for {EPOCHS} epochs: {run.checkpoints}"
+    assert second == "CPU with 1 thread, 32-true. Starting from random weights"
+    held_out = re.fullmatch(
+        r"51 pictures, 32×32 RGB, 2 left out \(broken\); ([0-9]+) of them held out for validation", third
+    )
+    assert held_out
+    assert 0 < int(held_out[1]) < 20
     *_, done, verdict, watch, morphs, render = run.output.splitlines()
     assert str(run.checkpoints / "last.ckpt") in done
     assert verdict.startswith("Reconstructions are ")

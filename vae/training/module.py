@@ -1,13 +1,12 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any, cast
 
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from vae.metrics.posterior import AggregatePosterior
 from vae.model.discriminator import Discriminator
@@ -23,6 +22,7 @@ from vae.training.losses.terms import LossInputs, LossTerm
 from vae.training.optimizer import build_optimizer, clip_gradients, set_learning_rates
 from vae.training.options import TrainingOptions, arguments
 from vae.training.progress import ProgressModule
+from vae.training.progress_bar import shown_steps
 from vae.training.schedule import Schedule
 
 _VARIANTS = 64  # of a compiled network: training, with and without gradients, two batch sizes, validation, health
@@ -130,13 +130,9 @@ class VAETraining(ProgressModule, VAEEvaluation):
         if begins and self.vae.flow is not None:
             cost = (self.vae.image_size * self.options.width / _USUAL_COST) ** 2  # of the training's steps
             steps = max(_LEAST_FLOW_STEPS, round(min(2, 2 * cost) * self.global_step))
-            hidden = self.trainer.progress_bar_callback is None or not self.trainer.is_global_zero
             generator = torch.Generator(self.device).manual_seed(self.noise_seed)
-
-            def bar(steps: range) -> Iterable[int]:
-                return tqdm(steps, "Fitting the flow of random latents", leave=False, delay=1, disable=hidden)
-
-            self.vae.flow.fit(found, steps, generator, bar)
+            text = "learning where random latents lie"
+            self.vae.flow.fit(found, steps, generator, lambda steps: shown_steps(self.trainer, steps, text))
 
     @torch.no_grad()
     def _posteriors(self) -> list[tuple[Tensor, Tensor]]:

@@ -19,6 +19,7 @@ from vae.training.cli.errors import as_list, fit_errors, foreign_errors, instant
 from vae.training.cli.parser import add_training_options, check_plan, check_training_seed, length_options
 from vae.training.cli.precision import resolve_precision
 from vae.training.cli.report import TrainingReport
+from vae.training.cli.start import with_display
 from vae.training.health_logger import best_mode
 from vae.training.module import VAETraining
 from vae.training.runs.best_checkpoint import BestCheckpoint
@@ -154,10 +155,11 @@ class LoomCLI(LightningCLI):
             last = LastCheckpoint(self._folder.path, request.options["checkpoint_every_n_steps"])
             kwargs["callbacks"] = [*callbacks, best, last]
         if request.fitting and request.options["minutes"] is not None:
-            bar = chosen.enable_progress_bar is not False
             minutes, anew = request.options["minutes"], self._resumption.planned_anew
-            kwargs |= minutes_options(minutes, anew, kwargs.get("callbacks", callbacks), bar, request.given)
+            kwargs |= minutes_options(minutes, anew, kwargs.get("callbacks", callbacks), request.given)
         kwargs["plugins"] = [*as_list(chosen.plugins), checkpoint_io, *environment.cluster_plugins()]
+        bar = chosen.enable_progress_bar is not False
+        kwargs["callbacks"] = with_display(kwargs.get("callbacks", callbacks), bar, request.options.get("minutes"))
         with trainer_errors(self._given.as_dict().get("trainer", {})):
             trainer = super().instantiate_trainer(**kwargs)
         # where max_steps is given, Lightning would end an epoch twice when it continues from its end
@@ -179,7 +181,8 @@ class LoomCLI(LightningCLI):
 
     def fit(self, **arguments: Any) -> None:
         with fit_errors(self._report), self._errors():
-            self._report.print_start(str(self._initial))
+            weights = str(self._initial) if self._resumed is None else f"Going on from {self._resumed}"
+            self._report.print_start(weights or "Starting from random weights")
             self.trainer.fit(**arguments)
 
     def after_fit(self) -> None:

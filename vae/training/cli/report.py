@@ -10,6 +10,7 @@ from data.datamodule import ImageData
 from data.system.errors import echo, shell_quoted
 from data.system.program import program_command, program_name
 from vae.render.growth.morph_files import FOLDER
+from vae.training.cli.start import describe_start
 from vae.training.cli.verdict import verdict
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import write_error
@@ -35,18 +36,14 @@ class TrainingReport:
         """The checkpoint that the training continues from."""
         return self.folder.path / "last.ckpt"
 
-    def print_start(self, initial: str) -> None:
-        """Prints the pictures, the device, the precision, the folder of the run, and what its weights are initially."""
+    def print_start(self, weights: str) -> None:
+        """Prints what is known before the pictures are read; `weights` says what they are initially."""
         if self.trainer.is_global_zero:
-            data, device = self.data, type(self.trainer.accelerator).__name__.removesuffix("Accelerator")
-            size = f"{data.image_size}×{data.image_size}×{data.channels}"
-            echo(f"Training on {data.source}, {size}, {device}, {self.trainer.precision}: {self.folder.path}")
-            if initial:
-                echo(initial)
+            for line in describe_start(self.trainer, self.data.source, self.minutes, self.folder.path, weights):
+                echo(line)
 
     def print_interruption(self) -> None:
-        """Prints how to continue, below the progress bar."""
-        print(file=sys.stderr)
+        """Prints how to continue."""
         echo(f"{program_name('train')}: interrupted; {self.continuation()}", sys.stderr)
 
     def continuation(self) -> str:
@@ -89,7 +86,6 @@ class TrainingReport:
         train, render = program_command("train"), program_command("render")
         best, quoted = self.folder.path / "best.ckpt", shell_quoted(self.last)
         kept = f" (best {self.metric}: {best})" if best.is_file() else ""
-        print()  # below the progress bar
         epochs = self.module.pictures_seen / self.module.order.count
         echo(f"Trained {epochs:g} epochs. Checkpoint: {self.last}{kept}")
         numbers = {name: float(value) for name, value in self.trainer.callback_metrics.items()}

@@ -25,6 +25,7 @@ from vae.render.growth.morph_files import FPS, Moment, remove_later_morphs, save
 from vae.training.health_logger import validation_pictures
 from vae.training.loggers.media import Media, log_media, media_loggers
 from vae.training.progress import ProgressModule
+from vae.training.progress_bar import shown_steps
 from vae.training.tensorboard.projector import MOST_CODES, write_codes
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,9 @@ class MorphLogger(pl.Callback):
             with self._faults("codes"):
                 pictures = validation_pictures(trainer, MOST_CODES)
                 for logger in loggers:
-                    write_codes(Path(logger.experiment.get_logdir()), pl_module.vae, pictures)  # type: ignore[arg-type]
+                    logs = Path(logger.experiment.get_logdir())
+                    vae: VAE = pl_module.vae  # type: ignore[assignment]
+                    write_codes(logs, vae, pictures, lambda batches: shown_steps(trainer, batches, "writing codes"))
 
     @contextmanager
     def _faults(self, what: str) -> Iterator[None]:

@@ -5,7 +5,6 @@ import math
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.system.errors import UserError, check_at_least
 from vae.inference import decode_all, encode_means
@@ -13,6 +12,7 @@ from vae.latent.paths import slerp
 from vae.metrics.judge import check_judge, features, kernel_distance
 from vae.model.vae import VAE
 from vae.training.health_logger import validation_pictures
+from vae.training.progress_bar import shown_steps
 
 _LEAST, _MOST = 64, 256  # pictures
 
@@ -59,7 +59,7 @@ class RealismLogger(pl.Callback):
         vae: VAE = pl_module.vae  # type: ignore[assignment]
         pictures = validation_pictures(trainer, _MOST)
         if self._real is None:
-            self._real = _features(pictures)
+            self._real = _features(trainer, pictures)
         mu = encode_means(vae, pictures.to(pl_module.device))
         pairs = torch.stack([mu, mu.roll(len(mu) // 3, 0)], 1).cpu()  # no two the same, nor neighbours in a folder
         half = torch.tensor([0.5])
@@ -68,9 +68,11 @@ class RealismLogger(pl.Callback):
             "mid": torch.cat([slerp(pair, half, False) for pair in pairs]).to(mu),
             "prior": vae.random_latents(noise.to(mu)),
         }
-        numbers = {name: kernel_distance(self._real, _features(decode_all(vae, z))) for name, z in latents.items()}
+        numbers = {
+            name: kernel_distance(self._real, _features(trainer, decode_all(vae, z))) for name, z in latents.items()
+        }
         return {f"realism/kid_{name}": kid for name, kid in numbers.items() if math.isfinite(kid)}
 
 
-def _features(x: Tensor) -> Tensor:
-    return features(x, lambda batches: tqdm(batches, "Judging", leave=False, delay=1))
+def _features(trainer: pl.Trainer, x: Tensor) -> Tensor:
+    return features(x, lambda batches: shown_steps(trainer, batches, "judging"))

@@ -15,13 +15,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import ProgressBar, TQDMProgressBar
 
 from data.system.errors import UserError
 
 _FIRST, _LAST = 5, 30  # the steps between which pictures a second are counted; before, memory is allocated
 _MOST = 0.1  # of the duration, after which slower machines count what they have
-_VALIDATIONS, _VALIDATION_SHARE = 10, 0.15  # at most, of which all together take no more of the duration
+_VALIDATIONS, _VALIDATION_SHARE = 10, 0.05  # at most; of the duration, for all of them where there are more than two
 _STEADY = 20.0  # seconds after a plan, before which the pace says nothing new
 _LATEST, _OFF = 0.5, 0.1
 _FLOW_SHARE = 0.05  # of the duration, for the flow of random latents, where there is one
@@ -81,7 +80,8 @@ class TimeBudget(pl.Callback):
     def _plan(self, trainer: pl.Trainer, pl_module: Any, validation: float) -> None:
         assert self._seconds_per_batch is not None
         left = self._left(pl_module)
-        count = min(_VALIDATIONS, max(1, int(_VALIDATION_SHARE * left / max(validation, 1e-9))))
+        affordable = int(_VALIDATION_SHARE * self.seconds / max(validation, 1e-9)) - 1  # of which one was made
+        count = min(_VALIDATIONS, max(1, affordable))
         batches = max(1, round((left - count * validation) / self._seconds_per_batch))
         batches, count = trainer.strategy.broadcast((batches, count))
         pictures = pl_module.batch_start + batches * pl_module.order.pictures_per_batch
@@ -119,42 +119,16 @@ def _now(trainer: pl.Trainer) -> float:
     return time.monotonic()
 
 
-class TrainingProgressBar(TQDMProgressBar):
-    """One bar for all of a training that is planned in pictures, with the time that is left."""
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.train_progress_bar.set_description(f"Epoch {trainer.current_epoch}")
-
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
-        bar, seen = self.train_progress_bar, pl_module.batch_start
-        if pl_module.pictures_planned and bar.total is None:
-            bar.unit, bar.initial, bar.n = " pictures", seen, seen
-            bar.unpause()
-        if pl_module.pictures_planned:
-            bar.total = pl_module.pictures_planned
-        if trainer.global_step % self.refresh_rate == 0 and not bar.disable:
-            bar.n = min(seen, bar.total or seen)
-            bar.set_postfix(self.get_metrics(trainer, pl_module))
-
-    def on_train_end(self, *_: Any) -> None:
-        self.train_progress_bar.n = self.train_progress_bar.total or self.train_progress_bar.n
-        super().on_train_end(*_)
-
-
-def minutes_options(
-    minutes: float, anew: bool, callbacks: Sequence[pl.Callback], bar: bool, given: Set[str]
-) -> dict[str, Any]:
+def minutes_options(minutes: float, anew: bool, callbacks: Sequence[pl.Callback], given: Set[str]) -> dict[str, Any]:
     """The trainer's options for a training of some minutes.
 
     Args:
         minutes: see `TimeBudget`, as `anew`.
         anew: whether to plan again.
         callbacks: the others.
-        bar: whether there is a progress bar.
         given: names of the options that the user gave.
     """
-    bars = [TrainingProgressBar()] if bar and not any(isinstance(one, ProgressBar) for one in callbacks) else []
-    options: dict[str, Any] = {"callbacks": [*callbacks, TimeBudget(minutes, anew), *bars]}
+    options: dict[str, Any] = {"callbacks": [*callbacks, TimeBudget(minutes, anew)]}
     if not given & {"trainer.check_val_every_n_epoch", "trainer.val_check_interval"}:
         options |= {"check_val_every_n_epoch": None, "val_check_interval": _NOT_YET}
     return options

@@ -5,6 +5,7 @@
 
 import io
 import math
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,6 @@ from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig  
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision.utils import make_grid
-from tqdm import tqdm
 
 from data.system.files import save_bytes
 from data.transforms import to_uint8
@@ -27,14 +27,16 @@ _LARGEST_THUMBNAIL = 64  # pixels: 32 × 32 of them are 2048, and browsers take 
 _FOLDER = "projector"
 
 
-def write_codes(logs: Path, vae: VAE, pictures: Tensor) -> None:
+def write_codes(
+    logs: Path, vae: VAE, pictures: Tensor, progress: Callable[[Sequence[Tensor]], Iterable[Tensor]] = iter
+) -> None:
     """Writes the codes of up to 1,000 pictures (N, C, H, W) in [-1, 1] to a log folder, in the place of earlier ones.
 
     A code is the posterior's mean without the inactive latents. TensorBoard reads `projector_config.pbtxt`, which is
-    written last and names the others. Raises `StorageError` if the place cannot be written to.
+    written last and names the others. `progress` wraps the batches, in a progress bar for example. Raises
+    `StorageError` if the place cannot be written to.
     """
-    batches = tqdm(torch.split(pictures, BATCH), "Codes", leave=False, delay=1)
-    codes = torch.cat([encode_means(vae, batch) for batch in batches])
+    codes = torch.cat([encode_means(vae, batch) for batch in progress(torch.split(pictures, BATCH))])
     active = vae.zero_inactive(torch.ones_like(codes[0])) > 0
     table = io.BytesIO()
     np.savetxt(table, codes[:, active].cpu().numpy(), "%.5g", "\t")
