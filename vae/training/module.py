@@ -1,6 +1,6 @@
 """`VAETraining`: how the model learns, as a LightningModule."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any, cast
 
