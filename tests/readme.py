@@ -19,6 +19,9 @@ from conftest import chromium
 from PIL import Image
 from test_tensorboard import main as screenshot_of_tensorboard
 
+from vae.render.cli.shorthand import expand as render_words
+from vae.training.cli.shorthand import expand as train_words
+
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = "checkpoints/patterns.ckpt"
 KEYFRAMES = ".github/keyframes"
@@ -58,14 +61,14 @@ class Page:
     def steps(self) -> list[list[str] | str]:
         """The words of each line that starts one of the programs, and each block of Python, in their order.
 
-        Words are without `python` and comments.
+        Words are without `python` and comments, short forms in full.
         """
         found: list[list[str] | str] = []
         for block in self._blocks():
             if isinstance(block, str):
                 found.append(block)
             else:
-                found += [shlex.split(line, comments=True)[1:] for line in block if line.startswith(PROGRAMS)]
+                found += [_in_full(shlex.split(line, comments=True)[1:]) for line in block if line.startswith(PROGRAMS)]
         return found
 
     def _blocks(self) -> list[list[str] | str]:
@@ -92,6 +95,12 @@ class Page:
     def pictures(self) -> list[Path]:
         """The files of the pictures, in their order."""
         return [(ROOT / self.path.parent / name).resolve() for name in _PICTURE.findall(self.text)]
+
+
+def _in_full(words: list[str]) -> list[str]:
+    """The words of a program with its command and the option that pictures belong to."""
+    expand = {"render.py": render_words, "train.py": train_words}.get(words[0], list)
+    return [words[0], *expand(words[1:])]
 
 
 def _pages() -> list[Page]:
