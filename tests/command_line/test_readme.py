@@ -104,7 +104,8 @@ def options_of(program: str, command: str) -> frozenset[str]:
     help_text = io.StringIO()
     with contextlib.redirect_stdout(help_text), pytest.raises(SystemExit):
         {"train.py": train.main, "render.py": render.main}[program]([command, "--help", "all"])
-    return frozenset(flag.replace("-", "_") for flag in re.findall(r"--([\w.-]+)", help_text.getvalue()))
+    flags = {flag.replace("-", "_") for flag in re.findall(r"--([\w.-]+)", help_text.getvalue())}
+    return frozenset(flags | {flag.partition(".")[0] for flag in flags if "." in flag})  # a group of options is one
 
 
 def options_in(text: str) -> set[str]:

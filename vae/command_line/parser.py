@@ -30,7 +30,7 @@ class CommandParser:
     prog: str
     description: str | None
     _actions: list[Action]
-    _action_groups: list[Any]
+    _action_groups: Any
     _negative_number_matcher: re.Pattern[str]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -33,6 +33,7 @@ from vae.render.stills.traverse import traverse
 from vae.render.walks.direction import direction
 from vae.render.walks.paths import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
 from vae.render.walks.tour import TourOptions, tour_clip, tour_pictures
+from vae.shipped import SHIPPED_FOR_LINES
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,11 @@ def _export(request: RenderRequest, options: ExportOptions) -> None:
 
 def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> None:
     angles = lines_benchmark.random_pairs(options.seed, options.pairs)
-    model = load_vae(options.checkpoint, choose_device(options.device))
-    echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {options.checkpoint}")
+    checkpoint = options.checkpoint or SHIPPED_FOR_LINES
+    model = load_vae(checkpoint, choose_device(options.device))
+    echo(f"lines: {options.pairs} pairs of fresh lines, seed {options.seed}, {checkpoint}")
     print(lines_benchmark.scores_table(lines_benchmark.score_paths(model, angles)))
-    source = shell_quoted(options.checkpoint)
+    source = shell_quoted(checkpoint)
     echo(f"0 is best; rotation is the ideal. Next: {program_command('render')} slerp --checkpoint {source}")
 
 

@@ -1,5 +1,7 @@
 """What the help of the training's commands shows: their meanings, and the options that people use."""
 
+from collections.abc import Mapping
+
 MEANINGS = {
     "fit": "Trains a model.",
     "validate": "Measures a trained model on the pictures that its training held out.",
@@ -8,7 +10,7 @@ MEANINGS = {
 _DATA = ("source", "image_size", "channels", "fit", "background", "limit", "mirror", "shift", "batch_size", "cache_dir")
 _MODEL = ("latent_dim", "width", "likelihood", "beta", "adversarial_weight", "cycle_weight", "perceptual", "lr")
 
-PROMINENT = {
+PROMINENT: Mapping[str, Mapping[str, str | None]] = {
     "Pictures": dict.fromkeys(f"--data.{name}" for name in _DATA),
     "Training": {
         "--minutes": None,
