@@ -100,6 +100,8 @@ class _Build:
             report.skipped |= index["skipped"]
             report.changed += index["changed"]
             report.runs += index["runs"]
+            for name, count in index.get("classes", {}).items():
+                report.classes[name] = report.classes.get(name, 0) + count
         return self._join([index["shape"][0] for index in indexes], report)
 
     def _together(
@@ -199,8 +201,8 @@ class _Build:
                         os.fsync(joined.fileno())
                     path.unlink(missing_ok=True)  # there may not be room for everything twice
                     bar.update()
-            notes = {"skipped": report.skipped, "remarks": report.remarks, "runs": report.runs}
-            write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
+            notes = {"remarks": report.remarks, "runs": report.runs, "classes": report.classes}
+            write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], "skipped": report.skipped, **notes})
             move_cache(whole, folder, self.shape)
 
         joining: tqdm[Any] = tqdm(desc="Joining", unit=" parts", total=len(counts), leave=False, delay=1)
