@@ -8,10 +8,11 @@ like pictures there is nothing, and random latents decode to blots. So noise ε 
 by the velocity v that minimises E ‖v((1 − t) ε + t z, t) − (z − ε)‖² over codes z, noise ε and times t in [0, 1].
 
 Where pictures have classes, v(z, t, c) is given the class c of the code, and no class for a tenth of the codes, as for
-classifier-free guidance: one flow draws from q(z | c) and from q(z). This prior alone is conditional. The decoder is
-given z and no class, so a class is as pure as its codes lie apart from those of others: where codes of two classes are
-the same, so are pictures. A decoder that is given the class (a conditional VAE) keeps classes apart even there, but z
-then says nothing of the class, and a path cannot lead from one class to another.
+classifier-free guidance: one flow draws from q(z) by v(z, t), and of a class by v(z, t, c) + w (v(z, t, c) − v(z, t)),
+w = 1. This prior alone is conditional. The decoder is given z and no class: a class is as pure as its codes lie apart
+from those of others: where codes of two classes are the same, so are pictures. A decoder that is given the class (a
+conditional VAE) keeps classes apart even there, but z then says nothing of the class, and a path between two latents
+does not lead from one class to another.
 
 Sources: Lipman, Chen, Ben-Hamu, Nickel and Le, *Flow Matching for Generative Modeling*, ICLR 2023; for a density that
 is fitted to the codes of a trained autoencoder, Dai and Wipf, *Diagnosing and Enhancing VAE Models*, ICLR 2019, and
@@ -33,6 +34,7 @@ _FREQUENCIES = 8  # of the time
 _INTEGRATION_STEPS = 12
 _BATCH, _RATE, _WEIGHT_DECAY = 256, 4e-3, 0.01
 _WITHOUT_CLASS = 0.1  # share of the codes whose class is left out
+_GUIDANCE = 1.0
 NO_CLASS = -1
 
 
@@ -85,8 +87,12 @@ class PriorFlow(nn.Module):
             z, dt = noise.float(), 1 / _INTEGRATION_STEPS
             for step in range(_INTEGRATION_STEPS):
                 t = torch.full((len(z), 1), step * dt, device=z.device)
-                z = z + dt * self.velocity(z + dt / 2 * self.velocity(z, t, classes), t + dt / 2, classes)
+                z = z + dt * self._guided(z + dt / 2 * self._guided(z, t, classes), t + dt / 2, classes)
         return z
+
+    def _guided(self, z: Tensor, t: Tensor, classes: Tensor | None) -> Tensor:
+        v = self.velocity(z, t, classes)
+        return v if classes is None else v + _GUIDANCE * (v - self.velocity(z, t))
 
     @torch.enable_grad()
     def fit(
