@@ -34,7 +34,7 @@ _FREQUENCIES = 8  # of the time
 _INTEGRATION_STEPS = 12
 _BATCH, _RATE, _WEIGHT_DECAY = 256, 4e-3, 0.01
 _WITHOUT_CLASS = 0.1  # share of the codes whose class is left out
-_GUIDANCE = 1.0
+_GUIDANCE = 1.0  # more is purer and less various
 NO_CLASS = -1
 
 
