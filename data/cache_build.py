@@ -201,8 +201,9 @@ class _Build:
                         os.fsync(joined.fileno())
                     path.unlink(missing_ok=True)  # there may not be room for everything twice
                     bar.update()
-            notes = {"remarks": report.remarks, "runs": report.runs, "classes": report.classes}
-            write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], "skipped": report.skipped, **notes})
+            notes = {"skipped": report.skipped, "remarks": report.remarks, "runs": report.runs}
+            notes |= {"classes": report.classes} if report.classes else {}
+            write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
             move_cache(whole, folder, self.shape)
 
         joining: tqdm[Any] = tqdm(desc="Joining", unit=" parts", total=len(counts), leave=False, delay=1)
