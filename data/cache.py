@@ -31,13 +31,14 @@ IMAGES, INDEX = "images.u8", "index.json"
 
 
 class PictureCache(NamedTuple):
-    """The contents of a cache; of `skipped`, `remarks` and `runs`, see `PictureReport`."""
+    """The contents of a cache; of `skipped`, `remarks`, `runs` and `classes`, see `PictureReport`."""
 
     folder: Path
     images: Tensor  # (N, H, W, C) uint8, memory-mapped
     skipped: dict[str, str]
     remarks: list[str]
     runs: list[int]
+    classes: dict[str, int]
 
     def describe_skipped(self, source: str) -> str:
         """A line that names the broken pictures; empty if there are none. Raises `UserError` if most are broken."""
@@ -109,7 +110,8 @@ def load_cache(folder: Path, shape: tuple[int, ...]) -> PictureCache | None:
         return None
     try:
         images = np.memmap(folder / IMAGES, dtype=np.uint8, mode="c", shape=tuple(index["shape"]))
-        return PictureCache(folder, torch.from_numpy(images), index["skipped"], index["remarks"], index["runs"])
+        notes = index["skipped"], index["remarks"], index["runs"], index.get("classes", {})
+        return PictureCache(folder, torch.from_numpy(images), *notes)
     except (OSError, ValueError):  # it has no pictures
         return None
 

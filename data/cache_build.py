@@ -105,6 +105,8 @@ class _Build:
             report.skipped |= index["skipped"]
             report.changed += index["changed"]
             report.runs += index["runs"]
+            for name, count in index.get("classes", {}).items():
+                report.classes[name] = report.classes.get(name, 0) + count
         return self._join([index["shape"][0] for index in indexes], report)
 
     def _together(
@@ -204,6 +206,7 @@ class _Build:
                     path.unlink(missing_ok=True)  # there may not be room for everything twice
                     bar.update()
             notes = {"skipped": report.skipped, "remarks": report.remarks, "runs": report.runs}
+            notes |= {"classes": report.classes} if report.classes else {}
             write_json(whole / INDEX, {"shape": [sum(counts), *self.shape], **notes})
             move_cache(whole, folder, self.shape)
 

@@ -16,6 +16,14 @@ from data.cache import cache_folder, load_cache
 from data.cache_build import build_cache
 from data.fingerprint import describe_changes, fingerprint
 from data.fit import Fit, check_fit
+from data.image_files.classes import (
+    Labels,
+    check_all_found,
+    check_labels,
+    class_folders,
+    describe_classes,
+    picture_classes,
+)
 from data.image_files.colours import background_colour
 from data.picture_source import PictureSpec
 from data.rng import check_seed, uniform
@@ -50,9 +58,13 @@ class ImageData(pl.LightningDataModule):
         shift: training pictures are moved at random by up to this share of their side, by whole pixels.
         fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
             median colour of their border, `stretch` all of them, out of proportion.
+        labels: `folders`: the subfolders of the folder are classes, which random latents can be asked to be of;
+            pictures beside these have none.
 
     Attributes:
         broken: how many files hold no picture that can be read, once it is set up.
+        classes: their names; none without labels.
+        train_classes: the number of the class of each training picture, −1 where it has none; only with labels.
         trained_on: the `data.fingerprint` of the pictures of the training that goes on; None compares nothing.
 
     Raises:
@@ -76,6 +88,7 @@ class ImageData(pl.LightningDataModule):
         mirror: bool = False,
         shift: float = 0.0,
         fit: Fit = "crop",
+        labels: Labels | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= shift < 0.5:
@@ -92,8 +105,10 @@ class ImageData(pl.LightningDataModule):
         source = normalize_source(source)
         if source == "lines":
             image_size, channels = lines.SIZE, lines.CHANNELS
+        check_labels(labels, source)
         self.source = source
-        self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames, fit)
+        self.classes = class_folders(Path(source)) if labels else ()
+        self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames, fit, labels)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self._shape = image_size, image_size, channels
         self.batch_size, self.val_fraction = batch_size, val_fraction
@@ -128,7 +143,8 @@ class ImageData(pl.LightningDataModule):
             place = cache_folder(self.cache_dir, recipe)
             name = source_name(self.source)
             found = load_cache(place, self._shape) or build_cache(place, source, name, self._shape, self._shows)
-            for line in (source.left_out, *found.remarks, found.describe_skipped(self.source)):
+            notes = *found.remarks, found.describe_skipped(self.source), describe_classes(found.classes)
+            for line in (source.left_out, *notes):
                 if line:
                     echo(line, sys.stderr)
             self._prepared = found.folder
@@ -164,6 +180,9 @@ class ImageData(pl.LightningDataModule):
                 echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
         train, val = split_rows(known, self.val_fraction, found.runs)
         self.broken = len(found.skipped)
+        if self.classes:
+            self.train_classes = picture_classes(found.classes, self.classes)[train]
+            check_all_found(self.train_classes, self.classes, self.source)
         self.train_set, self.val_set = ImageDataset(found.images, train), ImageDataset(found.images, val)
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -171,10 +190,10 @@ class ImageData(pl.LightningDataModule):
         return {} if self._pictures is None else {"pictures": self._pictures}
 
     def _same_on_all(self, known: list[bytes]) -> bool:
-        """True if all processes that train together have the pictures with these digests."""
+        """True if all processes that train together have the pictures with these digests, and the same classes."""
         if self._strategy is None:
             return True
-        digest = hashlib.blake2b(b"".join(known)).digest() if known else None
+        digest = hashlib.blake2b(b"".join([*known, repr(self.classes).encode()])).digest() if known else None
         first = self._strategy.broadcast(digest)
         return self._strategy.reduce_boolean_decision(digest is not None and digest == first, all=True)
 

@@ -26,6 +26,7 @@ class PictureSpec:
     white: float | None = None  # the white level of grey pictures of more than 8 bits; None finds it
     all_frames: bool = False  # whether all pictures of a file are taken, not the first alone
     fit: Fit = "crop"  # how pictures that are not square become so
+    labels: str | None = None  # what pictures are classes by: `folders`, or nothing
 
     def subset(self, count: int) -> Sequence[int]:
         """The indices of the pictures used of `count`: all, or `limit` of them drawn by the seed; ascending."""
@@ -43,6 +44,7 @@ class PictureReport:
     changed: list[str] = field(default_factory=list)  # names of those that are no longer as in the recipe
     remarks: list[str] = field(default_factory=list)  # lines for the user
     runs: list[int] = field(default_factory=list)  # with all frames: how many come from each file, in their order
+    classes: dict[str, int] = field(default_factory=dict)  # with labels: how many each class has, in their order
 
 
 @dataclass(frozen=True)

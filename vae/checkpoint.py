@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from data.image_files.classes import check_class_names
 from data.system.checks import array, keys
 from data.system.errors import UserError, one_line_errors
 from data.system.files import check_regular_file, check_writable, save_bytes, user_path
@@ -82,11 +83,21 @@ def read(path: Path) -> dict[str, Any]:
     if written < FORMAT:  # its training cannot go on
         content = _untrained(content, _MEASURED)
         content["hyper_parameters"] = _BEFORE_FORMAT_3 | content["hyper_parameters"]
-    for name, value in (*content["hyper_parameters"].items(), *data.items()):
+    _check_classes(content["hyper_parameters"], path)
+    options = {name: value for name, value in content["hyper_parameters"].items() if name != "classes"}
+    for name, value in (*options.items(), *data.items()):
         is_number = isinstance(value, float | None) or (isinstance(value, int) and abs(value) < 2**64)
         if not is_number and not (isinstance(value, str) and len(value) <= _LONGEST_OPTION):
             raise UserError(f"{path}: the value of {str(name)[:50]} is not that of an option; name another one")
     return content
+
+
+def _check_classes(options: dict[str, Any], path: Path) -> None:
+    """Raises `UserError` unless the names of classes among a model's options will do."""
+    try:
+        check_class_names(options.get("classes", ()))
+    except UserError as error:
+        raise UserError(f"{path}: says of its classes what cannot be ({error}); name another one") from None
 
 
 def _upgrade(content: dict[str, Any]) -> None:

@@ -1,12 +1,17 @@
 """Models that decode latents: a VAE, or any other whose latents are drawn from Normal(0, I)."""
 
+from functools import partial
 from typing import Protocol, TypeGuard
 
 import torch
 from torch import Tensor
 
 from data.rng import check_seed
+from data.system.errors import UserError
+from data.system.spelling import suggest
 from vae.model.vae import VAE
+
+_SHOWN = 10  # names of classes in a message
 
 
 class Generator(Protocol):
@@ -49,13 +54,32 @@ def zero_inactive(model: Generator, z: Tensor) -> Tensor:
     return model.zero_inactive(z.to(model.device)).to(z.device)
 
 
-def prior_latents(model: Generator, seed: int, count: int, truncation: float = 1.0) -> Tensor:
+def prior_latents(
+    model: Generator, seed: int, count: int, truncation: float = 1.0, class_name: str | None = None
+) -> Tensor:
     """The first latents (count, D) that a seed draws, on the CPU, see `VAE.random_latents`.
 
-    Truncation multiplies them: less than 1 is closer to the mean picture (Karras 2019, appendix B).
+    Truncation multiplies them: less than 1 is closer to the mean picture (Karras 2019, appendix B). Those of a class
+    are of the same noise as those of any other. Raises `UserError` if the model has no such class.
     """
     noise = seeded_latents(seed, count, model.latent_dim)
     carried = model.random_latents if has_encoder(model) else model.zero_inactive
+    if class_name is not None:
+        vae, number = _find_class(model, class_name)
+        carried = partial(vae.random_latents, classes=torch.tensor([number], device=vae.device))
     with torch.no_grad():
         z = torch.cat([carried(one.to(model.device)).to(noise.device) for one in torch.split(noise, 1)])
     return truncation * z
+
+
+def _find_class(model: Generator, name: str) -> tuple[VAE, int]:
+    """The model and the number of its class of that name; raises `UserError` if it has none, or not yet."""
+    names = model.config.classes if has_encoder(model) else ()
+    if not has_encoder(model) or not names:
+        raise UserError(f"--class {name}: the model has no classes; train one with --data.labels folders")
+    if name not in names:
+        some = f"there are {', '.join(names[:_SHOWN])} and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise UserError(f"--class {name}: the model has no such class; {suggest(name, names, some)}")
+    if model.flow is None or not model.flow.fitted > 0:
+        raise UserError(f"--class {name}: classes are learnt when the decoder's phase begins; train the model further")
+    return model, names.index(name)

@@ -12,6 +12,7 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 
+from data.image_files.classes import class_folder
 from data.image_files.decode_pool import DecodePool, Part
 from data.image_files.formats import heif_version
 from data.image_files.levels import FLOATS, INTEGERS, white_level
@@ -41,7 +42,9 @@ def open_folder(root: Path, spec: PictureSpec) -> PictureSource:
         "pillow": PIL.__version__,
         "heif": heif_version(),
     }
-    pictures = FolderPictures(files, spec)
+    if spec.labels:
+        recipe["labels"] = spec.labels
+    pictures = FolderPictures(str(root), files, spec)
     survey = Survey(pictures.look, pictures.plan)
     return PictureSource(recipe, len(files), pictures.make, survey, pictures.close, listing.left_out())
 
@@ -58,12 +61,13 @@ class FolderPictures:
     """The pictures of files, made by processes that start when they are needed.
 
     Args:
+        root: the folder that they are in.
         files: path and state of each, in order.
         spec: how the pictures are to be.
     """
 
-    def __init__(self, files: Sequence[tuple[str, State | None]], spec: PictureSpec) -> None:
-        self._files, self._spec = files, spec
+    def __init__(self, root: str, files: Sequence[tuple[str, State | None]], spec: PictureSpec) -> None:
+        self._root, self._files, self._spec = root, files, spec
         self._pool = DecodePool()
         self._faults: dict[int, str] = {}  # files of which nothing is decoded
         self._starts = np.zeros(1, np.int64)  # how many pictures there are before each file, and in all
@@ -124,6 +128,9 @@ class FolderPictures:
             elif not isinstance(picture, str):
                 good[item] += 1
                 yield picture
+        for item, count in good.items() if spec.labels else ():
+            name = class_folder(self._files[item][0], self._root)
+            report.classes[name] = report.classes.get(name, 0) + count
         report.runs += good.values() if spec.all_frames else ()
 
     def _parts(self, items: range) -> tuple[list[int], list[Part]]:

@@ -67,7 +67,7 @@ def find_pictures(root: Path) -> Listing:
             path = entry.path
             if entry.name.startswith("."):
                 continue
-            if _is_folder(entry):
+            if is_folder(entry):
                 folders.append((path, _place(entry, place)))
             elif _is_picture(entry):
                 pictures.setdefault(path if (found := _place(entry, place)) == path else found, path)
@@ -81,7 +81,8 @@ def find_pictures(root: Path) -> Listing:
     return listing
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """True for a folder or a link to one."""
     try:
         return entry.is_dir()
     except OSError:  # a link in circles

@@ -50,6 +50,9 @@ RENDER = [
     ("absent/", "absent", "name one"),
     ("cat.png", "1 keyframes", "--keyframes"),
     ("slerp --help zoom", "--help zoom", "slerp --help"),
+    ("slerp --class cat", "--class cat", "--data.labels folders"),
+    ("samples --class cat dog", "--class cat", "--data.labels folders"),
+    ("growth --class cat", "--class", "growth --help"),
     ("slerp ''", "''", "--keyframes"),
     ("slerp seed=3", "seed=3", "--seed 3"),
     ("slerp --output a.gif", "--output", "--out"),
@@ -325,6 +328,13 @@ TRAIN = [
     ("fit --data.white bright", "--data.white bright", "number"),
     ("fit --data.all_frames maybe", "--data.all_frames maybe", "true"),
     ("fit --data.fit padd", "--data.fit padd", "pad"),
+    ("fit --data.labels folder", "--data.labels folder", "folders"),
+    ("fit --data.labels folders", "patterns has no subfolders", "name a folder"),
+    ("fit --data.source many --data.labels folders", "many has no subfolders", "leave --data.labels out"),
+    ("fit --data.source one_class --data.labels folders", "one subfolder, cat", "give each class one"),
+    ("fit --data.source classes --data.labels folders --model.prior normal", "--model.prior normal", "leave one"),
+    ("fit --data.source classes --data.labels folders --model.decoder_share 0", "--model.decoder_share 0", "leave one"),
+    ("fit --data.source manny --data.labels folders", "manny", "did you mean"),
     ("fit --data.seed 12345678901234567890123", "12345678901234567890123", "64 bits"),
     ("fit --model.latent_dim 0", "latent_dim 0", "1"),
     ("fit --model.width 20", "width 20", "multiple of 8"),
@@ -424,7 +434,14 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("empty.png", "empty.yaml"):
         (place / name).touch()
     scene(0).save(place / "cat.png")
-    for name, count in (("few", 3), ("many", 4), ("others", 4)):
+    for name, count in (
+        ("few", 3),
+        ("many", 4),
+        ("others", 4),
+        ("one_class/cat", 4),
+        ("classes/a", 4),
+        ("classes/b", 4),
+    ):
         fill(place / name, count)
     for name, samples in (
         ("clicks", click_track(2, [1.0])),

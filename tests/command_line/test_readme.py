@@ -140,6 +140,10 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
         for seed in range(4):
             scene(100 + 4 * number + seed).save(folder / name / f"{seed}.png")
+    for number, name in enumerate(("bag", "boot", "dress", "sandal", "sneaker", "trouser")):
+        (folder / "home/clothes" / name).mkdir(parents=True)
+        for seed in range(4):
+            scene(200 + 4 * number + seed).save(folder / "home/clothes" / name / f"{seed}.png")
     for name in ("cat", "dog", "a", "b", "c", "d"):
         scene(ord(name[0])).save(folder / f"{name}.png")
     save_wave(folder / "song.ogg", click_track(2, [0.5, 1.2]))
@@ -191,7 +195,8 @@ def run(words: list[str]) -> None:
         assert not done.value.code
         Path(rest[-1]).write_text(written.getvalue())
     else:
-        more = ["--trainer.max_epochs=2"] if rest[-1] == "last" else []
+        more = ["--trainer.max_epochs=2"] if rest[-1] == "last" or "folders" in rest else []
+        more += ["--model.decoder_share=0.9"] if "folders" in rest else []  # classes are learnt when it begins
         train.main([*rest, *(HEALTH if rest[0] in ("validate", "test") else [*TINY, *more])])
 
 

@@ -270,7 +270,7 @@ def test_a_checkpoint_of_format_1_has_the_names_of_today(path):
         {"state_dict": training | old_weights, "hyper_parameters": HYPERPARAMETERS | old_options, "epoch": 3}, path
     )
     found = read(path)
-    defaults = EARLIER | {"likelihood": "gaussian", "sigma": None, "palette": 0}
+    defaults = EARLIER | {"likelihood": "gaussian", "sigma": None, "palette": 0, "classes": ()}
     assert found.keys() == {"state_dict", "hyper_parameters"}, "its training cannot go on"
     assert found["hyper_parameters"] == HYPERPARAMETERS | options | defaults
     assert found["state_dict"].keys() == weights.keys()

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from vae.generator import prior_latents
-from vae.model.latents.prior_flow import PriorFlow
+from vae.model.latents.prior_flow import NO_CLASS, PriorFlow
 from vae.model.vae import VAE
 
 
@@ -42,6 +42,37 @@ def test_noise_goes_to_the_clusters_in_their_shares(fitted):
     assert (first > 0.5).float().mean() == pytest.approx(1 / 3, abs=0.07)
     assert_close(others.mean(0), torch.zeros(3), atol=0.2, rtol=0)
     assert_close(others.std(0), torch.ones(3), atol=0.2, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def conditional() -> PriorFlow:
+    """One that knows the two clusters as classes, and a few codes of neither."""
+    flow = PriorFlow(4, classes=2)
+    sides = (clusters()[0][:, 0] > 0.5).long()
+    sides[:30] = NO_CLASS
+    flow.fit([clusters()], 500, generator(), classes=sides)
+    return flow
+
+
+def test_noise_goes_to_the_cluster_of_its_class(conditional):
+    noise = torch.randn(600, 4, generator=generator(1))
+    for number, sign in enumerate((-1, 1)):
+        first = conditional(noise, torch.full((600,), number))[:, 0]
+        assert (sign * first > 0).float().mean() > 0.95
+        assert (first[:300] * first[300:]).mean() > 0, "and not to their middle"
+    mixed = torch.arange(600) % 2
+    assert_close(conditional(noise, mixed)[1::2], conditional(noise[1::2], mixed[1::2]), atol=1e-4, rtol=0)
+
+
+def test_without_a_class_noise_goes_to_all_clusters_in_their_shares(conditional):
+    noise = torch.randn(600, 4, generator=generator(1))
+    assert (conditional(noise)[:, 0] > 0.5).float().mean() == pytest.approx(1 / 3, abs=0.08)
+    assert_close(conditional(noise, torch.full((600,), NO_CLASS)), conditional(noise), atol=1e-5, rtol=0)
+
+
+def test_without_classes_there_is_nothing_more():
+    more = PriorFlow(4, classes=2).state_dict().keys() - PriorFlow(4).state_dict().keys()
+    assert more == {"class_vectors"}
 
 
 def test_near_noise_goes_to_near_codes(fitted):

@@ -1,7 +1,7 @@
 """Keyframes: the latents that a path visits, from seeds, pictures or files of latents."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +33,20 @@ class Keyframe(NamedTuple):
 def latents_of(keyframes: Iterable[Keyframe]) -> Tensor:
     """The latents (K, D) of keyframes."""
     return torch.stack([keyframe.z for keyframe in keyframes])
+
+
+def random_keyframes(
+    model: Generator, seed: int, count: int, truncation: float = 1.0, classes: Sequence[str] = (), tile: int = 0
+) -> list[Keyframe]:
+    """Keyframes that a seed draws: `count` of any class or of one, or else one of each class, all of the same noise.
+
+    Each tile has others. Raises `UserError` if the model has no such class.
+    """
+    if len(classes) > 1:
+        z = [prior_latents(model, seed, tile + 1, truncation, name)[-1] for name in classes]
+    else:
+        z = list(prior_latents(model, seed, (tile + 1) * count, truncation, *classes)[-count:])
+    return [Keyframe(one) for one in z]
 
 
 def parse_keyframe(model: Generator, word: str, truncation: float = 1.0, fit: Fit = "crop") -> Keyframe:

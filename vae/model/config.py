@@ -30,6 +30,7 @@ class VAEConfig:
     pca_share: float = 0.0
     inactive_below: float = 0.1
     prior: PriorName = "flow"
+    classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The constructor call in Python: the sizes, and what differs from the defaults."""

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from data.image_files.classes import check_class_names
 from data.system.errors import UserError
 from vae.model.config import PriorName, VAEConfig
 from vae.model.elbo import Elbo, kl_divergence
@@ -38,6 +39,7 @@ class VAE(nn.Module):
         inactive_below: above 0, latents may be inactive; training chooses those with fewer nats than this.
         prior: what random latents are: `normal`, samples of Normal(0, I), or `flow`, carried from there to where codes
             are, see `vae.model.latents.prior_flow`. The ELBO's prior is Normal(0, I).
+        classes: names of the classes that random latents can be of, for the prior `flow`; the networks know none.
 
     Attributes:
         config: these arguments.
@@ -70,21 +72,24 @@ class VAE(nn.Module):
         pca_share: float = VAEConfig.pca_share,
         inactive_below: float = VAEConfig.inactive_below,
         prior: PriorName = VAEConfig.prior,
+        classes: tuple[str, ...] = VAEConfig.classes,
     ) -> None:
         super().__init__()
         self.config = VAEConfig(
             *(image_size, channels, latent_dim, width, network, likelihood, sigma, palette),
-            *(whiten, pca_share, inactive_below, prior),
+            *(whiten, pca_share, inactive_below, prior, check_class_names(classes)),
         )
         if whiten and pca_share:
             raise UserError(f"whiten: contradicts pca_share {pca_share}, which fixes coordinates; turn one of them off")
+        if classes and prior != "flow":
+            raise UserError(f"classes: contradict prior {prior}, whose latents are of none; take flow")
         check_size(image_size, channels, latent_dim, width, network)
         self.image_size, self.channels, self.latent_dim = image_size, channels, latent_dim
         self.encoder = Encoder(image_size, channels, latent_dim, width, network)
         self.decoder = Decoder(image_size, channels, latent_dim, width, network, palette, self._decoder_input)
         self.pca_latents = PCALatents(channels, latent_dim) if pca_share else None
         self.whitening = Whitening(latent_dim) if whiten else None
-        self.flow = PriorFlow(latent_dim) if prior == "flow" else None
+        self.flow = PriorFlow(latent_dim, len(classes)) if prior == "flow" else None
         self.register_buffer("inactive", torch.zeros(latent_dim) if inactive_below else None)
         self.likelihood = build_likelihood(likelihood, sigma)
 
@@ -167,9 +172,12 @@ class VAE(nn.Module):
         mu, _ = self._posterior(x, *apply_frozen(self.encoder, x))
         return (mu - self._meaningful(z)).square().mean()
 
-    def random_latents(self, noise: Tensor) -> Tensor:
-        """Latents that look like codes, of noise ε ~ Normal(0, I), (N, D) each: ε itself unless there is a flow."""
-        return self.zero_inactive(noise if self.flow is None else self.flow(noise))
+    def random_latents(self, noise: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Latents that look like codes, of noise ε ~ Normal(0, I), (N, D) each: ε itself unless there is a flow.
+
+        Of a model with classes, `classes` (N,) are the numbers of those that latents shall be of; −1 and None are any.
+        """
+        return self.zero_inactive(noise if self.flow is None else self.flow(noise, classes))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures decoded from random latents.

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from data.system.errors import UserError
 from data.transforms import to_uint8
-from vae.generator import Generator, prior_latents
+from vae.generator import Generator
 from vae.inference import BATCH, decode_all, decode_batches
-from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
+from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe, random_keyframes
 from vae.latent.trajectory import Trajectory, path_trajectory
 from vae.morphing.metamorphosis import Metamorphosis, flows_between
 from vae.render.options import KeyframeOptions
@@ -76,17 +76,20 @@ def choose_keyframes(
     Raises:
         UserError: fewer than the least, for that reason, or one that cannot be read.
     """
-    words = options.keyframes
-    for name, value in (("count", options.count), ("seed", options.seed)):
+    words, classes = options.keyframes, options.class_
+    for name, value in (("count", options.count), ("seed", options.seed), ("class", classes or None)):
         if words and value is not None:
             raise UserError(f"--{name}: is for random keyframes; leave it out beside --keyframes")
-    count = len(words) or options.count or default
+    several = len(classes) if len(classes) > 1 else 0
+    if several and options.count not in (None, several):
+        raise UserError(f"--count {options.count}: contradicts --class, which names {several} keyframes; leave it out")
+    count = len(words) or several or options.count or default
     if count < least:
-        raise UserError(f"{count} keyframes: give {least} or more with --count or --keyframes; {reason}")
+        given = "--class" if several else "--count or --keyframes"
+        raise UserError(f"{count} keyframes: give {least} or more with {given}; {reason}")
     if words:
         return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
-    z = prior_latents(model, options.seed or 0, (tile + 1) * count, options.truncation)
-    return [Keyframe(one) for one in z[-count:]]
+    return random_keyframes(model, options.seed or 0, count, options.truncation, classes, tile)
 
 
 def any_pictures(keyframes: Iterable[Keyframe]) -> bool:

@@ -89,6 +89,10 @@ PathName = Annotated[str, Literal.__getitem__(PATH_NAMES)]
 Truncation = Annotated[float, Range(0, 10)]
 File = Annotated[Path | None, user_path]
 Tuning = Annotated[Budget, parse_budget]
+Classes = Annotated[
+    tuple[str, ...],
+    Words("the class that random pictures are of, in a model with classes; several: each of them at one noise", tuple),
+]
 Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), tuple)]
 
 
@@ -128,6 +132,7 @@ class KeyframeOptions:
     tune: Tuning = DEFAULT_BUDGET
     fit: Fit = "crop"
     save_tuned: Annotated[Path | None, file_like("film.ckpt")] = None
+    class_: Classes = ()
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,13 @@ class VAETraining(ProgressModule, VAEEvaluation):
         for rows in torch.split(evenly_spaced(len(pictures), _FITTED_PICTURES), _FITTED_BATCH):
             yield pictures_in_rows(pictures, rows)
 
+    def _fitted_classes(self) -> Tensor | None:
+        """The numbers of the classes of these pictures, (N,); None if there are no classes."""
+        if not self.options.classes:
+            return None
+        numbers: Tensor = self.trainer.datamodule.train_classes  # type: ignore[attr-defined]
+        return numbers[evenly_spaced(len(numbers), _FITTED_PICTURES)].to(self.device)
+
     def configure_callbacks(self) -> list[pl.Callback]:
         """The guards, and while fitting an average of the weights, which validation and checkpoints then use."""
         fitting = self.trainer.state.fn == "fit"
@@ -132,7 +139,13 @@ class VAETraining(ProgressModule, VAEEvaluation):
             steps = max(_LEAST_FLOW_STEPS, round(min(2, 2 * cost) * self.global_step))
             generator = torch.Generator(self.device).manual_seed(self.noise_seed)
             text = "learning where random latents lie"
-            self.vae.flow.fit(found, steps, generator, lambda steps: shown_steps(self.trainer, steps, text))
+            self.vae.flow.fit(
+                found,
+                steps,
+                generator,
+                lambda steps: shown_steps(self.trainer, steps, text),
+                self._fitted_classes(),
+            )
 
     @torch.no_grad()
     def _posteriors(self) -> list[tuple[Tensor, Tensor]]:

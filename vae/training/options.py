@@ -53,6 +53,7 @@ class VAEOptions(_Options):
             that they do not disturb a morph; 0 is off.
         prior: what random latents are: samples of the prior, normal, or carried from there to where codes are by a flow
             that is fitted to them when the decoder's phase begins.
+        classes: of the pictures; the data says them.
     """
 
     image_size: int = field(default=VAEConfig.image_size, metadata=_COLUMN)
@@ -67,6 +68,7 @@ class VAEOptions(_Options):
     pca_share: float = _option(VAEConfig.pca_share, share=True, column=True)
     inactive_below: float = _option(VAEConfig.inactive_below, column=True)
     prior: PriorName = field(default=VAEConfig.prior, metadata=_COLUMN)
+    classes: tuple[str, ...] = VAEConfig.classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +152,15 @@ class TrainingOptions(OptimizerOptions, ScheduleOptions, LossOptions, VAEOptions
     compile: bool = False
     on_nonfinite: Literal["stop", "skip"] = "stop"
     skip_at_most: int = _option(10)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        without_flow = (
+            f"prior {self.prior}" if self.prior != "flow" else "" if self.decoder_share else "decoder_share 0"
+        )
+        if self.classes and without_flow:
+            fault = f"contradicts --model.{without_flow}, with which no flow is fitted to classes"
+            raise UserError(f"--data.labels folders: {fault}; leave one of them out")
 
 
 def arguments(options: VAEOptions) -> dict[str, Any]:

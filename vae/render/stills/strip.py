@@ -6,6 +6,7 @@ from typing import Annotated
 
 import torch
 
+from data.system.errors import UserError
 from vae.generator import prior_latents
 from vae.inference import decode_batches
 from vae.option_groups import Range
@@ -13,6 +14,7 @@ from vae.render.clips import BetweenOptions, choose_keyframes, clips_along
 from vae.render.formats import captions
 from vae.render.frames import Film, check_memory, render_frames
 from vae.render.options import (
+    Classes,
     KeyframeOptions,
     ModelOptions,
     PathsOptions,
@@ -40,7 +42,7 @@ class SamplesOptions:
     """A still of the prior.
 
     Args:
-        grid: columns and rows; null is 8x6.
+        grid: columns and rows; null is 8x6, or 8 columns and a row for each of several classes.
         seed: names the latents.
         truncation: what the latents are multiplied by: less than 1 is closer to the mean picture.
     """
@@ -48,6 +50,7 @@ class SamplesOptions:
     grid: Annotated[tuple[int, int] | None, parse_grid] = None
     seed: int = 0
     truncation: Truncation = 1.0
+    class_: Classes = ()
 
 
 def strip(
@@ -74,8 +77,15 @@ def strip(
 def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, picture: PictureOptions) -> Path:
     """Pictures drawn from the prior."""
     vae, out = start_sheet(request, model, picture)
-    columns, rows = still.grid or (8, 6)
+    several = len(still.class_) if len(still.class_) > 1 else 0
+    columns, rows = still.grid or (8, several or 6)
+    if several and rows != several:
+        raise UserError(
+            f"--grid {columns}x{rows}: each of {several} classes is a row; write --grid {columns}x{several}"
+        )
     check_memory(picture.tiles(columns, rows), picture.side(vae.image_size))
-    z = prior_latents(vae, still.seed, columns * rows, still.truncation)
+    count = columns if several else columns * rows
+    parts = [prior_latents(vae, still.seed, count, still.truncation, name) for name in still.class_ or [None]]
+    z = torch.cat(parts)
     frames = [picture.resized(frame) for frame in render_frames(decode_batches(vae, z, picture.dtype))]
     return finish_sheet([captions.in_grid(frames, columns)], picture, out, f"{len(frames)} pictures")

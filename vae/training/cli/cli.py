@@ -27,7 +27,7 @@ from vae.training.runs.checkpointing import AtomicCheckpointIO, LastCheckpoint
 from vae.training.runs.choice import choose_checkpoint
 from vae.training.runs.initial_weights import NONE, InitialWeights, take_initial_weights
 from vae.training.runs.request import Request, TrainedCheckpoint
-from vae.training.runs.resume import Resumption, resume
+from vae.training.runs.resume import Resumption, check_same_classes, resume
 from vae.training.runs.run_folder import RunFolder
 from vae.training.runs.time_budget import minutes_options
 from vae.training.runs.training_state import checked_state
@@ -135,6 +135,7 @@ class LoomCLI(LightningCLI):
         checkpoint_io = AtomicCheckpointIO(self.model, self._folder.lock.check)
         if self._checkpoint is not None:
             content = self._checkpoint.content
+            check_same_classes(self._checkpoint, self.datamodule.classes, self._request.source)
             checkpoint_io.checked = checked_state(content, self.model, self._checkpoint.path)
             self._report_dropped(callbacks, set(content.get("callbacks", {})) - set(checkpoint_io.checked["callbacks"]))
             self._checkpoint = None  # whose memory is free while a training runs

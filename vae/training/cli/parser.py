@@ -59,6 +59,7 @@ def add_training_options(parser: LightningArgumentParser) -> None:
     """Adds the options of the callbacks and of checkpoints; the size of the images is given once, to the data."""
     for name in sorted(LINKED):
         parser.link_arguments(f"data.{name}", f"model.{name}", apply_on="instantiate")
+    parser.link_arguments("data.classes", "model.classes", apply_on="instantiate")
     parser.add_lightning_class_args(MorphLogger, "watch")
     parser.add_lightning_class_args(HealthLogger, "health")
     parser.add_lightning_class_args(RealismLogger, "realism")

@@ -9,7 +9,7 @@ from data.sources import normalize_source
 from vae import checkpoint
 
 # of data options that older checkpoints lack
-_DATA_DEFAULTS = {"white": None, "all_frames": False, "mirror": False, "shift": 0.0, "fit": "crop"}
+_DATA_DEFAULTS = {"white": None, "all_frames": False, "mirror": False, "shift": 0.0, "fit": "crop", "labels": None}
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Resuming a training, or measuring it: its checkpoint and its config set the options that the user does not give."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +21,7 @@ from vae.training.runs.run_config import FREE, LINKED, has_planned_end, read_pla
 _ENDS = {"trainer.max_epochs", "trainer.max_steps"}
 _PIXEL_OPTIONS = ("source", "image_size", "channels", "limit", "seed", "background", "white", "all_frames", "fit")
 _LARGEST = {"data.limit": 2**24, "data.batch_size": 2**16}  # that a file may ask for
+_SHOWN = 10  # names of classes in a message
 _NOT_KEPT = {"model.compile", "data.cache_dir"}  # options that depend on the machine; a file names no place to write to
 
 
@@ -70,6 +71,17 @@ def resume(request: Request, checkpoint: TrainedCheckpoint) -> Resumption:
         return Resumption(options, None, pictures if same else None)
     plan, step, planned_anew = _remaining_plan(request, checkpoint)
     return Resumption(options | plan, step, pictures, planned_anew)
+
+
+def check_same_classes(checkpoint: TrainedCheckpoint, classes: Sequence[str], source: str) -> None:
+    """Raises `UserError` unless the classes of a source's pictures are those of a checkpoint's model."""
+    trained = checkpoint.options.get("model.classes", ())
+    if list(classes) != list(trained):
+        odd = sorted(set(classes) ^ set(trained))[:_SHOWN]
+        raise UserError(
+            f"{checkpoint.path}: has other classes than {source} has subfolders ({', '.join(odd) or 'their order'}); "
+            "name a folder with the same ones, or train anew"
+        )
 
 
 def differences(checkpoint: TrainedCheckpoint, request: Request) -> dict[str, Any]:
