@@ -12,7 +12,6 @@ from vae import __version__
 from vae.checkpoint import load_vae
 from vae.command_line import OneLineParser
 from vae.export import export, usage
-from vae.latent.paths import PATHS
 from vae.option_groups import Switch, add_options, option_name, parse_options
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
@@ -33,8 +32,9 @@ from vae.render.options import (
 from vae.render.stills.analogy import analogy
 from vae.render.stills.strip import samples, strip
 from vae.render.stills.traverse import traverse
+from vae.render.studio.server import studio
 from vae.render.walks.direction import direction
-from vae.render.walks.paths import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.walks.paths import MEANINGS, GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
 from vae.render.walks.tour import TourOptions, tour_clip, tour_files
 
 
@@ -150,12 +150,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    **{
-        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate)
-        for name, path in PATHS.items()
-    },
-    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate),
-    "loop": Command("A curve through all keyframes and back, without a seam and without a frame shown twice.", _loop),
+    **{name: Command(meaning, _loop if name == "loop" else _animate) for name, meaning in MEANINGS.items()},
     "tour": Command("A loop through all pictures of a folder, in an order in which neighbours are alike.", _tour),
     "compare": Command(
         "Paths, or models, in step: labelled, with their speed and sharpness below and a table of their numbers.",
@@ -178,6 +173,7 @@ COMMANDS = {
         growth,
     ),
     "explore": Command("A page to morph by hand between four keyframes, in any browser, without a network.", explore),
+    "studio": Command("A page in the browser that makes films and follows trainings, on this machine only.", studio),
     "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export),
     "lines": Command(
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.", _lines
