@@ -48,7 +48,9 @@ class MorphTab:
 
     def _build_pictures(self) -> None:
         self._words = gr.State([])
-        gr.HTML("<h2>1. Pictures</h2><p>Two to eight. The film goes through them in this order.</p>")
+        gr.HTML(
+            "<h2>1. Pictures</h2><p>Two to eight. The film goes through them in this order; click one to remove it.</p>"
+        )
         self._drop = gr.File(show_label=False, file_count="multiple", height=110, elem_id="drop")
         self._gallery = gr.Gallery(
             show_label=False,
@@ -78,8 +80,8 @@ class MorphTab:
         paths = [(_SHOWN.get(name, name), name) for name in MEANINGS]
         gr.HTML("<h2>2. Film</h2>")
         self._path = gr.Radio(paths, value="slerp", label="Path", info=_meaning("slerp"), elem_id="path")
+        self._seconds = gr.Slider(1, 30, 4, step=0.5, label="Seconds", elem_id="seconds")
         with gr.Row():
-            self._seconds = gr.Slider(1, 30, 4, step=0.5, label="Seconds", elem_id="seconds", min_width=140)
             self._size = gr.Dropdown(_SIZES, value=256, label="Size in pixels", elem_id="size", min_width=110)
             formats = [(suffix[1:].upper(), suffix) for suffix in FORMATS]
             self._suffix = gr.Dropdown(formats, value=".mp4", label="Format", elem_id="format", min_width=110)

@@ -31,7 +31,7 @@ class TrainingTab:
         self._verdict = gr.HTML(markup.note(_NONE), elem_id="verdict")
         self._curves = gr.HTML(elem_id="curves")
         self._morphs = gr.Gallery(
-            label="Newest morphs, from first epoch to last",
+            show_label=False,
             elem_id="morphs",
             columns=3,
             object_fit="contain",
