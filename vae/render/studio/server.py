@@ -9,7 +9,7 @@ import tempfile
 import threading
 import webbrowser
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,6 +24,7 @@ from vae.render.studio.sessions import Sessions
 
 HOST = "127.0.0.1"
 _FIRST_PORT, _PORTS = 7860, 100
+_PATIENCE = 5.0  # s, for answers that are under way
 _QUIET = {  # before Gradio is imported
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -63,14 +64,15 @@ def studio(request: RenderRequest, options: StudioOptions) -> None:
     with _quiet(), tempfile.TemporaryDirectory(prefix="latent-loom-", ignore_cleanup_errors=True) as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(Path(folder, "uploads"))
         check_installed("gradio", "studio")
-        with closing(_free_socket(options.port)) as listening:
-            sessions = Sessions(Path(folder, "sessions"))
-            try:
-                _serve(_app(sessions, options.checkpoint), listening, not options.no_browser)
-            except KeyboardInterrupt:
-                echo("\nstudio: closed")
-            finally:
-                sessions.close_all()
+        listening = _free_socket(options.port)  # which the server closes
+        sessions = Sessions(Path(folder, "sessions"))
+        try:
+            _serve(_app(sessions, options.checkpoint), listening, not options.no_browser)
+        except KeyboardInterrupt:
+            print()  # after the terminal's ^C
+            echo("studio: closed")
+        finally:
+            sessions.close_all()
 
 
 @contextmanager
@@ -174,4 +176,6 @@ def _serve(app: App, listening: socket.socket, browser: bool) -> None:
             thread.join(0.5)
     finally:
         server.should_exit = True
-        thread.join(5)
+        thread.join(_PATIENCE)
+        server.force_exit = True
+        thread.join(_PATIENCE)
