@@ -51,7 +51,7 @@ class MorphTab:
         gr.HTML(
             "<h2>1. Pictures</h2><p>Two to eight. The film goes through them in this order; click one to remove it.</p>"
         )
-        self._drop = gr.File(show_label=False, file_count="multiple", height=110, elem_id="drop")
+        self._drop = gr.File(show_label=False, file_count="multiple", height=136, elem_id="drop")
         self._gallery = gr.Gallery(
             show_label=False,
             elem_id="keyframes",

@@ -123,6 +123,7 @@ def _app(sessions: Sessions, checkpoint: Path | None) -> App:
     style = Path(__file__).with_name("studio.css")
     font = ["system-ui", "sans-serif"]
     theme = gradio.themes.Default(primary_hue="teal", font=font, font_mono=["ui-monospace", "monospace"])
+    theme.set(block_info_text_color="*neutral_600", block_info_text_color_dark="*neutral_300")
     gradio.mount_gradio_app(
         app,
         page,
