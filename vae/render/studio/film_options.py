@@ -8,11 +8,12 @@ from data.system.errors import UserError
 from vae.option_groups import descriptions
 from vae.render.clips import BetweenOptions
 from vae.render.options import KeyframeOptions, MotionOptions, PictureOptions
+from vae.render.walks.paths import MEANINGS
 
 LEAST, MOST = 2, 8  # pictures
 LOOP = "loop"
 AUTOMATIC = "automatic"
-HELP = {
+_HELP = {
     name: text
     for group in (KeyframeOptions, BetweenOptions, MotionOptions, PictureOptions)
     for name, text in descriptions(group).items()
@@ -63,6 +64,16 @@ class FilmOptions:
         words += [] if self.easing == AUTOMATIC else ["--easing", self.easing]
         words += [] if checkpoint is None else ["--checkpoint", str(checkpoint)]
         return [*words, "--out", str(out)]
+
+
+def help_of(option: str) -> str:
+    """The text of the command line's help on an option, as a sentence."""
+    return _HELP[option][0].upper() + _HELP[option][1:]
+
+
+def meaning_of(path: str) -> str:
+    """The name of a path and what it is."""
+    return f"{path}: {MEANINGS[path]}"
 
 
 def check_count(count: int) -> None:

@@ -45,6 +45,11 @@ def film_player(file: Path, url: str) -> str:
     return f'<div class="stage">{film}</div>{link}'
 
 
+def verbatim(text: str) -> str:
+    """Lines as a terminal shows them."""
+    return f"<pre>{html.escape(text)}</pre>"
+
+
 def without_folders(line: str, folder: Path) -> str:
     """A line of the renderer in which files below a session's folder have their names alone."""
     return re.sub(rf"{re.escape(str(folder))}[\\/]\d+[\\/]", "", line)

@@ -1,6 +1,5 @@
 """The tab in which a film is made: pictures in, choices, progress, the film."""
 
-import html
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +13,7 @@ from vae.latent.timing import EASINGS
 from vae.render.clips import Between
 from vae.render.formats.format import FORMATS
 from vae.render.studio import markup
-from vae.render.studio.film_options import AUTOMATIC, HELP, MOST, FilmOptions, check_count
+from vae.render.studio.film_options import AUTOMATIC, MOST, FilmOptions, check_count, help_of, meaning_of
 from vae.render.studio.keyframe_pictures import keyframe_pictures, roll_seeds
 from vae.render.studio.rendering import Rendering
 from vae.render.studio.sessions import Session, Sessions
@@ -79,7 +78,7 @@ class MorphTab:
     def _build_choices(self) -> None:
         paths = [(_SHOWN.get(name, name), name) for name in MEANINGS]
         gr.HTML("<h2>2. Film</h2>")
-        self._path = gr.Radio(paths, value="slerp", label="Path", info=_meaning("slerp"), elem_id="path")
+        self._path = gr.Radio(paths, value="slerp", label="Path", info=meaning_of("slerp"), elem_id="path")
         self._seconds = gr.Slider(1, 30, 4, step=0.5, label="Seconds", elem_id="seconds")
         with gr.Row():
             self._size = gr.Dropdown(_SIZES, value=256, label="Size in pixels", elem_id="size", min_width=110)
@@ -87,22 +86,22 @@ class MorphTab:
             self._suffix = gr.Dropdown(formats, value=".mp4", label="Format", elem_id="format", min_width=110)
         with gr.Accordion("More choices", open=False):
             easings = [AUTOMATIC, *EASINGS]
-            self._easing = gr.Dropdown(easings, value=AUTOMATIC, label="Easing", info=_help("easing"))
-            self._rest = gr.Slider(0, 5, 0, step=0.1, label="Rest on each picture, in seconds", info=_help("hold"))
+            self._easing = gr.Dropdown(easings, value=AUTOMATIC, label="Easing", info=help_of("easing"))
+            self._rest = gr.Slider(0, 5, 0, step=0.1, label="Rest on each picture, in seconds", info=help_of("hold"))
             self._fps = gr.Slider(5, 50, FilmOptions.fps, step=1, label="Frames a second")
-            self._fit = gr.Radio(get_args(Fit), value=FilmOptions.fit, label="Square by", info=_help("fit"))
+            self._fit = gr.Radio(get_args(Fit), value=FilmOptions.fit, label="Square by", info=help_of("fit"))
             self._between = gr.Radio(
-                get_args(Between), value=FilmOptions.between, label="Between pictures", info=_help("between")
+                get_args(Between), value=FilmOptions.between, label="Between pictures", info=help_of("between")
             )
 
     def _connect(self) -> None:
         pictures = [self._words, self._gallery, self._note]
         self._drop.upload(self.add, [self._drop, self._words, self._fit], [self._drop, *pictures], **_QUIET)
         self._roll.click(self.roll, [self._fit], pictures, **_QUIET)
-        self._clear.click(self.clear, None, pictures, **_QUIET)
+        self._clear.click(lambda: self._shown([], "crop"), None, pictures, **_QUIET)
         self._gallery.select(self.take_out, [self._words, self._fit], pictures, **_QUIET)
         self._fit.change(self.show, [self._words, self._fit], pictures, **_QUIET)
-        self._path.change(lambda path: gr.update(info=_meaning(path)), self._path, self._path, **_QUIET)
+        self._path.change(lambda path: gr.update(info=meaning_of(path)), self._path, self._path, **_QUIET)
         choices = [self._path, self._seconds, self._size, self._suffix, self._easing, self._rest, self._fps]
         choices += [self._fit, self._between]
         shown = [self._film, self._note, self._lines, self._report, self._make, self._stop]
@@ -124,10 +123,6 @@ class MorphTab:
     def roll(self, fit: Fit, request: gr.Request) -> tuple[Any, ...]:
         """Takes other random pictures of the model in the place of all."""
         return self.show(roll_seeds(), fit, request)
-
-    def clear(self) -> tuple[Any, ...]:
-        """Takes all pictures out."""
-        return self._shown([], "crop")
 
     def take_out(self, words: list[str], fit: Fit, request: gr.Request, event: gr.SelectData) -> tuple[Any, ...]:
         """Takes the picture out that was clicked."""
@@ -185,8 +180,7 @@ class MorphTab:
         player = markup.film_player(out, f"sessions/{out.relative_to(self._sessions.folder).as_posix()}")
         said = "\n".join(markup.without_folders(line, session.folder) for line in rendering.lines[:-1])
         command = markup.without_folders(" ".join(map(shell_quoted, map(Path, rendering.words))), session.folder)
-        report = f"<pre>{html.escape(said)}\n\npython render.py {html.escape(command)}</pre>"
-        return player, "", report, gr.update(visible=True)
+        return player, "", markup.verbatim(f"{said}\n\npython render.py {command}"), gr.update(visible=True)
 
     def stop(self, request: gr.Request) -> None:
         """Ends the rendering of this page."""
@@ -195,15 +189,6 @@ class MorphTab:
 
     def _session(self, request: gr.Request) -> Session:
         return self._sessions[request.session_hash or ""]
-
-
-def _meaning(path: str) -> str:
-    return f"{path}: {MEANINGS[path]}"
-
-
-def _help(option: str) -> str:
-    text = HELP[option]
-    return text[0].upper() + text[1:]
 
 
 def _line(line: str, session: Session, fault: bool) -> str:
