@@ -141,8 +141,11 @@ def _run(words: list[str], place: Path) -> None:
 
 
 def _make(picture: Path, words: list[str], place: Path) -> None:
-    """Runs a command and saves its result as a picture."""
+    """Runs a command and saves its result as a picture; that of a page is taken by its tests."""
     chosen = "--checkpoint" in words or words[1] == "growth"
+    if words[1] == "studio":
+        _run(["tests/render/test_studio.py", str(picture)], ROOT)
+        return
     _run([*words, *([] if chosen else ["--checkpoint", SHIPPED])], place)
     made = place / _output(words)
     if made.suffix == ".html":

@@ -75,6 +75,14 @@ def add_options(parser: "ArgumentParser", group: type) -> None:
         parser.add_class_arguments(make_dataclass(group.__name__, typed, namespace={"__doc__": group.__doc__}))
 
 
+def descriptions(group: type) -> dict[str, str]:
+    """The texts of a group's docstring about its options, option → text; not those of `Words` and `Switch`."""
+    from docstring_parser import parse
+
+    found = ((part.arg_name, part.description) for part in parse(group.__doc__ or "").params)
+    return {name: " ".join((text or "").split()) for name, text in found}
+
+
 def parse_options(group: type[Group], arguments: Mapping[str, Any]) -> Group:
     """A group of options with their values. Raises `UserError` for one that will not do."""
     hints = get_type_hints(group, include_extras=True)

@@ -9,7 +9,6 @@ from data.system.errors import echo, shell_quoted
 from data.system.program import program_command
 from vae.checkpoint import load_vae
 from vae.export import export, usage
-from vae.latent.paths import PATHS
 from vae.option_groups import Switch, option_name
 from vae.render import lines_benchmark
 from vae.render.animation import check_animation, render_animation
@@ -30,8 +29,9 @@ from vae.render.options import (
 from vae.render.stills.analogy import analogy
 from vae.render.stills.strip import samples, strip
 from vae.render.stills.traverse import traverse
+from vae.render.studio.server import studio
 from vae.render.walks.direction import direction
-from vae.render.walks.paths import GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
+from vae.render.walks.paths import MEANINGS, GridOptions, LoopOptions, comparison_clips, loop_clips, path_clips
 from vae.render.walks.tour import TourOptions, tour_clip, tour_pictures
 from vae.shipped import SHIPPED_FOR_LINES
 
@@ -131,6 +131,13 @@ def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> Non
 
 
 _POSITIONAL = ("keyframes", "pictures", "run")
+_AFTER = {
+    "linear": "slerp",
+    "slerp": "route",
+    "spline": "route",
+    "route": "compare",
+    "loop": "loop --size 1080 --out loop.mp4",
+}
 
 
 class Command(NamedTuple):
@@ -165,15 +172,9 @@ class Command(NamedTuple):
 
 COMMANDS = {
     **{
-        name: Command(f"{(path.__doc__ or name).partition(':')[0]} through the keyframes.", _animate, following)
-        for (name, path), following in zip(PATHS.items(), ("slerp", "route", "route"), strict=True)
+        name: Command(meaning, _loop if name == "loop" else _animate, _AFTER[name])
+        for name, meaning in MEANINGS.items()
     },
-    "route": Command("A curve bent until it stays among pictures; searched for some seconds.", _animate, "compare"),
-    "loop": Command(
-        "A curve through all keyframes and back, without a seam and without a frame shown twice.",
-        _loop,
-        "loop --size 1080 --out loop.mp4",
-    ),
     "tour": Command(
         "A loop through all pictures of a folder, in an order in which neighbours are alike.",
         _tour,
@@ -209,6 +210,7 @@ COMMANDS = {
         "compare",
     ),
     "explore": Command("A page to morph by hand between four keyframes, in any browser, without a network.", explore),
+    "studio": Command("A page in the browser that makes films and follows trainings, on this machine only.", studio),
     "export": Command("The model for other programs: ONNX, safetensors or PyTorch weights.", _export),
     "lines": Command(
         "Scores a model of the data set `lines` by the LINES benchmark, beside paths that are known.", _lines

@@ -8,12 +8,18 @@ from typing import Annotated, Literal
 from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.keyframes import latents_of
-from vae.latent.paths import QUARTERS, great_circle, noise_loop
+from vae.latent.paths import PATHS, QUARTERS, great_circle, noise_loop
 from vae.latent.timing import check_durations
 from vae.latent.trajectory import PATH_NAMES, Trajectory
 from vae.render.clips import BetweenOptions, Clip, choose_keyframes, clips_along
 from vae.render.options import KeyframeOptions, MotionOptions, PathName, parse_grid
 from vae.tuning.keyframe_tuning import tuned_to_pictures
+
+MEANINGS = {  # of the commands that animate one path
+    **{name: f"{(path.__doc__ or name).partition(':')[0]} through the keyframes." for name, path in PATHS.items()},
+    "route": "A curve bent until it stays among pictures; searched for some seconds.",
+    "loop": "A curve through all keyframes and back, without a seam and without a frame shown twice.",
+}
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 from data.datamodule import ImageData
 from data.system.errors import echo, shell_quoted
 from data.system.program import program_command, program_name
+from vae.metrics.verdict import verdict
 from vae.render.growth.morph_files import FOLDER
 from vae.training.cli.start import describe_start
-from vae.training.cli.verdict import verdict
 from vae.training.module import VAETraining
 from vae.training.runs.checkpointing import write_error
 from vae.training.runs.run_folder import RunFolder
