@@ -179,7 +179,7 @@ def decoded(tmp_path, monkeypatch):
 
 
 def test_each_frame_is_decoded_once(decoded):
-    stretches, report = 64 + 1, 16 + 14 + 2  # of pace, and of a path's numbers: its frames and two reconstructions
+    stretches, report = 63 + 1, 16 + 14 + 2  # of pace, and of a path's numbers: its frames and two reconstructions
     for words, count in {
         ("slerp", "--frames=41", "--pace=latent"): 41,
         ("slerp", "--frames=7", "--hold=9", "--pace=latent"): 7,

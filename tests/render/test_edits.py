@@ -86,7 +86,7 @@ def test_a_picture_is_shown_exactly_where_the_strength_is_0_and_its_ends_are_the
 
 @pytest.mark.parametrize("strength", ["-2. 1", "-.5 1e-1", "-1e0 -5E-1", "1 -2.", "-1 1"])
 def test_each_way_to_write_a_negative_number_is_one(strength, monkeypatch):
-    monkeypatch.setattr(render, "run_command", lambda _, arguments: found.append(arguments["strength"]))
+    monkeypatch.setattr("vae.render.cli.main.run_command", lambda _, arguments: found.append(arguments["strength"]))
     found: list[list[str]] = []
     render.main(["direction", "--from", "dark", "--to", "light", "--strength", *strength.split()])
     assert found == [strength.split()]

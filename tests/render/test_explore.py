@@ -110,6 +110,7 @@ def pad(browser, page):
     opened.tab.close()
 
 
+@pytest.mark.slow
 def test_the_page_says_nothing_that_a_file_is_called(tmp_path: Path):
     hostile = tmp_path / '"><img src=x onerror=alert(1)>.png'
     scene(0).save(hostile)

@@ -31,6 +31,7 @@ def words(run: Run, tmp_path: Path, monkeypatch) -> list[str]:
     return [f"--checkpoint={run.checkpoints / 'last.ckpt'}", "--tune=20", "--size=32", "--keyframes", "cat.png"]
 
 
+@pytest.mark.slow
 def test_films_and_comparisons_are_judged(words, capsys):
     options = ["dog.png", "--frames=5", "--report=r.json", "--judge=real"]
     render.main(["slerp", *words, *options, "--out=film"])

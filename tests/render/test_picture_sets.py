@@ -58,6 +58,7 @@ def test_broken_files_are_left_out_in_one_line(case, capsys):
     assert [*Path("film").iterdir()]
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_as_without_the_broken_files(case):
     words, more, _ = case
     fill_partly("album", GOOD)

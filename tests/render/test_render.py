@@ -327,7 +327,7 @@ def test_a_strip_has_as_many_captioned_pictures_as_steps(shot):
 def test_no_arguments_run_the_four_commands_on_the_newest_training(run: Run, monkeypatch, capsys):
     monkeypatch.chdir(run.root)
     monkeypatch.setattr(
-        render, "run_command", lambda command, arguments: print(command) or Path(f"renders/{command}.gif")
+        "vae.render.cli.main.run_command", lambda command, arguments: print(command) or Path(f"renders/{command}.gif")
     )
     render.main([])
     assert capsys.readouterr().out.splitlines()[:4] == ["linear", "slerp", "loop", "compare"]

@@ -29,8 +29,8 @@ from tqdm import tqdm
 
 import render
 from data.fit import Fit
+from data.image_files.reader import read_picture
 from data.system.errors import StorageError, UserError
-from vae.latent.keyframes import keyframe_pixels
 from vae.latent.timing import EASINGS
 from vae.option_groups import parse_options
 from vae.render.cli.commands import COMMANDS
@@ -299,7 +299,7 @@ def frames_of(film: Path) -> list[np.ndarray]:
 
 
 def shows(frame: np.ndarray, picture: Path) -> bool:
-    expected = keyframe_pixels(picture, len(frame), 1).astype(float)
+    expected = read_picture(picture, len(frame), 1).astype(float)
     return float(np.abs(frame - expected).mean()) < 8
 
 

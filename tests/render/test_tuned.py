@@ -95,6 +95,7 @@ def test_seeds_among_pictures_stay_what_they_were(words, run: Run):
     assert decibels(shown("film")[3], (before + 1) * 127.5) > 28
 
 
+@pytest.mark.slow
 def test_stills_comparisons_and_the_pad_show_the_pictures(words, capsys):
     size = ["--size=32"]
     render.main(["strip", *words, *size, "--steps=3", "--out=strip.png", "--keyframes", *NAMES[:2]])
@@ -132,7 +133,8 @@ def test_pictures_are_shown_exactly_at_any_size_and_half_way_nothing_of_them_is_
     assert np.array_equal(frames[2], resize(middle, side, resample))
 
 
-@pytest.mark.parametrize("fit", ["pad", pytest.param("stretch", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("fit", ["pad", "stretch"])
 def test_pictures_that_are_not_square_are_shown_whole_at_any_size(words, fit):
     for name, size in zip(NAMES, ((90, 30), (50, 80)), strict=False):
         scene(len(name) + size[0], *size).save(name)

@@ -13,6 +13,7 @@ import train
 from data.system.errors import UserError
 from vae import checkpoint
 from vae.training.averaging import ExponentialMovingAverage
+from vae.training.module import VAETraining
 from vae.training.runs.training_state import checked_state
 
 MORE = f"--trainer.max_epochs={EPOCHS + 1}"
@@ -195,7 +196,7 @@ HOSTILE = {
 def test_a_state_that_no_training_leaves_is_refused_in_one_line(run: Run):
     path = run.checkpoints / "last.ckpt"
     whole = torch.load(path, weights_only=True)
-    module = train.VAETraining(**whole["hyper_parameters"])
+    module = VAETraining(**whole["hyper_parameters"])
     for name, change in HOSTILE.items():
         content = copies.deepcopy(whole)
         change(content)
@@ -232,7 +233,7 @@ def test_it_is_refused_before_anything_is_made(fault, run: Run, tmp_path, one_li
 def test_what_a_training_leaves_is_taken_over_as_it_is(run: Run):
     path = run.checkpoints / "last.ckpt"
     content = checkpoint.read(path)
-    module = train.VAETraining(**content["hyper_parameters"])
+    module = VAETraining(**content["hyper_parameters"])
     taken = checked_state(copies.deepcopy(content), module, path)
     states = [content["optimizer_states"][0]["state"], taken["optimizer_states"][0]["state"]]
     assert states[0].keys() == states[1].keys()

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from data.fit import Fit
+from data.image_files.reader import read_picture
+from data.system.files import user_path
 from vae.checkpoint import load_vae
-from vae.latent.keyframes import keyframe_pixels, names_picture, parse_keyframe
+from vae.latent.keyframes import names_picture, parse_keyframe
 from vae.model.vae import VAE
 from vae.render.clips import shown_pictures
 from vae.render.formats.frame import Frame, resize
@@ -34,7 +36,7 @@ def keyframe_pictures(words: Sequence[str], fit: Fit, checkpoint: Path | None) -
     """
     seeds = [word for word in words if not names_picture(word)]
     drawn = iter(_drawn(seeds, checkpoint or default_checkpoint(words)) if seeds else ())
-    return [keyframe_pixels(Path(word), _SIDE, 3, fit) if names_picture(word) else next(drawn) for word in words]
+    return [read_picture(user_path(word), _SIDE, 3, fit=fit) if names_picture(word) else next(drawn) for word in words]
 
 
 def _drawn(seeds: Sequence[str], checkpoint: Path) -> list[Frame]:

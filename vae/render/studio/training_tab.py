@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from data.system.program import program_command
 from vae.render.studio import markup
 from vae.render.studio.training_log import (
     CURVES,
@@ -20,7 +21,7 @@ from vae.render.studio.training_log import (
 
 _LOGS = Path("logs")
 _PERIOD = 4.0  # s
-_NONE = "No training yet: python train.py starts one, and what it learns appears here while it does."
+_NONE = f"No training yet: {program_command('train')} starts one, and what it learns appears here while it does."
 
 
 class TrainingTab:
