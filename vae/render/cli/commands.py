@@ -131,13 +131,7 @@ def _lines(request: RenderRequest, options: lines_benchmark.LinesOptions) -> Non
 
 
 _POSITIONAL = ("keyframes", "pictures", "run")
-_AFTER = {
-    "linear": "slerp",
-    "slerp": "route",
-    "spline": "route",
-    "route": "compare",
-    "loop": "loop --size 1080 --out loop.mp4",
-}
+_AFTER = {"linear": "slerp", "route": "compare", "loop": "loop --size 1080 --out loop.mp4"}  # after others, a route
 
 
 class Command(NamedTuple):
@@ -172,7 +166,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     **{
-        name: Command(meaning, _loop if name == "loop" else _animate, _AFTER[name])
+        name: Command(meaning, _loop if name == "loop" else _animate, _AFTER.get(name, "route"))
         for name, meaning in MEANINGS.items()
     },
     "tour": Command(
