@@ -77,7 +77,6 @@ CALLBACK, LOGGER = "--trainer.callbacks+=", "--trainer.logger="
 # what is typed; what the line must name; what its remedy must name
 AT_ONCE = [
     (f"{LOGGER}CometLogger", "CometLogger: ", "leave it out"),
-    (f"{CALLBACK}RichProgressBar", "RichProgressBar: ", "leave it out"),
     (f"{LOGGER}CSVLogger", "CSVLogger: the following arguments are required: save_dir", "mend that"),
     (f"{CALLBACK}EarlyStopping", "required: monitor", "mend that"),
     (f"{CALLBACK}EarlyStoping", "EarlyStoping", "EarlyStopping"),

@@ -75,7 +75,7 @@ def test_the_console_command_renders_from_an_empty_folder(programs: Path, tmp_pa
     done = run([programs / "latent-loom", "render", "strip", "--count=2", "--steps=3", "--size=32"], tmp_path)
     assert done.returncode == 0, done.stderr
     assert "vae/checkpoints/patterns.ckpt" in done.stdout.splitlines()[0].replace(os.sep, "/")
-    assert " Next: latent-loom render route " in done.stdout
+    assert " Next: latent-loom render compare " in done.stdout
     assert [path.name for path in tmp_path.rglob("*.*")] == ["strip.png"]
 
 
