@@ -287,7 +287,7 @@ def test_two_processes_validate_as_one_does(run: Run, tmp_path: Path):
         codes, told = forked(processes, tmp_path / str(processes), [*measured, "--trainer.precision=32-true"])
         assert codes == {0}, told
         names = ("val/elbo", "val/kl", "val/active_units", "latent/aggregate_variance", "smoothness/cycle/slerp")
-        found.append([float(re.search(rf"{name}\s+(\S+)", told)[1]) for name in names])
+        found.append([float(re.search(rf"{name}[\s│]+(\S+)", told)[1]) for name in names])
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
