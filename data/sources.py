@@ -37,11 +37,15 @@ def open_source(source: str, spec: PictureSpec, downloads: Path) -> PictureSourc
 
     Raises `UserError` if it has no pictures, or none that can be fetched.
     """
-    if source in SOURCES:
-        return SOURCES[source](source, spec, downloads)
+    check_source(source)
+    return SOURCES[source](source, spec, downloads) if source in SOURCES else open_folder(Path(source), spec)
+
+
+def check_source(source: str) -> None:
+    """Raises `UserError` if a name from `normalize_source` is that of no data set and no folder."""
     path = Path(source)
-    if path.is_dir():
-        return open_folder(path, spec)
+    if source in SOURCES or path.is_dir():
+        return
     if path.exists():
         raise UserError(f"{path}: is no folder; --data.source takes the one that it is in")
     near = closest_match(path.name, SOURCES)

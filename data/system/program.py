@@ -13,8 +13,10 @@ from importlib import import_module
 from pathlib import Path
 
 from data.system import signals
+from data.system.errors import shell_quoted
 
 CONSOLE_COMMAND = "latent-loom"
+_SCRIPTS = ("train.py", "render.py")
 
 
 def program_name(program: str) -> str:
@@ -24,7 +26,11 @@ def program_name(program: str) -> str:
 
 def program_command(program: str) -> str:
     """The words that start a program, for a message that proposes them: `python train.py`, or `latent-loom train`."""
-    return program_name(program) if _by_console_command() else f"python {program}.py"
+    if _by_console_command():
+        return program_name(program)
+    typed = Path(sys.argv[0])  # `../loom/train.py` where the folder is another one
+    script = typed.with_name(f"{program}.py") if typed.name in _SCRIPTS else Path(f"{program}.py")
+    return f"python {shell_quoted(script)}"
 
 
 def program_arguments() -> list[str]:

@@ -48,6 +48,8 @@ RENDER = [
     ("slerp cat dog", "cat", "--keyframes cat dog"),
     ("absent.png cat.png", "absent.png", "name another"),
     ("absent/", "absent", "name one"),
+    ("cat.png dog.png --keyframes cat.png", "cat.png: stands beside --keyframes", "one place"),
+    ("'' cat.png", "''", "explore"),
     ("cat.png", "1 keyframes", "two ends"),
     ("slerp --help zoom", "--help zoom", "slerp --help"),
     ("slerp --class cat", "--class cat", "--data.labels folders"),

@@ -46,6 +46,8 @@ def test_a_folder_alone_is_a_tour_or_a_training(tmp_path: Path, monkeypatch, cap
     fill(tmp_path / "pictures", 4)
     assert expand(["pictures", "--minutes", "1"]) == ["tour", "--pictures", "pictures", "--minutes", "1"]
     assert expand(["absent/"]) == ["tour", "--pictures", "absent/"]
+    assert expand(["--loop", "3", "4", "5"]) == ["loop", "--keyframes", "3", "4", "5"]
+    assert expand(["--help", "slerp"]) == ["slerp", "--help"]
     for words in (["pictures"], ["fit", "pictures"]):
         with pytest.raises(SystemExit) as done:
             train.main([*words, "--print_config"])
@@ -91,12 +93,13 @@ def test_the_next_command_has_the_keyframes_and_the_model_and_can_be_parsed(comm
         words = expand(shlex.split(line)[2:])
         parsed = build_parser(None, words[0]).parse_args(words)[words[0]]
         kept = {name: value for name, value in typed.items() if name in COMMANDS[words[0]].options}
+        kept |= {"checkpoint": kept["checkpoint"][: 1 if words[0] != "compare" else None]}
         assert {name: listed(parsed[name]) for name in kept} == {name: listed(value) for name, value in kept.items()}
 
 
 GIVEN = {
     "keyframes": ["my cat.png", "-3", "b.npz:1"],
-    "checkpoint": ["a b.ckpt"],
+    "checkpoint": ["a b.ckpt", "c.ckpt"],
     "seed": 4,
     "pictures": "my pictures/cats",
 }

@@ -7,7 +7,7 @@ from argparse import Action
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-_COLUMN, _WIDEST = 30, 120
+_COLUMN, _NARROWEST, _WIDEST = 30, 60, 120
 
 
 def short_meaning(meaning: str) -> str:
@@ -55,7 +55,7 @@ def help_screen(usage: str, description: str, sections: Mapping[str, Mapping[str
     Size:
       --size  in pixels
     """
-    width = min(_WIDEST, shutil.get_terminal_size().columns)
+    width = min(_WIDEST, max(_NARROWEST, shutil.get_terminal_size().columns))
     column = min(_COLUMN, max((len(name) for rows in sections.values() for name in rows), default=0) + 4)
     parts = [f"usage: {usage}", _filled(description.strip(), width)]
     for title, rows in sections.items():

@@ -55,7 +55,7 @@ class OneLineParser(CommandParser):
             return f"{word}: comes before any command; begin with {', '.join(known)}"
         if option := self._option_for(word):
             return f"{word}: no such command; is {option} {word} meant?"
-        return f"{word}: no such command; {suggest(word, known)}"
+        return f"{word or repr(word)}: no such command, file or folder; {suggest(word, known)}"
 
     def _option_for(self, word: str) -> str | None:
         return self.option_for.get(word) or self.option_for.get(Path(word).suffix)

@@ -3,15 +3,15 @@
 import re
 from argparse import Action
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from data.system.errors import UserError
 from data.system.home import expand_tilde_arguments, expand_tildes
 from data.system.program import program_arguments, program_command
 from data.system.spelling import closest_match
 from vae.command_line.help_screen import help_screen, meaning_of
+from vae.command_line.words import HELP
 
-_HELP = ("-h", "--help")
 _NEGATIVE_NUMBER = re.compile(r"-(\d+\.?\d*|\.\d+)(e[-+]?\d+)?$", re.IGNORECASE)
 Sections = Mapping[str, Mapping[str, Action]]  # of a help: title → flag → action
 
@@ -21,12 +21,9 @@ class CommandParser:
 
     Attributes:
         program: `train` or `render`.
-        prominent: titles → the options that the help of a command shows → their meanings if these are not their own;
-            empty if it shows all.
     """
 
     program: str
-    prominent: ClassVar[Mapping[str, Mapping[str, str | None]]] = {}
     prog: str
     description: str | None
     _actions: list[Action]
@@ -64,6 +61,11 @@ class CommandParser:
         for command in self.commands.values():
             found |= command.options
         return {flag: action for flag, action in found.items() if not flag.endswith((".help", "+"))}
+
+    @property
+    def prominent(self) -> Mapping[str, Mapping[str, str | None]]:
+        """Titles → the options in the help of the command → their meanings if not their own; all if empty."""
+        return {}
 
     @property
     def meaning(self) -> str:
@@ -113,7 +115,7 @@ class CommandParser:
 
     def _print_whole_help(self, words: Sequence[str]) -> None:
         """Prints the whole help of the options that a word after `--help` names, if there is one, and exits."""
-        place = next((place for place, word in enumerate(words) if word in _HELP), len(words))
+        place = next((place for place, word in enumerate(words) if word in HELP), len(words))
         if place + 1 >= len(words) or words[0] not in self.commands:
             return
         command, name = self.commands[words[0]], words[place + 1].lstrip("-")

@@ -106,7 +106,8 @@ def render_animation(
     bent = [clip.trajectory.bent for clip in clips if clip.trajectory.bent is not None]
     if bent and not compared:
         segments = torch.cat(bent)
-        print(f"route: bent {int(segments.sum())} of {len(segments)} stretches, the others are a spline's")
+        others = "" if segments.all() else ", the others are a spline's"
+        print(f"route: bent {int(segments.sum())} of {len(segments)} stretches{others}")
     numbers = {}
     if compared or motion.report:
         numbers = dict(zip(names, map(measure_path, clips, changes), strict=True))

@@ -91,7 +91,7 @@ File = Annotated[Path | None, user_path]
 Tuning = Annotated[Budget, parse_budget]
 Classes = Annotated[
     tuple[str, ...],
-    Words("the class that random pictures are of, in a model with classes; several: each of them at one noise", tuple),
+    Words("the class of random pictures, in a model with classes; several: each of them at one noise", tuple),
 ]
 Keyframes = Annotated[tuple[str, ...], Words(", ".join(kind.meaning for kind in KEYFRAME_KINDS), tuple)]
 
@@ -215,7 +215,7 @@ class MotionOptions:
         audio: a sound, song.ogg for example, that the film lasts as long as, of 20 minutes at most: what is visible
             changes where it is loud, and most where a note begins; .mp4 and .webm have it in them.
         fps: frames a second.
-        easing: inside each stretch: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
+        easing: how each stretch speeds up and slows down: linear, ease, ease-in, ease-out, ease-in-out, cubic-in-out or
             cubic-bezier(a,b,c,d) with four numbers in [0, 1]; null is linear for a loop and ease-in-out elsewhere.
         pace: what the easing eases: `image` is visible change, and a stretch has frames by how much of that it has;
             `latent` is time on the path, with the same number of frames for each stretch.

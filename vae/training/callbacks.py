@@ -139,11 +139,12 @@ class CollapseWarning(pl.Callback):
         latent_dim = int(pl_module.vae.latent_dim)  # type: ignore[arg-type, union-attr]
         if active is None or not trainer.is_global_zero or trainer.sanity_checking:
             return
+        factor = float(pl_module.beta_factor)  # type: ignore[arg-type]
         if is_collapsed(active, latent_dim):
             _log.warning(
                 "Only %d of %d latent dimensions are active: the posterior is collapsing onto the prior. "
-                "β falls until more are; it is at %.3g of what was planned.",
+                "β falls until more are%s.",
                 int(active),
                 latent_dim,
-                float(pl_module.beta_factor),  # type: ignore[arg-type]
+                f"; it is at {factor:.3g} of what was planned" if factor < 1 else "",
             )

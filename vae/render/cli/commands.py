@@ -182,7 +182,6 @@ COMMANDS = {
     "direction": Command(
         "Keyframes, a tile each, that move along the difference between the pictures of two folders.",
         direction,
-        "traverse --directions jacobian",
     ),
     "strip": Command(
         "A still: the path's pictures side by side, with the time t under each; a row for each of several --paths.",
@@ -192,7 +191,6 @@ COMMANDS = {
     "traverse": Command(
         "A still: latents with the largest KL, or directions of most change, a row each, around a keyframe.",
         traverse,
-        "explore",
     ),
     "analogy": Command(
         "A still: the first keyframe is to the second as the third is to what is found.", analogy, "loop"
@@ -201,7 +199,6 @@ COMMANDS = {
     "growth": Command(
         "A training's film: the morph of its validations, which becomes sharp while it moves; needs no checkpoint.",
         growth,
-        "compare",
     ),
     "explore": Command("A page to morph by hand between four keyframes, in any browser, without a network.", explore),
     "studio": Command("A page in the browser that makes films and follows trainings, on this machine only.", studio),

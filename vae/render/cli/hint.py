@@ -8,7 +8,7 @@ from shlex import quote
 from data.system.program import program_command
 from vae.render.cli.commands import COMMANDS
 
-_KEPT = ("checkpoint", "from", "to", "seed", "count")  # beside the words without an option
+_KEPT = ("checkpoint", "class", "fit", "seed", "count", "style", "path")  # beside the words without an option
 _EXAMPLES = Path(__file__).parents[3] / ".github" / "keyframes"  # in a checkout
 
 
@@ -25,7 +25,9 @@ def next_command(command: str | None, typed: Mapping[str, object]) -> str:
     if not (following := COMMANDS[command].following):
         return ""
     name, *more = following.split()
-    known = COMMANDS[name].options
+    known, typed = COMMANDS[name].options, dict(typed)
+    if name != "compare":  # which alone takes several models
+        typed["checkpoint"] = _words(typed.get("checkpoint"))[:1]
     given = _words(typed.get(COMMANDS[name].positional or ""))
     kept = [[f"--{option}", *_words(typed[option])] for option in _KEPT if typed.get(option) and option in known]
     return _line([name, *given, *chain(*kept), *more])

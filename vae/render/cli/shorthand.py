@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.system.files import user_path
-from vae.command_line.words import insert_option
+from vae.command_line.words import insert_option, swap_help
 from vae.render.cli.commands import COMMANDS
 
 _SEED = r"[+-]?\d{1,20}"
@@ -22,15 +22,13 @@ def expand(words: Sequence[str]) -> list[str]:
     >>> expand(["3", "7", "9", "--loop"]), expand(["route", "a.png", "b.png"]), expand(["slrep", "a.png"])
     (['loop', '--keyframes', '3', '7', '9'], ['route', '--keyframes', 'a.png', 'b.png'], ['slrep', 'a.png'])
     """
-    words = list(words)
-    if words and words[0] not in COMMANDS and _is_material(words[0]):
-        if words[0].endswith("/") or user_path(words[0]).is_dir():
+    words = swap_help(words, COMMANDS)
+    named = [word for word in words if word != "--loop"]
+    if named and named[0] not in COMMANDS and _is_material(named[0]):
+        if named[0].endswith("/") or user_path(named[0]).is_dir():
             words.insert(0, "tour")
-        elif "--loop" in words:
-            words.remove("--loop")
-            words.insert(0, "loop")
         else:
-            words.insert(0, "slerp")
+            words = ["slerp" if named == words else "loop", *named]
     if words and words[0] in COMMANDS and (option := COMMANDS[words[0]].positional):
         return insert_option(words, f"--{option}", _is_material)
     return words

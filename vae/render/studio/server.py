@@ -47,7 +47,7 @@ class StudioOptions:
     """The page in the browser.
 
     Args:
-        port: of this machine, at which the page is; null is a free one, from 7860.
+        port: the port of this machine at which the page is; null is a free one, from 7860.
         checkpoint: a .ckpt file; null is the newest last.ckpt below checkpoints/, or else an included model.
     """
 

@@ -37,7 +37,7 @@ class TourOptions:
     """A tour through pictures.
 
     Args:
-        pictures: the folder that they are in, and in folders of it; of more than 200, so many are taken evenly.
+        pictures: the folder of the pictures, those in its subfolders too; of more than 200, so many are taken evenly.
         minutes: how long the film is, the rests of --hold included; null is --frames for each picture.
         fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
             median colour of their border, `stretch` all of them, out of proportion.

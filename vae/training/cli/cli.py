@@ -10,6 +10,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from data.datamodule import ImageData
+from data.sources import check_source
 from data.system.errors import UserError, echo
 from data.system.files import check_utf8
 from data.system.program import program_arguments
@@ -182,6 +183,7 @@ class LoomCLI(LightningCLI):
 
     def fit(self, **arguments: Any) -> None:
         with fit_errors(self._report), self._errors():
+            check_source(self.datamodule.source)
             weights = str(self._initial) if self._resumed is None else f"Going on from {self._resumed}"
             self._report.print_start(weights or "Starting from random weights")
             self.trainer.fit(**arguments)

@@ -10,7 +10,7 @@ from vae.checkpoint import RENAMED_OPTIONS
 from vae.command_line.mistakes import OneLineParser
 from vae.safe_yaml import guard_configs
 from vae.training.cli.config import recipes
-from vae.training.cli.prominent import MEANINGS, PROMINENT
+from vae.training.cli.prominent import MEANINGS, prominent
 from vae.training.health_logger import HealthLogger, best_mode
 from vae.training.loggers.morph_logger import MorphLogger
 from vae.training.loggers.realism_logger import RealismLogger
@@ -38,7 +38,11 @@ class TrainingParser(OneLineParser, LightningArgumentParser):
         "--resume": "--ckpt_path last",
         **{f"--model.{old}": f"--model.{new}" for old, new in RENAMED_OPTIONS.items()},
     }
-    prominent: ClassVar = PROMINENT
+
+    @property
+    def prominent(self) -> Mapping[str, Mapping[str, str | None]]:
+        """The options that the help of the command shows."""
+        return prominent(self.command)
 
     @property
     def meaning(self) -> str:

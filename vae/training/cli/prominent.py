@@ -7,10 +7,33 @@ MEANINGS = {
     "validate": "Measures a trained model on the pictures that its training held out.",
     "test": "Measures the same, and a closer bound on the likelihood.",
 }
-_DATA = ("source", "image_size", "channels", "fit", "background", "limit", "mirror", "shift", "batch_size", "cache_dir")
-_MODEL = ("latent_dim", "width", "likelihood", "beta", "adversarial_weight", "cycle_weight", "perceptual", "lr")
+_DATA = (
+    "source",
+    "image_size",
+    "channels",
+    "fit",
+    "background",
+    "limit",
+    "mirror",
+    "shift",
+    "labels",
+    "batch_size",
+    "cache_dir",
+)
+_MODEL = (
+    "latent_dim",
+    "width",
+    "network",
+    "likelihood",
+    "prior",
+    "beta",
+    "adversarial_weight",
+    "cycle_weight",
+    "perceptual",
+    "lr",
+)
 
-PROMINENT: Mapping[str, Mapping[str, str | None]] = {
+_TRAINING: Mapping[str, Mapping[str, str | None]] = {
     "Pictures": dict.fromkeys(f"--data.{name}" for name in _DATA),
     "Training": {
         "--minutes": None,
@@ -30,7 +53,7 @@ PROMINENT: Mapping[str, Mapping[str, str | None]] = {
         "--trainer.devices": "how many GPUs, or processes on a CPU, each machine has (default auto)",
         "--trainer.accelerator": "gpu, cpu, mps or another kind of device (default auto)",
         "--trainer.num_nodes": "machines (default 1)",
-        "--trainer.strategy": "how they work together: ddp, fsdp, … (default auto)",
+        "--trainer.strategy": "how they work together (default auto)",
         "--trainer.precision": "bf16-mixed, 16-mixed or 32-true; null is bf16-mixed where it is quicker",
         "--model.compile": None,
         "--trainer.max_epochs": "end after so many epochs",
@@ -41,3 +64,22 @@ PROMINENT: Mapping[str, Mapping[str, str | None]] = {
         "--trainer.enable_progress_bar": "false shows no bar",
     },
 }
+
+_MEASURING = {
+    "Pictures": dict.fromkeys(("--data.source", "--data.cache_dir")),
+    "Measuring": {
+        "--ckpt_path": "the checkpoint to measure; last is the newest of the pictures' or of all",
+        "--health.pictures": None,
+        "--health.pairs": None,
+        "--realism.every_n_epochs": "1 measures KID, too, which takes a minute",
+    },
+    "Machine": {
+        name: _TRAINING["Machine, and other lengths than minutes (Lightning's trainer)"][name]
+        for name in ("--trainer.devices", "--trainer.accelerator", "--trainer.precision")
+    },
+}
+
+
+def prominent(command: str) -> Mapping[str, Mapping[str, str | None]]:
+    """Titles → the options of a command that its help shows → their meanings if these are not their own."""
+    return _TRAINING if command == "fit" else _MEASURING

@@ -52,12 +52,19 @@ class TrainingReport:
             return "fit again: nothing was kept yet"
         if self.trainer.state.finished and write_error(self.trainer) is None:
             return f"the training is done and kept in {self.last}"
-        words = f"go on with {program_command('train')} fit --ckpt_path {shell_quoted(self.last)}"
+        words = f"go on with {self.resuming}"
         return (
             f"{words}, or add{self.short_ending} and the decoder alone learns for so long"
             if self.short_ending
             else words
         )
+
+    @property
+    def resuming(self) -> str:
+        """The command that continues the training, which is trusted below its own folder alone."""
+        root = Path(self.trainer.default_root_dir)
+        where = "" if root.resolve() == Path.cwd() else f" --trainer.default_root_dir {shell_quoted(root)}"
+        return f"{program_command('train')} fit --ckpt_path {shell_quoted(self.last)}{where}"
 
     @property
     def short_ending(self) -> str:
@@ -83,7 +90,7 @@ class TrainingReport:
         """Prints where the checkpoints of a complete training are, and the commands that use them."""
         if not self.trainer.is_global_zero or not self.last.is_file():
             return
-        train, render = program_command("train"), program_command("render")
+        render = program_command("render")
         best, quoted = self.folder.path / "best.ckpt", shell_quoted(self.last)
         kept = f" (best {self.metric}: {best})" if best.is_file() else ""
         epochs = self.module.pictures_seen / self.module.order.count
@@ -104,4 +111,4 @@ class TrainingReport:
             part, options = found
             options = options or self.short_ending
             echo(f"It was ended early and missed {part}: its pictures are blurrier than they could be.")
-            echo(f"Have it, without what ended it: {train} fit --ckpt_path {quoted}{options}")
+            echo(f"Have it, without what ended it: {self.resuming}{options}")

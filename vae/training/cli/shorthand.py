@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data.sources import SOURCES
 from data.system.files import user_path
-from vae.command_line.words import insert_option
+from vae.command_line.words import HELP, insert_option, swap_help
 
 COMMANDS = ("fit", "validate", "test")
 _OTHERS = (".ckpt", ".yaml", ".yml")
@@ -18,9 +18,9 @@ def expand(words: Sequence[str]) -> list[str]:
     (['fit'], ['fit', '--minutes', '9'], ['fit', '--data.source', 'MNIST', '--minutes', '9'], \
 ['validate', '--data.source', 'pics/'])
     """
-    words = list(words)
-    named = words[:1] in ([], ["-h"], ["--help"], ["--version"])
-    if not words or (not named and (words[0].startswith("-") or _is_source(words[0]))):
+    words = swap_help(words, COMMANDS)
+    alone = words in ([*HELP[:1]], [*HELP[1:]], ["--version"])
+    if not words or (not alone and (words[0].startswith("-") or _is_source(words[0]))):
         words.insert(0, "fit")
     return insert_option(words, "--data.source", _is_source) if words[0] in COMMANDS else words
 
