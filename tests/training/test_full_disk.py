@@ -275,7 +275,7 @@ def test_a_training_whose_place_fails_keeps_its_last_checkpoint_and_goes_on_from
         line = one_line_error(train.main, *again.arguments(QUIET, f"--checkpoint_every_n_steps={often}"))
     last = again.checkpoints / "last.ckpt"
     assert ("Read-only file system" if room is None else "No space left on device") in line
-    assert line.endswith(f"go on with python train.py fit --ckpt_path {last}")
+    assert line.endswith(f"go on with python train.py fit --ckpt_path {last} --trainer.default_root_dir {again.root}")
     assert last.read_bytes() == kept["last"]
     assert not [name for name in files(again.checkpoints) if name.startswith(".")]
     if room is None:
