@@ -8,7 +8,12 @@ from shlex import quote
 from data.system.program import program_command
 from vae.render.cli.commands import COMMANDS
 
-_KEPT = ("checkpoint", "class", "fit", "seed", "count", "style", "path")  # beside the words without an option
+_KEPT = {  # options beside the words without one, and their defaults, which need not be said
+    **dict.fromkeys(("checkpoint", "class", "seed", "count")),
+    "fit": "crop",
+    "style": "keyframes",
+    "path": "spline",
+}
 _EXAMPLES = Path(__file__).parents[3] / ".github" / "keyframes"  # in a checkout
 
 
@@ -29,7 +34,11 @@ def next_command(command: str | None, typed: Mapping[str, object]) -> str:
     if name != "compare":  # which alone takes several models
         typed["checkpoint"] = _words(typed.get("checkpoint"))[:1]
     given = _words(typed.get(COMMANDS[name].positional or ""))
-    kept = [[f"--{option}", *_words(typed[option])] for option in _KEPT if typed.get(option) and option in known]
+    kept = [
+        [f"--{option}", *_words(typed[option])]
+        for option, default in _KEPT.items()
+        if option in known and typed.get(option) not in (None, [], default)
+    ]
     return _line([name, *given, *chain(*kept), *more])
 
 
