@@ -89,6 +89,7 @@ def test_the_next_command_has_the_keyframes_and_the_model_and_can_be_parsed(comm
     typed = {name: value for name, value in GIVEN.items() if name in COMMANDS[command].options}
     line = next_command(command, typed)
     assert bool(line) == bool(COMMANDS[command].following)
+    assert "--fit" not in line
     if line:
         words = expand(shlex.split(line)[2:])
         parsed = build_parser(None, words[0]).parse_args(words)[words[0]]
@@ -102,6 +103,7 @@ GIVEN = {
     "checkpoint": ["a b.ckpt", "c.ckpt"],
     "seed": 4,
     "pictures": "my pictures/cats",
+    "fit": "crop",
 }
 
 
