@@ -96,6 +96,7 @@ def test_the_plan_follows_a_machine_that_changes_its_pace(timed: Run, tmp_path: 
 
     monkeypatch.setattr(VAETraining, "training_step", step)
     monkeypatch.setattr(time_budget, "_STEADY", 0.3)
+    monkeypatch.setattr(time_budget, "_VALIDATION_SHARE", 1.0)  # each validation looks at the pace
     train.main(minutes(0.15, run))
     first, *_, last = [plan for plan in plans if plan]
     assert last < 0.8 * first if pace == "slower" else last > 1.2 * first
