@@ -96,7 +96,7 @@ def test_the_console_command_trains_in_two_processes_and_goes_on(programs: Path,
     ("words", "line"),
     [
         (["trian"], "latent-loom: trian: no such program; did you mean train?"),
-        (["train", "fitt"], "latent-loom train: fitt: no such command; did you mean fit?"),
+        (["train", "fitt"], "latent-loom train: fitt: no such command, file or folder; did you mean fit?"),
         (["render", "slerp", "--x=1"], "latent-loom render: --x: no such option; see latent-loom render slerp --help"),
         (
             ["render", "slerp", "--checkpoint=none.ckpt"],
