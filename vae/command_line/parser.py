@@ -103,7 +103,7 @@ class CommandParser:
         return help_screen(f"{usage} [options]", self.description or "", {"Commands": meanings}, more)
 
     def _screen(self, sections: Sections, prominent: Mapping[str, Mapping[str, str | None]]) -> str:
-        meanings = {title: {name: meaning_of(one) for name, one in found.items()} for title, found in sections.items()}
+        meanings = _meanings(sections)
         if prominent:
             known = {name: meaning for found in meanings.values() for name, meaning in found.items()}
             meanings = {
@@ -130,8 +130,13 @@ class CommandParser:
                 title: {one: action for one, action in options.items() if one in meant}
                 for title, options in sections.items()
             }
-        whole = {
-            title: {one: meaning_of(action, True) for one, action in found.items()} for title, found in sections.items()
-        }
-        print(help_screen(command.called, command.meaning, whole), end="")
+        print(help_screen(command.called, command.meaning, _meanings(sections, whole=True)), end="")
         raise SystemExit(0)
+
+
+def _meanings(sections: Sections, whole: bool = False) -> dict[str, dict[str, str]]:
+    """The meanings of options, or their first clauses, by the titles and names of a help."""
+    return {
+        title: {name: meaning_of(action, whole) for name, action in options.items()}
+        for title, options in sections.items()
+    }

@@ -72,10 +72,8 @@ class PriorFlow(nn.Module):
         phase = math.pi / 2 * t * torch.arange(1, 1 + _FREQUENCIES, device=z.device)
         h = self.enter(torch.cat([z, phase.sin(), phase.cos()], 1))
         if self.class_vectors is not None and classes is not None:
-            chosen = F.one_hot(classes + 1, 1 + len(self.class_vectors))[
-                :, 1:
-            ]  # indexing has no exact gradient on GPUs
-            h = h + chosen.to(h) @ self.class_vectors
+            of_all = F.one_hot(classes + 1, 1 + len(self.class_vectors))  # indexing has no exact gradient on GPUs
+            h = h + of_all[:, 1:].to(h) @ self.class_vectors
         for block in self.blocks:
             h = h + block(h)
         moved: Tensor = self.leave(h)

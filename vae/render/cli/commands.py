@@ -161,7 +161,8 @@ class Command(NamedTuple):
     @property
     def positional(self) -> str | None:
         """The option that words without one belong to."""
-        return next((name for name in _POSITIONAL if name in self.options), None)
+        options = self.options
+        return next((name for name in _POSITIONAL if name in options), None)
 
 
 COMMANDS = {

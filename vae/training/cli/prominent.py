@@ -33,6 +33,20 @@ _MODEL = (
     "lr",
 )
 
+_MACHINE: Mapping[str, str | None] = {
+    "--trainer.devices": "how many GPUs, or processes on a CPU, each machine has (default auto)",
+    "--trainer.accelerator": "gpu, cpu, mps or another kind of device (default auto)",
+    "--trainer.num_nodes": "machines (default 1)",
+    "--trainer.strategy": "how they work together (default auto)",
+    "--trainer.precision": "bf16-mixed, 16-mixed or 32-true; null is bf16-mixed where it is quicker",
+    "--model.compile": None,
+    "--trainer.max_epochs": "end after so many epochs",
+    "--trainer.max_steps": "end after so many steps",
+    "--trainer.accumulate_grad_batches": "batches a step (default 1)",
+    "--trainer.logger": "WandbLogger, MLFlowLogger, false or another; null is TensorBoard's",
+    "--trainer.callbacks": "callbacks of your own",
+    "--trainer.enable_progress_bar": "false shows no bar",
+}
 _TRAINING: Mapping[str, Mapping[str, str | None]] = {
     "Pictures": dict.fromkeys(f"--data.{name}" for name in _DATA),
     "Training": {
@@ -49,20 +63,7 @@ _TRAINING: Mapping[str, Mapping[str, str | None]] = {
         "--watch.every_n_epochs": "after how many epochs morphs and samples are shown",
         "--realism.every_n_epochs": "after how many epochs KID is measured, which takes a minute",
     },
-    "Machine, and other lengths than minutes (Lightning's trainer)": {
-        "--trainer.devices": "how many GPUs, or processes on a CPU, each machine has (default auto)",
-        "--trainer.accelerator": "gpu, cpu, mps or another kind of device (default auto)",
-        "--trainer.num_nodes": "machines (default 1)",
-        "--trainer.strategy": "how they work together (default auto)",
-        "--trainer.precision": "bf16-mixed, 16-mixed or 32-true; null is bf16-mixed where it is quicker",
-        "--model.compile": None,
-        "--trainer.max_epochs": "end after so many epochs",
-        "--trainer.max_steps": "end after so many steps",
-        "--trainer.accumulate_grad_batches": "batches a step (default 1)",
-        "--trainer.logger": "WandbLogger, MLFlowLogger, false or another; null is TensorBoard's",
-        "--trainer.callbacks": "callbacks of your own",
-        "--trainer.enable_progress_bar": "false shows no bar",
-    },
+    "Machine, and other lengths than minutes (Lightning's trainer)": _MACHINE,
 }
 
 _MEASURING = {
@@ -73,10 +74,7 @@ _MEASURING = {
         "--health.pairs": None,
         "--realism.every_n_epochs": "1 measures KID, too, which takes a minute",
     },
-    "Machine": {
-        name: _TRAINING["Machine, and other lengths than minutes (Lightning's trainer)"][name]
-        for name in ("--trainer.devices", "--trainer.accelerator", "--trainer.precision")
-    },
+    "Machine": {f"--trainer.{name}": _MACHINE[f"--trainer.{name}"] for name in ("devices", "accelerator", "precision")},
 }
 
 

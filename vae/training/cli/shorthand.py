@@ -19,7 +19,7 @@ def expand(words: Sequence[str]) -> list[str]:
 ['validate', '--data.source', 'pics/'])
     """
     words = swap_help(words, COMMANDS)
-    alone = words in ([*HELP[:1]], [*HELP[1:]], ["--version"])
+    alone = len(words) == 1 and words[0] in (*HELP, "--version")
     if not words or (not alone and (words[0].startswith("-") or _is_source(words[0]))):
         words.insert(0, "fit")
     return insert_option(words, "--data.source", _is_source) if words[0] in COMMANDS else words
