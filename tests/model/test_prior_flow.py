@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from vae.generator import prior_latents
-from vae.model.latents.prior_flow import NO_CLASS, PriorFlow
+from vae.model.latents.prior_flow import NO_CLASS, OF_WHITENED_CODES, PriorFlow
 from vae.model.vae import VAE
 
 
@@ -108,13 +108,35 @@ def test_few_codes_get_few_steps():
     assert len(counted) == 30
 
 
-def test_seeds_are_carried_along_one_by_one():
+@pytest.fixture
+def vae() -> VAE:
+    """One whose codes before whitening are clusters."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vae = VAE(32, 1, latent_dim=4, width=8).eval()
-    vae.flow.fit([clusters()], 60, generator())
+    mu, logvar = clusters()
+    stretched = 1 + mu @ torch.tensor([[2.0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0.5, 0], [0, 0, 0, 1]])
+    vae.whitening.fit([(stretched, logvar)])
+    vae.flow.fit([(stretched, logvar)], 300, generator())
+    return vae
+
+
+def test_random_latents_have_the_codes_moments_after_whitening(vae):
+    z = vae.random_latents(torch.randn(2000, 4, generator=generator()))
+    assert_close(z.mean(0), torch.zeros(4), atol=0.15, rtol=0)
+    assert_close(torch.cov(z.T), torch.eye(4), atol=0.25, rtol=0)
+
+
+def test_a_flow_of_before_draws_whitened_codes_itself(vae):
+    noise = torch.randn(9, 4, generator=generator())
+    assert_close(vae.random_latents(noise), vae.whitening.whitened(vae.flow(noise)))
+    vae.flow.fitted.fill_(OF_WHITENED_CODES)
+    assert_close(vae.random_latents(noise), vae.flow(noise))
+
+
+def test_seeds_are_carried_along_one_by_one(vae):
     z = prior_latents(vae, 5, 6)
     assert torch.equal(prior_latents(vae, 5, 3), z[:3]), "more of them do not change the first"
     assert_close(prior_latents(vae, 5, 6, 0.5), z / 2)
     noise = torch.randn(3, 4, generator=generator())
-    assert_close(vae.sample(3, generator()), vae.decode(vae.flow(noise)))
+    assert_close(vae.sample(3, generator()), vae.decode(vae.random_latents(noise)))

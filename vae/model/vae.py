@@ -10,7 +10,7 @@ from data.system.errors import UserError
 from vae.model.config import PriorName, VAEConfig
 from vae.model.elbo import Elbo, kl_divergence
 from vae.model.latents.pca_latents import PCA_STD, PCALatents
-from vae.model.latents.prior_flow import PriorFlow
+from vae.model.latents.prior_flow import OF_CODES, PriorFlow
 from vae.model.latents.whitening import Whitening
 from vae.model.likelihoods import LikelihoodName, build_likelihood
 from vae.model.networks import Decoder, Encoder, NetworkName, apply_frozen, check_size
@@ -177,7 +177,12 @@ class VAE(nn.Module):
 
         Of a model with classes, `classes` (N,) are the numbers of those that latents shall be of; −1 and None are any.
         """
-        return self.zero_inactive(noise if self.flow is None else self.flow(noise, classes))
+        if self.flow is None:
+            return self.zero_inactive(noise)
+        z = self.flow(noise, classes)
+        if self.whitening is not None:
+            z = torch.where(self.flow.fitted == OF_CODES, self.whitening.whitened(z), z)
+        return self.zero_inactive(z)
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures decoded from random latents.

@@ -128,8 +128,8 @@ class VAETraining(ProgressModule, VAEEvaluation):
         found = self._posteriors() if begins else []
         if begins and self.vae.whitening is not None:
             self.vae.whitening.fit(found)
-            found = [self.vae.whitening(*posterior) for posterior in found]
-            self.kl_average.copy_(torch.cat([kl_divergence(*posterior) for posterior in found]).mean(0))
+            whitened = [self.vae.whitening(*posterior) for posterior in found]
+            self.kl_average.copy_(torch.cat([kl_divergence(*posterior) for posterior in whitened]).mean(0))
         if self.vae.inactive is not None:
             least = self.kl_average.topk(min(_LEAST_ACTIVE, len(self.kl_average))).values[-1]
             says_little = (self.kl_average < self.options.inactive_below) & (self.kl_average < least)

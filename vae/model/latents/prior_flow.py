@@ -7,6 +7,8 @@ like pictures there is nothing, and random latents decode to blots. So noise ε 
 
 by the velocity v that minimises E ‖v((1 − t) ε + t z, t) − (z − ε)‖² over codes z, noise ε and times t in [0, 1].
 
+Codes are those before whitening, where directions that say more are longer, so that v is more exact along them.
+
 Where pictures have classes, v(z, t, c) is given the class c of the code, and no class for a tenth of the codes, as for
 classifier-free guidance: one flow draws from q(z) by v(z, t), and of a class by v(z, t, c) + w (v(z, t, c) − v(z, t)),
 w = 1. This prior alone is conditional. The decoder is given z and no class: a class is as pure as its codes lie apart
@@ -36,6 +38,7 @@ _BATCH, _RATE, _WEIGHT_DECAY = 256, 4e-3, 0.01
 _WITHOUT_CLASS = 0.1  # share of the codes whose class is left out
 _GUIDANCE = 1.0  # more is purer and less various
 NO_CLASS = -1
+OF_WHITENED_CODES, OF_CODES = 1, 2  # what it is fitted to; the first in checkpoints of before
 
 
 class PriorFlow(nn.Module):
@@ -46,7 +49,7 @@ class PriorFlow(nn.Module):
         classes: how many there are.
 
     Attributes:
-        fitted: () 1 if it is of the codes as they are now.
+        fitted: () what the codes are that it was fitted to, `OF_CODES` or `OF_WHITENED_CODES`; 0 before.
         class_vectors: what is added to the activations for each class, (classes, width); None without classes.
     """
 
@@ -104,7 +107,7 @@ class PriorFlow(nn.Module):
         """Learns to draw codes, in no more steps than there are codes: in many more it would learn them by heart.
 
         Args:
-            posteriors: `mu` and `logvar`, (N, D) each in every batch.
+            posteriors: `mu` and `logvar`, (N, D) each in every batch, in the coordinates before whitening.
             steps: of AdamW, at most.
             generator: of the codes, the noise and the times, on the device of the weights.
             progress: wraps the steps, in a progress bar for example.
@@ -125,7 +128,7 @@ class PriorFlow(nn.Module):
                 rate.step()
         optimizer.zero_grad()  # what is left would count where gradients are clipped
         self.requires_grad_(False)
-        self.fitted.fill_(1)
+        self.fitted.fill_(OF_CODES)
 
     def _loss(self, mu: Tensor, logvar: Tensor, generator: torch.Generator, classes: Tensor | None) -> Tensor:
         """() E ‖v − (z − ε)‖² / D."""

@@ -45,7 +45,12 @@ class Whitening(nn.Module):
         """The posterior in the new coordinates, (N, D) each; its covariance's diagonal alone is kept."""
         with without_autocast(mu.device):
             variance = logvar.float().exp() @ self.weight.square().T
-            return (mu.float() - self.mean) @ self.weight.T, variance.log()
+            return self.whitened(mu), variance.log()
+
+    def whitened(self, z: Tensor) -> Tensor:
+        """Latents (N, D) in the new coordinates."""
+        with without_autocast(z.device):
+            return (z.float() - self.mean) @ self.weight.T
 
     def undo(self, z: Tensor) -> Tensor:
         """Latents (N, D) in the coordinates before."""
