@@ -1,5 +1,8 @@
 """A model of classes: what is learnt, drawn and refused, through the two programs."""
 
+import base64
+import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +79,20 @@ def test_keyframes_of_several_classes_are_of_one_noise(labelled, tmp_path):
     assert np.array_equal(within[:32, :96], one[:, :96])
 
 
+def test_the_corners_of_a_morph_pad_are_of_four_classes(labelled, tmp_path):
+    render.main(
+        ["explore", model_of(labelled), "--sets=2", "--class", *CLASSES, "cat", f"--out={tmp_path / 'pad.html'}"]
+    )
+    content = re.search(r"= (\{\"sets\".*?\});\n", (tmp_path / "pad.html").read_text(encoding="utf-8"))[1]
+    pads = [iio.imread(base64.b64decode(url.split(",")[1]))[..., :3] for url in json.loads(content)["sets"]]
+    ends = drawn(tmp_path, "samples", model_of(labelled), "--size=32", "--grid=2x3", "--class", *CLASSES).astype(float)
+    for number, pad in enumerate(pads):
+        for place, corner in enumerate((pad[:32, :32], pad[:32, -32:], pad[-32:, :32])):
+            expected = ends[32 * place : 32 * (place + 1), 32 * number : 32 * (number + 1)]
+            assert np.abs(corner - expected).mean() < 8, (number, place)
+        assert np.abs(pad[-32:, -32:].astype(float) - pad[:32, :32]).mean() < 8, "the same class and noise again"
+
+
 @pytest.mark.slow
 def test_the_plain_model_is_what_it_was(labelled, tmp_path):
     """Nothing is added to it; and classes change neither the encoder nor what comes before the decoder's phase."""
@@ -132,6 +149,7 @@ def test_before_the_flow_is_fitted_there_is_no_class_to_draw_of(stopped, one_lin
         ("slerp --class cat dog --count 3", "--count 3", "leave it out"),
         ("loop --class cat dog", "2 keyframes", "go back"),
         ("traverse --class cat dog", "2 keyframes", "name one"),
+        ("explore --class cat dog", "2 classes", "name one for all, or four"),
     ],
 )
 def test_what_cannot_be_drawn_of_classes_is_told(words, named, remedy, labelled, one_line_error):

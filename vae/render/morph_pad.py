@@ -15,9 +15,9 @@ from tqdm import tqdm
 from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable
 from data.system.files import check_writable, save_bytes
-from vae.generator import Generator, prior_latents
+from vae.generator import Generator
 from vae.inference import BATCH, decode_batches
-from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe
+from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe, random_keyframes
 from vae.latent.paths import slerp
 from vae.morphing.barycentric import barycentric, flows_among
 from vae.option_groups import Range
@@ -26,7 +26,7 @@ from vae.render.formats import captions
 from vae.render.formats.frame import Frame
 from vae.render.frames import render_frames
 from vae.render.models import single_model
-from vae.render.options import Keyframes, ModelOptions, RenderRequest, Truncation, Tuning, file_like
+from vae.render.options import Classes, Keyframes, ModelOptions, RenderRequest, Truncation, Tuning, file_like
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 from vae.tuning.pivotal import DEFAULT_BUDGET
 
@@ -58,6 +58,7 @@ class ExploreOptions:
     fit: Fit = "crop"
     out: Annotated[Path | None, file_like("explore.html")] = None
     keyframes: Keyframes = ()
+    class_: Classes = ()
 
 
 def explore(request: RenderRequest, model: ModelOptions, between: BetweenOptions, options: ExploreOptions) -> Path:
@@ -84,9 +85,13 @@ def _named_corners(model: Generator, options: ExploreOptions) -> list[Keyframe]:
     return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
 
 
-def _random_corners(model: Generator, options: ExploreOptions) -> Sequence[Tensor]:
+def _random_corners(model: Generator, options: ExploreOptions) -> list[Tensor]:
     """The latents (4, D) of each square's corners."""
-    return torch.split(prior_latents(model, options.seed, 4 * options.sets, options.truncation), 4)
+    classes = options.class_
+    if len(classes) not in (0, 1, 4):
+        raise UserError(f"--class: {len(classes)} classes for a morph pad's four corners; name one for all, or four")
+    squares = (random_keyframes(model, options.seed, 4, options.truncation, classes, n) for n in range(options.sets))
+    return [latents_of(corners) for corners in squares]
 
 
 def _between(
