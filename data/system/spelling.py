@@ -1,4 +1,4 @@
-"""Remedies for misspelt names: the closest of those that there are."""
+"""Words: how things are counted, and the closest of those that there are as a remedy for a misspelt name."""
 
 from collections.abc import Iterable
 from contextlib import suppress
@@ -31,6 +31,15 @@ def closest_match(word: str, known: Iterable[str]) -> str | None:
     longer = [name for name in names if len(plain) > 2 and name.startswith(plain)]
     found = longer if len(longer) == 1 else get_close_matches(plain, names, 1, _LEAST_RATIO)
     return names[found[0]] if found else None
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "keyframe"), counted(2, "keyframe")
+    ('1 keyframe', '2 keyframes')
+    """
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def suggest(word: str, known: Iterable[str], otherwise: str = "") -> str:

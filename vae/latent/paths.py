@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError
+from data.system.spelling import counted
 
 Path = Callable[[Tensor, Tensor, bool], Tensor]  # keyframes (K, D), times (T,), closed → latents (T, D)
 _PARALLEL = 1e-7  # below this sine, a rounding error in float32 keyframes decides the plane of rotation
@@ -100,7 +101,7 @@ def great_circle(keyframes: Tensor, t: Tensor) -> Tensor:
     two keyframes that lie in one line with the origin: they are refused.
     """
     if len(keyframes) != 2:
-        raise UserError(f"{len(keyframes)} keyframes: a great circle goes through two; name two")
+        raise UserError(f"{counted(len(keyframes), 'keyframe')}: a great circle goes through two; name two")
     exact = keyframes.double()
     lengths = exact.norm(dim=1, keepdim=True)
     u, v = exact / lengths.clamp_min(1e-300)

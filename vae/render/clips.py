@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError
+from data.system.spelling import counted
 from data.transforms import to_uint8
 from vae.generator import Generator
 from vae.inference import BATCH, decode_all, decode_batches
@@ -86,7 +87,7 @@ def choose_keyframes(
     count = len(words) or several or options.count or default
     if count < least:
         given = "--class" if several else "--count or --keyframes"
-        raise UserError(f"{count} keyframes: give {least} or more with {given}; {reason}")
+        raise UserError(f"{counted(count, 'keyframe')}: give {least} or more with {given}; {reason}")
     if words:
         return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
     return random_keyframes(model, options.seed or 0, count, options.truncation, classes, tile)

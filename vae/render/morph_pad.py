@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable
 from data.system.files import check_writable, save_bytes
+from data.system.spelling import counted
 from vae.generator import Generator
 from vae.inference import BATCH, decode_batches
 from vae.latent.keyframes import Keyframe, latents_of, parse_keyframe, random_keyframes
@@ -81,7 +82,7 @@ def _named_corners(model: Generator, options: ExploreOptions) -> list[Keyframe]:
     """The first square's corners that the options list, or none."""
     words = options.keyframes
     if len(words) not in (0, 4):
-        raise UserError(f"{len(words)} keyframes: a morph pad has four corners; name four")
+        raise UserError(f"{counted(len(words), 'keyframe')}: a morph pad has four corners; name four")
     return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from data.fit import Fit
 from data.system.errors import UserError
+from data.system.spelling import counted
 from vae.generator import Generator
 from vae.latent.keyframes import Keyframe, parse_keyframe
 from vae.optional import import_optional
@@ -68,12 +69,14 @@ def morph(
         if keyframes.ndim != 2 or keyframes.shape[1] != model.latent_dim:
             raise UserError(f"keyframes {tuple(keyframes.shape)}: must be (K, {model.latent_dim}), of the model")
         if len(keyframes) < _LEAST:
-            raise UserError(f"{len(keyframes)} keyframes: a path needs two or more; give more")
+            raise UserError(f"{counted(len(keyframes), 'keyframe')}: a path needs two or more; give more")
         named = [Keyframe(z) for z in keyframes.detach().cpu()]
     else:
         words = [keyframes] if isinstance(keyframes, str | Path) else list(keyframes)
         if len(words) < _LEAST:
-            raise UserError(f"{len(words)} keyframes: give a list of {_LEAST} or more; a path needs two ends")
+            raise UserError(
+                f"{counted(len(words), 'keyframe')}: give {_LEAST} or more in a list; a path needs two ends"
+            )
         if not all(isinstance(word, str | Path | int) for word in words):
             raise UserError("keyframes: must be latents as one tensor (K, D), or a list of pictures' files and seeds")
         named = [parse_keyframe(model, str(word), fit=fit) for word in words]

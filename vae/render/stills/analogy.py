@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from data.system.errors import UserError
+from data.system.spelling import counted
 from vae.inference import decode_batches
 from vae.latent.directions import analogy as find_analogy
 from vae.latent.keyframes import latents_of
@@ -22,7 +23,7 @@ def analogy(request: RenderRequest, model: ModelOptions, keyframes: KeyframeOpti
     vae, out = start_sheet(request, model, picture)
     given = choose_keyframes(vae, keyframes, 3, 3, "an analogy is of three")
     if len(given) > 3:
-        raise UserError(f"{len(given)} keyframes: an analogy is of three; name three")
+        raise UserError(f"{counted(len(given), 'keyframe')}: an analogy is of three; name three")
     check_memory(picture.tiles(len(_CAPTIONS), 1), picture.side(vae.image_size))
     drawn = tuned_to_pictures(vae, given, keyframes.tune, keyframes.save_tuned)
     a, b, c = latents_of(given)

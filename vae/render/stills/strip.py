@@ -7,6 +7,7 @@ from typing import Annotated
 import torch
 
 from data.system.errors import UserError
+from data.system.spelling import counted
 from vae.generator import prior_latents
 from vae.inference import decode_batches
 from vae.option_groups import Range
@@ -88,4 +89,4 @@ def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, 
     parts = [prior_latents(vae, still.seed, count, still.truncation, name) for name in still.class_ or [None]]
     z = torch.cat(parts)
     frames = [picture.resized(frame) for frame in render_frames(decode_batches(vae, z, picture.dtype))]
-    return finish_sheet([captions.in_grid(frames, columns)], picture, out, f"{len(frames)} pictures")
+    return finish_sheet([captions.in_grid(frames, columns)], picture, out, counted(len(frames), "picture"))

@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from data.system.errors import UserError
+from data.system.spelling import counted
 from vae.generator import seeded_latents, zero_inactive
 from vae.inference import BATCH, decode_batches
 from vae.latent.directions import jacobian_directions
@@ -64,7 +65,7 @@ def traverse(
     vae, out = start_sheet(request, model, picture)
     (keyframe, *more) = choose_keyframes(vae, keyframes, 1, 1, "a traverse is around one")
     if more:
-        raise UserError(f"{1 + len(more)} keyframes: a traverse is around one; name one")
+        raise UserError(f"{counted(1 + len(more), 'keyframe')}: a traverse is around one; name one")
     count = min(still.rows, int(zero_inactive(vae, torch.ones(vae.latent_dim)).count_nonzero()))
     check_memory(picture.tiles(still.steps, count), picture.side(vae.image_size))
     along = _along_latents if still.directions == "latents" else _along_jacobian
@@ -99,7 +100,7 @@ def _along_latents(vae: VAE, z: Tensor, values: Tensor, count: int) -> tuple[lis
         moved[:, latent] = values
         lines.append(_Line(moved, f"z{latent}"))
     nats = ", ".join(f"z{latent} {kl[latent]:.1f}" for latent in chosen)
-    return lines, f"{count} latents (nats: {nats})"
+    return lines, f"{counted(count, 'latent')} (nats: {nats})"
 
 
 def _along_jacobian(vae: VAE, z: Tensor, values: Tensor, count: int) -> tuple[list[_Line], str]:
@@ -112,4 +113,4 @@ def _along_jacobian(vae: VAE, z: Tensor, values: Tensor, count: int) -> tuple[li
         _Line(z + values[:, None] * direction, "s", f"direction {n}: a step of 1 is {levels[n - 1]:.1f} of 256 levels")
         for n, direction in enumerate(directions[:count], 1)
     ]
-    return lines, f"{count} directions (levels: {', '.join(f'{level:.1f}' for level in levels[:count])})"
+    return lines, f"{counted(count, 'direction')} (levels: {', '.join(f'{level:.1f}' for level in levels[:count])})"
