@@ -26,7 +26,7 @@ def verdict(
 
     >>> numbers = {"reconstruction/sharpness": 0.41, "smoothness/sharp_mid/slerp": 0.9, "val/active_units": 70}
     >>> verdict(numbers, 128, 3072, 5).partition(": ")[::2]  # doctest: +NORMALIZE_WHITESPACE
-    ('Reconstructions are soft (0.41 of your pictures), morphs sharp (0.90), 70 of 128 latents used',
+    ('Reconstructions are soft (41% of your pictures), morphs sharp (90%), 70 of 128 latents used',
      'train longer, --minutes 20')
     >>> numbers |= {"train/elbo": 9000.0, "val/elbo": 5000.0}
     >>> verdict(numbers, 128, 3072, 5).partition(": ")[2].partition(": ")[::2]  # doctest: +NORMALIZE_WHITESPACE
@@ -52,5 +52,5 @@ def verdict(
         advice = f": train longer, --minutes {4 * minutes:g}" if minutes else ": train longer"
     elif morphs < _SOFT:
         advice = ": for sharper morphs render with route, or train with a higher --model.beta"
-    sharpness = f"{_word(rebuilt)} ({rebuilt:.2f} of your pictures), morphs {_word(morphs)} ({morphs:.2f})"
+    sharpness = f"{_word(rebuilt)} ({rebuilt:.0%} of your pictures), morphs {_word(morphs)} ({morphs:.0%})"
     return f"Reconstructions are {sharpness}, {active} of {latent_dim} latents used{advice}"
