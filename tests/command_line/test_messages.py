@@ -148,6 +148,7 @@ RENDER = [
     # keyframes
     ("slerp --keyframes 1", "1 keyframe:", "two"),
     ("slerp --count 1", "1 keyframe:", "two"),
+    ("slerp --keyframes 1 .", "folder", "tour --pictures ."),
     ("slerp --count -3", "count -3", "1"),
     ("loop --count 2", "2 keyframes", "back"),
     ("loop --style circle --count 3", "3 keyframes", "two"),

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from data.fit import Fit
 from data.image_files.reader import read_picture
-from data.system.errors import UserError
+from data.system.errors import UserError, shell_quoted
 from data.system.files import user_path
+from data.system.program import program_command
 from data.transforms import to_tensor
 from vae.generator import Generator, has_encoder, prior_latents, zero_inactive
 from vae.inference import encode_means
@@ -83,6 +84,9 @@ def _from_picture(model: Generator, match: re.Match[str], truncation: float, fit
     if not has_encoder(model):
         raise UserError(f"{match[0]}: a generator without an encoder finds no picture's latent; name seeds")
     file = user_path(match[0])
+    if file.is_dir():
+        tour = f"{program_command('render')} tour --pictures {shell_quoted(Path(match[0]))}"
+        raise UserError(f"{match[0]}: a folder is no keyframe; name pictures in it, or see all of them with {tour}")
     picture = to_tensor(torch.from_numpy(read_picture(file, model.image_size, model.channels, fit=fit))[None])
     return Keyframe(encode_means(model, picture)[0].cpu().clone(), picture[0], file, fit)
 
