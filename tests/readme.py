@@ -17,7 +17,6 @@ from pathlib import Path
 
 from conftest import chromium
 from PIL import Image
-from test_tensorboard import main as screenshot_of_tensorboard
 
 from vae.render.cli.shorthand import expand as render_words
 from vae.training.cli.shorthand import expand as train_words
@@ -32,7 +31,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _PICTURE = re.compile(r"!\[[^\]]*\]\(([^ )]+)")
-_OF_SETS = {"classes"}  # pictures of models of sets that have to be fetched first
+_OF_SETS = {"classes", "tensorboard", "projector"}  # pictures of trainings on sets that have to be fetched first
 _PAD = "explore.html#set=0&x=0.6&y=0.4"
 
 
@@ -163,7 +162,7 @@ def _make(picture: Path, words: list[str], place: Path) -> None:
 def main() -> None:
     """Makes each picture with its command.
 
-    The pictures of TensorBoard and of the patterns come from the default training and from the data's Python.
+    The picture of the patterns comes from the data's Python; those of sets are left as they are, see `_OF_SETS`.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
@@ -181,7 +180,6 @@ def main() -> None:
         for picture in {picture for page in PAGES for picture in page.pictures if picture.stem not in _OF_SETS}:
             if picture.stem in (commands := recipes()):
                 _make(picture, commands[picture.stem], place)
-        screenshot_of_tensorboard(f"{place}/logs", f"{ROOT}/.github/tensorboard.png")
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def test_pages_are_short_and_open_with_a_sentence(page: Page):
 
 def test_pictures_and_links_lead_somewhere(page: Page):
     assert all(picture.stat().st_size > 1000 for picture in page.pictures)
-    assert {picture.stem for picture in page.pictures} <= recipes().keys() | {"patterns", "tensorboard"}
+    assert {picture.stem for picture in page.pictures} <= recipes().keys() | {"patterns", "tensorboard", "projector"}
     for target, anchor in re.findall(r"(?<!!)\[[^\]]*\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.prose):
         path = (ROOT / page.path.parent / target).resolve() if target else ROOT / page.path
         assert path.exists(), target

@@ -1,6 +1,6 @@
 """What TensorBoard makes of the logs; what it shows is looked at in a real browser with `pytest -m browser`.
 
-python tests/training/test_tensorboard.py logs .github/tensorboard.png    # a picture of the Images tab
+python tests/training/test_tensorboard.py logs .github    # the README's pictures, of five minutes of emoji
 """
 
 import contextlib
@@ -318,18 +318,27 @@ def test_hparams_compare_the_runs(browser, board):
     page.close()
 
 
-def main(logs: str, out: str) -> None:
-    """Pictures the Images tab, three cards wide, in at most 400 kB."""
+def save_small(shown: bytes, out: Path) -> None:
+    """Writes a screenshot in at most 400 kB."""
+    whole = Image.open(io.BytesIO(shown)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        whole.quantize(colours).save(out, optimize=True)
+        if out.stat().st_size < 400_000:
+            return
+
+
+def main(logs: str, folder: str) -> None:
+    """Pictures the Images tab, three cards wide, and the Projector."""
     with served(Path(logs), 1) as url, chromium() as browser:
         page = opened(browser, url, "images", width=1500, height=1015)
         page.locator("tf-image-loader", has_text="images/samples").wait_for()
         page.wait_for_load_state("networkidle")
-        board = page.locator("tf-image-dashboard .center").first
-        whole = Image.open(io.BytesIO(board.screenshot())).convert("RGB")
-    for colours in (256, 128, 64, 32):
-        whole.quantize(colours).save(out, optimize=True)
-        if Path(out).stat().st_size < 400_000:
-            return
+        save_small(page.locator("tf-image-dashboard .center").first.screenshot(), Path(folder, "tensorboard.png"))
+        page = opened(browser, url, "projector", width=1500, height=800)
+        inner = page.frame_locator("iframe").frame_locator("iframe")
+        inner.get_by_text("Points: ").first.wait_for()
+        page.wait_for_timeout(8000)  # until the points stand still
+        save_small(inner.locator("#scatter").first.screenshot(), Path(folder, "projector.png"))
 
 
 if __name__ == "__main__":
