@@ -27,7 +27,7 @@ from data.image_files.classes import (
 from data.image_files.colours import background_colour
 from data.picture_source import PictureSpec
 from data.rng import check_seed, uniform
-from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader
+from data.samplers import LazyLoader, SequentialBatches, Shard, ShuffledBatches, batch_loader, usual_batch_size
 from data.sources import normalize_source, open_source, source_folder, source_name
 from data.split import ImageDataset, split_rows
 from data.synthetic import lines
@@ -44,7 +44,7 @@ class ImageData(pl.LightningDataModule):
             CIFAR10, CIFAR100, SVHN, STL10, Flowers102, CelebA (downloaded on first use).
         image_size: side in pixels, a multiple of 16 from 32 to 256; `lines` is 32 always.
         channels: 3 (RGB) or 1 (grey); `lines` is 1 always.
-        batch_size: images a step, on each device.
+        batch_size: pictures a step, on each device; null is 64, and fewer of more than 64 pixels a side: 16 of 128.
         limit: use at most so many images; null is all of a finite source and 16384 of a procedural one.
         val_fraction: share held out for validation, chosen by content: the same files always split the same way.
         cache_dir: where decoded pictures and downloads are kept.
@@ -76,7 +76,7 @@ class ImageData(pl.LightningDataModule):
         source: str = "patterns",
         image_size: int = 64,
         channels: int = 3,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         limit: int | None = None,
         val_fraction: float = 0.05,
         cache_dir: str = "~/.cache/latent-loom",
@@ -111,7 +111,7 @@ class ImageData(pl.LightningDataModule):
         self._spec = PictureSpec(image_size, channels, limit, seed, background, white, all_frames, fit, labels)
         self.image_size, self.channels, self.workers, self.seed = image_size, channels, workers, seed
         self._shape = image_size, image_size, channels
-        self.batch_size, self.val_fraction = batch_size, val_fraction
+        self.batch_size, self.val_fraction = batch_size or usual_batch_size(image_size), val_fraction
         self.mirror, self.shift = mirror, shift
         self.cache_dir = user_path(cache_dir)
         self.trained_on: Tensor | None = None
@@ -120,6 +120,7 @@ class ImageData(pl.LightningDataModule):
         self._error: str | None = None
         self._epochs = itertools.count()
         self.save_hyperparameters()
+        self.hparams["batch_size"] = self.batch_size
 
     def on_after_batch_transfer(self, batch: Tensor, dataloader_idx: int) -> Tensor:
         """uint8 (N, H, W, C) → float32 (N, C, H, W) in [-1, 1], on the device; training pictures with their changes."""

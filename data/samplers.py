@@ -13,12 +13,25 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.rng import derive_seed
 
+_LEAST, _MOST, _SIDE = 8, 64, 64  # pictures a step, and the side of those of which there are most
+
 
 class Shard(NamedTuple):
     """One process of those that train together: its number, and how many there are."""
 
     rank: int = 0
     world: int = 1
+
+
+def usual_batch_size(image_size: int) -> int:
+    """The usual number of pictures a step, from 8 to 64: that of pixels is as in 64 pictures of 64 pixels a side.
+
+    A training of some minutes then has as many steps on larger pictures, each of which needs more time.
+
+    >>> [usual_batch_size(side) for side in (32, 64, 96, 128, 256)]
+    [64, 64, 28, 16, 8]
+    """
+    return min(_MOST, max(_LEAST, _MOST * _SIDE**2 // image_size**2))
 
 
 class ShuffledBatches(Sampler[list[int]]):

@@ -6,6 +6,7 @@ import torch
 import yaml
 from conftest import QUICK, Run, fill
 from parsers import short_start  # noqa: F401
+from torch.nn.functional import avg_pool2d, interpolate
 
 import train
 from vae import checkpoint
@@ -47,6 +48,32 @@ def test_layers_of_another_shape_are_told_and_start_at_random(run: Run, tmp_path
     for name, weight in networks(weights).items():
         if not name.startswith(("vae.encoder.posterior", "vae.decoder.project")):
             torch.testing.assert_close(weight, start[name], msg=name)
+
+
+def test_models_of_larger_pictures_take_all_layers_and_the_additional_ones_pass_on(run: Run, tmp_path: Path, capsys):
+    begin(run, tmp_path / "small", "--data.image_size=48")
+    file = next((tmp_path / "small").rglob("last.ckpt"))
+    begin(run, tmp_path / "large", "--data.image_size=96", f"--init={file}")
+    vaes = [checkpoint.load_vae(file), checkpoint.load_vae(next((tmp_path / "large").rglob("last.ckpt")))]
+    said = capsys.readouterr().out
+    assert (
+        "have more layers, which begin by passing on: encoder.features.10, encoder.features.11, decoder.layers.0"
+        in said
+    )
+    small, large = ([*vae.encoder.features] for vae in vaes)
+    assert len(large) == len(small) + 3
+    x = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    *small, _ = small  # which flattens
+    for layer, other in zip(small, large, strict=False):
+        torch.testing.assert_close(layer(x), other(x), atol=1e-4, rtol=1e-4)
+        x = layer(x)
+    torch.testing.assert_close(large[len(small)](x), avg_pool2d(x, 2), atol=1e-4, rtol=1e-4)
+    small, large = ([*vae.decoder.layers] for vae in vaes)
+    h = torch.rand(2, 32, 3, 3, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(large[2](h), interpolate(h, scale_factor=2), atol=1e-4, rtol=1e-4)
+    for layer, other in zip(small, large[3:], strict=True):
+        torch.testing.assert_close(layer(h), other(h), atol=1e-4, rtol=1e-4)
+        h = layer(h)
 
 
 def test_the_shipped_weights_are_where_pictures_start_that_fit_them(run: Run, tmp_path: Path, monkeypatch, capsys):

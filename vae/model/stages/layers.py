@@ -1,6 +1,6 @@
 """Layers that encoders and decoders of all kinds are made of."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,21 @@ class DoublingConv(nn.Module):
         kernel = kernel[..., 1:, :] + kernel[..., :-1, :]
         kernel = kernel[..., 1:] + kernel[..., :-1]
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
+
+
+@torch.no_grad()
+def pass_on(layer: nn.Module) -> None:
+    """Makes a layer pass on each channel: one that doubles a map repeats its places, one that halves it averages them.
+
+    Other layers stay as they are, and those whose channels are not as many before and after.
+    """
+    doubles = isinstance(layer, DoublingConv)
+    halves = isinstance(layer, nn.Conv2d) and layer.stride == (2, 2)
+    if (doubles or halves) and layer.weight.shape[0] == layer.weight.shape[1]:  # type: ignore[index]
+        weight, bias = cast(Tensor, layer.weight), cast(Tensor, layer.bias)
+        middle = slice(1, 2) if doubles else slice(1, 3)
+        nn.init.zeros_(bias)
+        nn.init.zeros_(weight)[..., middle, middle] = torch.eye(len(weight))[..., None, None] / (1 if doubles else 4)
 
 
 def shuffled_head(width: int, channels: int, factor: int) -> list[nn.Module]:

@@ -4,7 +4,8 @@ The first layers of a network that was trained on thousands of drawings suit oth
 starts from them spends its minutes on what is particular to its own.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from data.system.checks import array
 from data.system.errors import UserError
 from data.system.files import user_path
 from vae import checkpoint
+from vae.model.stages.layers import pass_on
 from vae.shipped import SHIPPED_FOR_PICTURES
 from vae.training.runs.request import Request
 
 NONE = "none"
+_DECODER_LAYERS = "vae.decoder.layers."
 _NETWORKS = ("vae.encoder", "vae.decoder")
 _TAKEN = (*_NETWORKS, "vae.likelihood.", checkpoint.DISCRIMINATOR)
 
@@ -31,17 +34,23 @@ class InitialWeights:
     Attributes:
         path: the checkpoint; None where all weights are random.
         left: names of layers of encoder and decoder that do not fit, and are random.
+        inserted: names of those that networks of larger pictures have more of, and that begin by passing on.
     """
 
     path: Path | None = None
     left: tuple[str, ...] = ()
+    inserted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The line that tells of it; empty where all weights are random."""
         if self.path is None:
             return ""
-        names = ", ".join(name.removeprefix("vae.") for name in self.left)
-        rest = f"; these do not fit and start at random: {names}" if names else "; --init none starts at random"
+        names = ", ".join(name.removeprefix("vae.") for name in (*self.left, *self.inserted))
+        rest = "; --init none starts at random"
+        if self.left:
+            rest = f"; these do not fit and start at random: {names}"
+        elif self.inserted:
+            rest = f"; larger pictures have more layers, which begin by passing on: {names}"
         return f"Starting from the weights of {self.path}{rest}"
 
 
@@ -49,7 +58,7 @@ def take_initial_weights(module: nn.Module, request: Request) -> InitialWeights:
     """Copies into a training's module the weights that `--init` names.
 
     Without that option these are the shipped ones, if all of them fit and the pictures are not procedural: of RGB
-    pictures at 64 pixels and the default networks.
+    pictures at 64, 128 or 256 pixels and the default networks.
 
     Raises:
         UserError: the file is no checkpoint, or none of its layers fits.
@@ -65,8 +74,10 @@ def take_initial_weights(module: nn.Module, request: Request) -> InitialWeights:
 def _take(module: nn.Module, path: Path, partly: bool) -> InitialWeights:
     weights = checkpoint.read(path)["state_dict"].items()
     found = {str(name).replace("decoder.original.", "decoder."): weight for name, weight in weights}
-    fitting, left = _fitting(module, found)
-    if left and not partly:
+    found = _counted_from_pictures(found, module.state_dict())
+    fitting, others = _fitting(module, found)
+    all_fit = all(name in fitting for name in found if name.startswith(_NETWORKS))
+    if not all_fit and not partly:
         return InitialWeights()
     if not any(name.startswith(_NETWORKS) for name in fitting):
         raise UserError(f"--init {path}: no layer fits these networks; name another one, or --init none")
@@ -75,7 +86,31 @@ def _take(module: nn.Module, path: Path, partly: bool) -> InitialWeights:
     except ValueError as error:
         raise UserError(f"{path}: will not do ({error}); name another one") from None
     module.load_state_dict(taken, strict=False)
-    return InitialWeights(path, left)
+    if not all_fit:
+        return InitialWeights(path, left=others)
+    for name in others:
+        pass_on(module.get_submodule(name))
+    return InitialWeights(path, inserted=others)
+
+
+def _counted_from_pictures(found: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights that were found, the last layers of their decoder numbered as a training's own.
+
+    Networks of larger pictures have more layers where maps are small, and the same ones beside the pictures.
+    """
+    more = _last_number(own) - _last_number(found)
+
+    def renumbered(name: str) -> str:
+        layer = re.fullmatch(rf"{_DECODER_LAYERS}(\d{{1,4}})(.*)", name)
+        return f"{_DECODER_LAYERS}{int(layer[1]) + more}{layer[2]}" if layer else name
+
+    return {renumbered(name): weight for name, weight in found.items()}
+
+
+def _last_number(names: Iterable[str]) -> int:
+    return max(
+        (int(found[1]) for name in names if (found := re.match(rf"{_DECODER_LAYERS}(\d{{1,4}})", name))), default=0
+    )
 
 
 def _fitting(module: nn.Module, found: Mapping[str, Any]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
