@@ -337,6 +337,19 @@ def test_lines_are_always_what_the_benchmark_says(tmp_path):
     assert next(iter(data.val_dataloader())).shape[1:] == (32, 32, 1)
 
 
+def test_larger_pictures_come_in_smaller_batches_unless_told_otherwise(tmp_path):
+    def batch(**options: int) -> int:
+        data = ImageData("patterns", limit=100, cache_dir=str(tmp_path), **options)
+        data.prepare_data()
+        data.setup("fit")
+        (first, *_) = data.train_dataloader()
+        assert data.hparams["batch_size"] == len(first)
+        return len(first)
+
+    assert [batch(image_size=side) for side in (32, 64, 128)] == [64, 64, 16]
+    assert batch(image_size=128, batch_size=20) == 20
+
+
 def test_options_out_of_range_are_refused():
     for options in (
         *({"val_fraction": 0}, {"val_fraction": 1.5}, {"batch_size": 0}, {"limit": 1}),

@@ -16,6 +16,7 @@ from data.sources import PROCEDURAL
 from data.system.checks import array
 from data.system.errors import UserError
 from data.system.files import user_path
+from data.system.spelling import counted
 from vae import checkpoint
 from vae.model.stages.layers import pass_on
 from vae.shipped import SHIPPED_FOR_PICTURES
@@ -45,12 +46,12 @@ class InitialWeights:
         """The line that tells of it; empty where all weights are random."""
         if self.path is None:
             return ""
-        names = ", ".join(name.removeprefix("vae.") for name in (*self.left, *self.inserted))
         rest = "; --init none starts at random"
         if self.left:
+            names = ", ".join(name.removeprefix("vae.") for name in self.left)
             rest = f"; these do not fit and start at random: {names}"
         elif self.inserted:
-            rest = f"; larger pictures have more layers, which begin by passing on: {names}"
+            rest = f"; {counted(len(self.inserted), 'more layer')} for larger pictures, which begin by passing on{rest}"
         return f"Starting from the weights of {self.path}{rest}"
 
 
