@@ -35,7 +35,7 @@ MORPHS = {f"images/morph/{path}": FRAMES for path in ("linear", "slerp")} | {"im
 def test_the_first_line_and_the_last_lines_tell_what_where_and_what_next(run: Run):
     first, second, third, *_ = run.output.splitlines()
     assert first == f"Training on {run.pictures} for {EPOCHS} epochs: {run.checkpoints}"
-    assert second == "CPU with 1 thread, 32-true. Starting from random weights"
+    assert re.fullmatch(r"CPU with 1 thread, (32-true|bf16-mixed)\. Starting from random weights", second)
     held_out = re.fullmatch(
         r"51 pictures, 32×32 RGB, 2 left out \(broken\); ([0-9]+) of them held out for validation", third
     )

@@ -179,10 +179,12 @@ class VAE(nn.Module):
         """
         if self.flow is None:
             return self.zero_inactive(noise)
-        z = self.flow(noise, classes)
-        if self.whitening is not None:
-            z = torch.where(self.flow.fitted == OF_CODES, self.whitening.whitened(z), z)
-        return self.zero_inactive(z)
+        whitening = self.whitening
+        if whitening is None:
+            return self.zero_inactive(self.flow(noise, classes))
+        before = self.flow.fitted == OF_CODES
+        z = self.flow(torch.where(before, whitening.undo(noise), noise), classes)
+        return self.zero_inactive(torch.where(before, whitening.whitened(z), z))
 
     def sample(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """`n` pictures decoded from random latents.

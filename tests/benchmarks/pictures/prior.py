@@ -22,13 +22,15 @@ _STEPS, _BATCH = 4000, 64
 def main(source: Path, folder: Path, out: Path) -> None:
     """Writes the checkpoint again, with a flow of the codes of a folder's pictures."""
     vae = checkpoint.load_vae(source)
-    encode = vae.encode if vae.whitening is None else vae.encoder
+    if vae.whitening is None:
+        raise SystemExit(f"{source}: was trained without whitening")
     pictures = load(folder, vae.image_size).split(_BATCH)
     with torch.no_grad():
-        found = [encode(to_float(some)) for some in tqdm(pictures, "Encoding")]
+        found = [vae.encoder(to_float(some)) for some in tqdm(pictures, "Encoding")]
     torch.manual_seed(0)
     flow = PriorFlow(vae.latent_dim)
-    flow.fit(found, _STEPS, torch.Generator().manual_seed(0), lambda steps: tqdm(steps, "Fitting"))
+    generator = torch.Generator().manual_seed(0)
+    flow.fit(found, _STEPS, generator, lambda steps: tqdm(steps, "Fitting"), start=vae.whitening.undo)
     content = checkpoint.read(source)
     content["state_dict"] |= {f"vae.flow.{name}": weight for name, weight in flow.state_dict().items()}
     content["hyper_parameters"]["prior"] = "flow"

@@ -7,7 +7,8 @@ like pictures there is nothing, and random latents decode to blots. So noise ε 
 
 by the velocity v that minimises E ‖v((1 − t) ε + t z, t) − (z − ε)‖² over codes z, noise ε and times t in [0, 1].
 
-Codes are those before whitening, where directions that say more are longer, so that v is more exact along them.
+Where codes are whitened, all this is in the coordinates before: ε there is noise with the codes' mean and covariance,
+and v is more exact along directions that say more, because they are longer.
 
 Where pictures have classes, v(z, t, c) is given the class c of the code, and no class for a tenth of the codes, as for
 classifier-free guidance: one flow draws from q(z) by v(z, t), and of a class by v(z, t, c) + w (v(z, t, c) − v(z, t)),
@@ -103,6 +104,7 @@ class PriorFlow(nn.Module):
         generator: torch.Generator,
         progress: Callable[[range], Iterable[int]] = iter,
         classes: Tensor | None = None,
+        start: Callable[[Tensor], Tensor] = lambda noise: noise,
     ) -> None:
         """Learns to draw codes, in no more steps than there are codes: in many more it would learn them by heart.
 
@@ -112,6 +114,7 @@ class PriorFlow(nn.Module):
             generator: of the codes, the noise and the times, on the device of the weights.
             progress: wraps the steps, in a progress bar for example.
             classes: the number of each code's class, (N,), −1 where it has none; None if there are no classes.
+            start: Normal(0, I) → ε, (N, D) each.
         """
         mu, logvar = (torch.cat(parts).float() for parts in zip(*posteriors, strict=True))
         steps = min(steps, len(mu))
@@ -123,22 +126,29 @@ class PriorFlow(nn.Module):
                 rows = torch.randint(len(mu), (_BATCH,), generator=generator, device=mu.device)
                 optimizer.zero_grad()
                 chosen = None if classes is None else classes[rows]
-                torch.autograd.backward(self._loss(mu[rows], logvar[rows], generator, chosen))
+                torch.autograd.backward(self._loss(mu[rows], logvar[rows], generator, chosen, start))
                 optimizer.step()
                 rate.step()
         optimizer.zero_grad()  # what is left would count where gradients are clipped
         self.requires_grad_(False)
         self.fitted.fill_(OF_CODES)
 
-    def _loss(self, mu: Tensor, logvar: Tensor, generator: torch.Generator, classes: Tensor | None) -> Tensor:
+    def _loss(
+        self,
+        mu: Tensor,
+        logvar: Tensor,
+        generator: torch.Generator,
+        classes: Tensor | None,
+        start: Callable[[Tensor], Tensor],
+    ) -> Tensor:
         """() E ‖v − (z − ε)‖² / D."""
 
         def noise() -> Tensor:
             return torch.randn(mu.shape, generator=generator, device=mu.device)
 
         t = torch.rand(len(mu), 1, generator=generator, device=mu.device)
-        z, start = mu + (0.5 * logvar).exp() * noise(), noise()
+        z, begun = mu + (0.5 * logvar).exp() * noise(), start(noise())
         if classes is not None:
             left_out = torch.rand(len(mu), generator=generator, device=mu.device) < _WITHOUT_CLASS
             classes = classes.masked_fill(left_out, NO_CLASS)
-        return (self.velocity(torch.lerp(start, z, t), t, classes) - (z - start)).square().mean()
+        return (self.velocity(torch.lerp(begun, z, t), t, classes) - (z - begun)).square().mean()
