@@ -148,7 +148,6 @@ RENDER = [
     # keyframes
     ("slerp --keyframes 1", "1 keyframe:", "two"),
     ("slerp --count 1", "1 keyframe:", "two"),
-    ("slerp --keyframes 1 .", "folder", "tour --pictures ."),
     ("slerp --count -3", "count -3", "1"),
     ("loop --count 2", "2 keyframes", "back"),
     ("loop --style circle --count 3", "3 keyframes", "two"),
@@ -178,7 +177,7 @@ RENDER = [
     ("slerp --keyframes 1 cta.png", "cta.png", "cat.png"),
     ("slerp --keyframes 1 text.png", "text.png", "another"),
     ("slerp --keyframes 1 empty.png", "empty.png", "another"),
-    ("slerp --keyframes 1 folder", "no plain file", "another"),
+    ("slerp --keyframes 1 folder", "a folder is no keyframe", "tour --pictures folder"),
     ("slerp --keyframes 1 none.npz:3", "none.npz", "--save-latents"),
     ("slerp --keyframes 1 text.npz", "text.npz", "--save-latents"),
     ("slerp --keyframes 1 walk.npz:9", "walk.npz:9", "0 to 1"),
