@@ -185,7 +185,7 @@ def run(words: list[str]) -> None:
         if rest[:1] == ["studio"]:  # a server, which tests/render/test_studio.py runs
             return
         for plan in [rest] if rest else [["linear"], ["compare"]]:
-            count = ["--count=3"] if "--count" in plan and "noise" not in plan else []
+            count = ["--count=3"] if "--count" in plan and not {"noise", "--durations"} & set(plan) else []
             paths = ["--paths=slerp"] if "33" in plan else []  # of a model that is not tiny
             own = {"--durations", "--audio"} & set(plan)  # they say how many frames
             small = [word for word in SMALL.get(plan[0], MOVING) if not own or "--frames" not in word]
