@@ -145,7 +145,7 @@ class VAETraining(ProgressModule, VAEEvaluation):
                 generator,
                 lambda steps: shown_steps(self.trainer, steps, text),
                 self._fitted_classes(),
-                *([] if self.vae.whitening is None else [self.vae.whitening.undo]),
+                None if self.vae.whitening is None else self.vae.whitening.undo,
             )
 
     @torch.no_grad()

@@ -104,7 +104,7 @@ class PriorFlow(nn.Module):
         generator: torch.Generator,
         progress: Callable[[range], Iterable[int]] = iter,
         classes: Tensor | None = None,
-        start: Callable[[Tensor], Tensor] = lambda noise: noise,
+        start: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Learns to draw codes, in no more steps than there are codes: in many more it would learn them by heart.
 
@@ -114,7 +114,7 @@ class PriorFlow(nn.Module):
             generator: of the codes, the noise and the times, on the device of the weights.
             progress: wraps the steps, in a progress bar for example.
             classes: the number of each code's class, (N,), −1 where it has none; None if there are no classes.
-            start: Normal(0, I) → ε, (N, D) each.
+            start: Normal(0, I) → ε, (N, D) each; None leaves it as it is.
         """
         mu, logvar = (torch.cat(parts).float() for parts in zip(*posteriors, strict=True))
         steps = min(steps, len(mu))
@@ -139,7 +139,7 @@ class PriorFlow(nn.Module):
         logvar: Tensor,
         generator: torch.Generator,
         classes: Tensor | None,
-        start: Callable[[Tensor], Tensor],
+        start: Callable[[Tensor], Tensor] | None,
     ) -> Tensor:
         """() E ‖v − (z − ε)‖² / D."""
 
@@ -147,7 +147,7 @@ class PriorFlow(nn.Module):
             return torch.randn(mu.shape, generator=generator, device=mu.device)
 
         t = torch.rand(len(mu), 1, generator=generator, device=mu.device)
-        z, begun = mu + (0.5 * logvar).exp() * noise(), start(noise())
+        z, begun = mu + (0.5 * logvar).exp() * noise(), noise() if start is None else start(noise())
         if classes is not None:
             left_out = torch.rand(len(mu), generator=generator, device=mu.device) < _WITHOUT_CLASS
             classes = classes.masked_fill(left_out, NO_CLASS)
