@@ -20,7 +20,7 @@ from data.system.errors import UserError
 
 _FIRST, _LAST = 5, 30  # the steps between which pictures a second are counted; before, memory is allocated
 _MOST = 0.1  # of the duration, after which slower machines count what they have
-_VALIDATIONS, _VALIDATION_SHARE = 10, 0.08  # at most; of the duration, for all of them where there are more than two
+_VALIDATIONS, _VALIDATION_SHARE = 10, 0.05  # at most; of the duration, for all of them where there are more than two
 _STEADY = 20.0  # seconds after a plan, before which the pace says nothing new
 _LATEST, _OFF = 0.5, 0.1
 _FLOW_SHARE = 0.05  # of the duration, for the flow of random latents, where there is one
