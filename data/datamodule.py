@@ -179,7 +179,10 @@ class ImageData(pl.LightningDataModule):
             changed = None if before is None else describe_changes(before, self._pictures, self.source)
             if changed and first:
                 echo(f"{self.source}: of the pictures {changed} since the checkpoint was kept")
-        train, val = split_rows(known, self.val_fraction, found.runs)
+        try:
+            train, val = split_rows(known, self.val_fraction, found.runs)
+        except UserError as error:
+            raise UserError(f"{self.source}: {error}") from None
         self.broken = len(found.skipped)
         if self.classes:
             self.train_classes = picture_classes(found.classes, self.classes)[train]

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.system.errors import UserError
+from data.system.spelling import counted
 
 DIGEST = 16  # bytes
 
@@ -58,7 +59,8 @@ def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = 
         start += run
     if len(groups) < 2:
         different = f"from {len(groups)} different files" if runs else f"{len(groups)} of them different"
-        raise UserError(f"{len(digests)} pictures, {different}: too few to train and to validate on")
+        found = counted(len(digests), "picture")
+        raise UserError(f"{found}, {different}: too few to train and to validate on; add others")
     val: list[int] = []
     train: list[int] = []
     least = 2 if len(groups) >= 4 else 1  # two held-out pictures make a path
@@ -69,5 +71,5 @@ def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = 
     train += [row for row in val if digests[row] in learnt]
     val = [row for row in val if digests[row] not in learnt]
     if not val:
-        raise UserError(f"{len(digests)} pictures: files have the same ones, so that none is left to validate on")
+        raise UserError(f"{len(digests)} pictures: files share them, and none is left to validate on; add others")
     return torch.tensor(sorted(train)), torch.tensor(sorted(val))

@@ -118,12 +118,12 @@ RENDER = [
     ("samples --grid 8x8 --size 4096", "GB", "--size"),
     ("slerp --hold -1", "hold -1", "0"),
     ("slerp --durations 1 --frames 20", "--durations: contradicts --frames", "one of them"),
-    ("slerp --durations 1 2", "2 given, and the path has 1 stretches", "each"),
-    ("loop --durations 1 2", "has 4 stretches", "each"),
-    ("loop --style circle --durations 1 2", "has 4 stretches", "each"),
-    ("loop --style noise --count 6 --durations 1 2", "has 6 stretches", "each"),
-    ("spline --grid 2x2 --count 3 --durations 1", "has 2 stretches", "each"),
-    ("compare --durations 1 2 3", "has 1 stretches", "each"),
+    ("slerp --durations 1 2", "2 given, and the path has 1 segment between", "each"),
+    ("loop --durations 1 2", "has 4 segments", "each"),
+    ("loop --style circle --durations 1 2", "has 4 segments", "each"),
+    ("loop --style noise --count 6 --durations 1 2", "has 6 segments", "each"),
+    ("spline --grid 2x2 --count 3 --durations 1", "has 2 segments", "each"),
+    ("compare --durations 1 2 3", "has 1 segment between", "each"),
     ("slerp --durations 3600 --fps 1000 --out a.mp4", "3,600,000 frames", "lower --fps"),
     ("slerp --audio tiny.wav --fps 1000 --out a.mp4", "tiny.wav: is too short", "longer"),
     ("slerp --durations fast", "durations 'fast'", "seconds"),
@@ -389,6 +389,7 @@ TRAIN = [
     ("fit --data.source foldr", "foldr", "folder"),
     ("fit --data.source none", "none", "--data.source"),
     ("fit --data.source folder", "folder", "PNG"),
+    ("fit --data.source single", "single: 1 picture,", "add others"),
     ("fit --data.source cat.png", "cat.png", "--data.source"),
     ("fit --data.source ~nobody-of-this-name/pictures", "no such user", "./~nobody"),
     # configs
@@ -437,6 +438,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / name).touch()
     scene(0).save(place / "cat.png")
     for name, count in (
+        ("single", 1),
         ("few", 3),
         ("many", 4),
         ("others", 4),

@@ -162,7 +162,6 @@ def at(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(folder / "home"))
         patch.setenv("WANDB_MODE", "offline")
-        patch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
         patch.chdir(folder)
         yield
 

@@ -283,7 +283,7 @@ def test_new_files_do_not_move_old_ones_from_training_to_validation_at_random():
 
 
 def test_copies_of_one_picture_cannot_be_split():
-    with pytest.raises(UserError, match="too few"):
+    with pytest.raises(UserError, match="3 pictures, 1 of them different: too few"):
         split(patterns.patterns(0, torch.tensor([1, 1, 1]), 32), 0.3, seed=0)
 
 

@@ -7,7 +7,6 @@ from clicks import RATE, click_track
 from torch.testing import assert_close
 
 from vae.latent.onsets import find_onsets, speed_of_sound
-from vae.latent.timing import shares_of_speed, times_of_shares
 
 
 @pytest.mark.parametrize("bass", [0.0, 0.3])
@@ -41,27 +40,3 @@ def test_without_onsets_a_film_is_as_fast_as_the_sound_is_loud():
     swell = np.linspace(0.1, 1, 4 * RATE) * click_track(4, [], bass=0.9)
     speed = speed_of_sound(swell.astype(np.float32), RATE, 10)
     assert_close(speed[1:], torch.linspace(0.1, 1, 40)[1:].double(), rtol=0.2, atol=0.02)
-
-
-@pytest.mark.parametrize("closed", [False, True])
-def test_the_share_that_has_passed_is_the_sum_of_the_speeds(closed):
-    speed = torch.rand(50, generator=torch.Generator().manual_seed(0)) * (torch.arange(50) % 3 != 1)
-    share = shares_of_speed(speed, closed)
-    steps = torch.cat([share, torch.ones(int(closed))]).diff()
-    counted = (torch.cat([speed, speed[:1]]) if closed else speed)[1:].double()
-    assert_close(steps, counted / counted.sum())
-    assert share[0] == 0
-    assert closed or share[-1] == 1
-    assert_close(shares_of_speed(speed, True, 3), shares_of_speed(speed, True) * 3 % 1)
-    even = shares_of_speed(torch.zeros(5), closed)
-    assert_close(even.diff(), even.diff().mean().expand(4))
-
-
-def test_visible_change_passes_by_shares_on_paths_side_by_side():
-    share = torch.linspace(0, 1, 21)
-    changes = [torch.ones(2, 8), torch.tensor([[1.0], [3.0]]).expand(2, 8)]
-    one, other = times_of_shares(changes, share)
-    assert_close(one, other)  # each is even within its segments
-    assert_close(one[[0, -1]], torch.tensor([0.0, 2.0]).double())
-    (alone,) = times_of_shares(changes[1:], share)
-    assert_close(alone[[5, 20]], torch.tensor([1.0, 2.0]).double())

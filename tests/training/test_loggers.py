@@ -13,7 +13,7 @@ from vae.render.growth.morph_files import find_morphs
 
 OFFLINE = {
     **{"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"},
-    **{"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"},
+    **{"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"},
 }
 PATHS = ("linear", "slerp", "loop")
 STILLS = ("reconstruction", "samples")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError, check_at_least
-from data.system.spelling import suggest
+from data.system.spelling import counted, suggest
 from vae.latent.paths import locate
 
 Easing = Callable[[Tensor], Tensor]
@@ -105,7 +105,7 @@ def check_durations(durations: Sequence[float], segments: int) -> None:
     """Raises `UserError` unless there is one for each segment, or none at all."""
     if len(durations) not in (0, segments):
         raise UserError(
-            f"--durations: {len(durations)} given, and the path has {segments} stretches between keyframes; "
+            f"--durations: {len(durations)} given, and the path has {counted(segments, 'segment')} between keyframes; "
             "give the seconds of each"
         )
 
@@ -175,36 +175,6 @@ def arc_length_per_segment(t: Tensor, change: Tensor) -> Tensor:
 def mean_shares(changes: Sequence[Tensor]) -> Tensor:
     """The share (S,) that each segment has of the visible change (S, M) of a path, averaged over several paths."""
     return torch.stack([change.sum(1) / change.sum().clamp_min(1e-12) for change in changes]).mean(0)
-
-
-def times_of_shares(changes: Sequence[Tensor], share: Tensor) -> list[Tensor]:
-    """The times at which shares (T,) of all visible change have passed, on paths that are shown side by side.
-
-    Their changes are (S, M); all paths reach keyframe k together, when the mean of their shares has passed.
-    """
-    segments = len(changes[0])
-    t = arc_length_times(torch.arange(segments + 1), mean_shares(changes), share)
-    return [arc_length_per_segment(t, change) for change in changes]
-
-
-def shares_of_speed(speed: Tensor, closed: bool = False, rounds: int = 1) -> Tensor:
-    """The share of a path that has passed at each frame, of frames that change at a speed (T,), 0 or more: (T,).
-
-    speed[f] is what changes from frame f − 1 to frame f; speed[0] is the step from the last frame of a closed path to
-    its first, and of an open one nothing, so that it ends at 1. A closed path is gone around so many times. Where
-    nothing changes, time passes evenly.
-
-    >>> shares_of_speed(torch.tensor([9.0, 1.0, 3.0])).tolist()
-    [0.0, 0.25, 1.0]
-    >>> shares_of_speed(torch.tensor([1.0, 2.0, 1.0]), closed=True, rounds=2).tolist()
-    [0.0, 0.0, 0.5]
-    """
-    if not speed[0 if closed else 1 :].any():
-        speed = torch.ones_like(speed)
-    passed = speed.double().cumsum(0)
-    if not closed:
-        return (passed - passed[0]) / (passed[-1] - passed[0])
-    return (passed - passed[0]) / passed[-1] * rounds % 1
 
 
 def apportion(change: Tensor, total: int) -> list[int]:

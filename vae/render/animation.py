@@ -11,6 +11,7 @@ from tqdm import tqdm
 from data.fit import Fit
 from data.system.errors import UserError, echo, escape_unprintable, shell_quoted
 from data.system.files import check_writable, save_bytes
+from data.system.spelling import counted
 from vae.generator import Generator
 from vae.latent.latent_file import write_latents
 from vae.metrics.judge import Judged, Realism, check_judge, find_real, real_features, realism
@@ -115,9 +116,8 @@ def render_animation(
     seams = [measure_seam(film.meter) for film in films if film.meter and not compared]
     if seams:
         step, repeated = max(seam.step for seam in seams), sum(seam.repeated for seam in seams)
-        print(
-            f"seam: the last step, to the first frame, is {step:.2f} of the median step; {repeated} frames shown twice"
-        )
+        twice = f"{counted(repeated, 'frame')} shown twice"
+        print(f"seam: the last step, to the first frame, is {step:.2f} of the median step; {twice}")
     verdicts = {name: verdict for name, (verdict, _) in judged.items()}
     for name, verdict in verdicts.items():
         print(f"judge: {name} {verdict.kid:.0f}, a cross-fade {verdict.cross_fade_kid:.0f}, pdv {verdict.pdv:.2f}")

@@ -9,16 +9,15 @@ from tqdm import tqdm
 
 from vae.inference import BATCH
 from vae.latent.onsets import speed_of_sound
+from vae.latent.rhythm import times_by_speed
 from vae.latent.timing import (
     EASINGS,
     apportion,
     arc_length_per_segment,
     equal_steps,
     mean_shares,
-    shares_of_speed,
     steps_for_durations,
     times_for_steps,
-    times_of_shares,
 )
 from vae.latent.trajectory import visible_change_per_stretch
 from vae.render.clips import Clip
@@ -52,13 +51,14 @@ def frame_times(
     if motion.audio:
         speed = speed_of_sound(motion.audio.samples, RATE, float(frame_rate(motion.fps)))
         rounds = max(1, round(motion.audio.seconds / (_ROUND * segments)))
-        share = shares_of_speed(speed, closed, rounds)
         if closed and rounds > 1:
             print(f"rounds: {rounds}, about {_ROUND:g} s for each keyframe")
         if even:
-            return [share * segments] * len(clips), [None] * len(clips)
+            t = times_by_speed(speed, torch.full((segments,), 1 / segments), closed, rounds)
+            return [t] * len(clips), [None] * len(clips)
         changes = list(map(_changes, clips))
-        return times_of_shares(changes, share), [*changes]
+        t = times_by_speed(speed, mean_shares(changes), closed, rounds)
+        return [arc_length_per_segment(t, change) for change in changes], [*changes]
     easing = motion.easing or EASINGS[DEFAULT_EASINGS[closed]]
     if motion.durations:
         segment_steps = steps_for_durations(motion.durations, motion.fps)

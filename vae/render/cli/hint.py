@@ -9,7 +9,8 @@ from data.system.program import program_command
 from vae.render.cli.commands import COMMANDS
 
 _KEPT = {  # options beside the words without one, and their defaults, which need not be said
-    **dict.fromkeys(("checkpoint", "class", "seed", "count")),
+    **dict.fromkeys(("checkpoint", "class", "seed", "count", "audio", "minutes", "aspect")),
+    "hold": 0,
     "fit": "crop",
     "style": "keyframes",
     "path": "spline",
@@ -37,7 +38,7 @@ def next_command(command: str | None, typed: Mapping[str, object]) -> str:
     kept = [
         [f"--{option}", *_words(typed[option])]
         for option, default in _KEPT.items()
-        if option in known and typed.get(option) not in (None, [], default)
+        if option in known and f"--{option}" not in more and typed.get(option) not in (None, [], default)
     ]
     return _line([name, *given, *chain(*kept), *more])
 

@@ -114,7 +114,7 @@ def _files(run: Path, path: str) -> list[Path]:
         raise UserError(f"{run}: no such folder; {suggest_file(run, 'name one like logs/pictures/version_0')}")
     files = find_morphs(run, path)
     if not files:
-        raise UserError(f"{run}: holds no morphs {path}; name a training's log folder, logs/pictures/version_0 say")
+        raise UserError(f"{run}: holds no morphs/{path}; name a training's log folder, logs/pictures/version_0 say")
     return files
 
 

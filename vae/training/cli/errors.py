@@ -16,7 +16,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from data.system.errors import StorageError, TrainingError, UserError, describe_oserror
 from vae.training import environment
 from vae.training.cli.report import TrainingReport
-from vae.training.loggers.media import check_logger
+from vae.training.loggers.media import prepare_logger
 from vae.training.runs.checkpointing import write_error
 
 _LONGEST = 600
@@ -35,7 +35,7 @@ class _ConstructionError(BaseException):
 def instantiate(kind: type, /, *args: Any, **kwargs: Any) -> Any:
     """An object of a class that an option names; the instantiator for jsonargparse."""
     try:
-        check_logger(kind)
+        prepare_logger(kind)
         return kind(*args, **kwargs)
     except Exception as error:
         if kind.__module__.partition(".")[0] in _OWN_PACKAGES:

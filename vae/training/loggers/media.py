@@ -1,6 +1,7 @@
 """Pictures and GIFs in loggers, each of which takes them by its own means: TensorBoard, Weights & Biases, MLflow."""
 
 import io
+import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,11 +30,17 @@ class Media(NamedTuple):
     stills: Mapping[str, Frame]
 
 
-def check_logger(kind: type) -> None:
-    """Raises `UserError` if the package that a class of loggers needs is not installed."""
+def prepare_logger(kind: type) -> None:
+    """Raises `UserError` if the package that a class of loggers needs is not installed.
+
+    MLflow is allowed its folder, which is where Lightning has it write unless a server is named, and which it refuses
+    by itself in newer versions.
+    """
     for known, package in _PACKAGES.items():
         if issubclass(kind, known):
             check_installed(package, package)
+    if issubclass(kind, MLFlowLogger):
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
 
 
 def media_loggers(trainer: pl.Trainer) -> list[Logger]:

@@ -90,7 +90,7 @@ class TimeBudget(pl.Callback):
         if trainer.check_val_every_n_epoch is None:
             trainer.val_check_batch = -(-batches // count)
         epochs = pictures / pl_module.order.count
-        pl_module.print(f"Planned for {self.seconds / 60:g} minutes: {pictures:,} pictures, {epochs:.1f} epochs")
+        pl_module.print(f"Planned for {self.seconds / 60:g} min: {pictures:,} pictures, {epochs:.1f} epochs")
 
     def _left(self, pl_module: Any) -> float:
         """Seconds for steps and validations."""
