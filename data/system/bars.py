@@ -44,6 +44,8 @@ class Bar(tqdm):  # type: ignore[type-arg]
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:  # type: ignore[override]
         """Shows the bar, or a message in its place."""
         if self.rewrites:
+            if self.nrows is not None and self.nrows < 1:
+                self.nrows = None  # a terminal that does not say how many it has, for which tqdm shows nothing
             return bool(super().display(msg, pos))
         if msg is None and time.monotonic() - self._shown >= _SECONDS:
             self.write_line()
