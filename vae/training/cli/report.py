@@ -94,7 +94,7 @@ class TrainingReport:
         best, quoted = self.folder.path / "best.ckpt", shell_quoted(self.last)
         kept = f" (best {self.metric}: {best})" if best.is_file() else ""
         epochs = self.module.pictures_seen / self.module.order.count
-        echo(f"Trained {epochs:g} epochs. Checkpoint: {self.last}{kept}")
+        echo(f"Trained {epochs:g} epoch{'s' * (epochs != 1)}. Checkpoint: {self.last}{kept}")
         numbers = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         varied, vae = bool(self.data.mirror or self.data.shift), self.module.vae
         if line := verdict(numbers, vae.latent_dim, vae.dims, self.minutes, varied):
