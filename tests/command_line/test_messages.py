@@ -126,6 +126,7 @@ RENDER = [
     ("compare --durations 1 2 3", "has 1 segment between", "each"),
     ("slerp --durations 3600 --fps 1000 --out a.mp4", "3,600,000 frames", "lower --fps"),
     ("slerp --audio tiny.wav --fps 1000 --out a.mp4", "tiny.wav: is too short", "longer"),
+    ("slerp --border plain", "--border plain", "--aspect"),
     ("slerp --durations fast", "durations 'fast'", "seconds"),
     ("slerp --durations 0", "durations '0'", "more than 0"),
     ("slerp --durations 1e9", "durations '1e9'", "3600"),
@@ -389,7 +390,6 @@ TRAIN = [
     ("fit --data.source foldr", "foldr", "folder"),
     ("fit --data.source none", "none", "--data.source"),
     ("fit --data.source folder", "folder", "PNG"),
-    ("fit --data.source single", "single: 1 picture,", "add others"),
     ("fit --data.source cat.png", "cat.png", "--data.source"),
     ("fit --data.source ~nobody-of-this-name/pictures", "no such user", "./~nobody"),
     # configs
@@ -438,7 +438,6 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (place / name).touch()
     scene(0).save(place / "cat.png")
     for name, count in (
-        ("single", 1),
         ("few", 3),
         ("many", 4),
         ("others", 4),

@@ -275,6 +275,14 @@ def test_a_source_that_is_not_utf8_is_refused_before_anything_is_written(tmp_pat
     assert list(tmp_path.iterdir()) == [cafe]
 
 
+def test_too_few_pictures_are_told_with_their_folder(tmp_path, one_line_error):
+    one = fill(tmp_path / "one", 1)
+    words = ["fit", f"--trainer.default_root_dir={tmp_path / 'root'}", f"--data.cache_dir={tmp_path / 'cache'}"]
+    line = one_line_error(train.main, *words, f"--data.source={one}")
+    assert f"{one}: 1 picture, 1 of them different: too few to train and to validate on; add others" in line
+    assert not list((tmp_path / "root").rglob("*.*"))
+
+
 def test_a_jpeg_of_200_megapixels_is_read_and_a_progressive_one_refused_by_its_size(tmp_path, monkeypatch):
     Image.new("L", (14_000, 14_000), 99).save(tmp_path / "a.jpg")
     limit = Image.MAX_IMAGE_PIXELS

@@ -167,7 +167,8 @@ class PictureOptions:
         size: side of a picture in pixels; null is 256, or the model's own size where that is larger.
         aspect: the shape of the whole frame, as 16:9, 9:16 or 4:5: a border fills it, and the size of a single picture
             is the shorter side; null adds none.
-        border: `blurred` is an enlarged and blurred copy of the frame, `plain` the median colour of its edges.
+        border: `blurred` is an enlarged and blurred copy of the frame, `plain` the median colour of its edges; null is
+            blurred.
         resample: how pictures are resized: `lanczos` is smooth, `nearest` keeps hard pixels.
         precision: what the decoder computes in: `bfloat16` is faster where the processor has it in hardware, and
             pixels are off by some levels of 256, of the shipped model by 9 at most.
@@ -178,10 +179,14 @@ class PictureOptions:
 
     size: Annotated[int | None, Range(16, 4096)] = None
     aspect: Annotated[Fraction | None, parse_aspect] = None
-    border: Border = "blurred"
+    border: Border | None = None
     resample: Literal["lanczos", "nearest"] = "lanczos"
     precision: Literal["float32", "bfloat16"] = "float32"
     out: File = None
+
+    def __post_init__(self) -> None:
+        if self.border and self.aspect is None:
+            raise UserError(f"--border {self.border}: fills what --aspect leaves; give --aspect, or leave it out")
 
     @property
     def dtype(self) -> torch.dtype:
@@ -197,7 +202,7 @@ class PictureOptions:
 
     def bordered(self, frame: Frame) -> Frame:
         """A whole frame in the shape that is asked for."""
-        return frame if self.aspect is None else add_border(frame, self.aspect, self.border)
+        return frame if self.aspect is None else add_border(frame, self.aspect, self.border or "blurred")
 
     def tiles(self, columns: int, rows: int) -> int:
         """How many pictures have the pixels of a whole frame of columns × rows of them."""
