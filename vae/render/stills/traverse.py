@@ -71,6 +71,8 @@ def traverse(
     along = _along_latents if still.directions == "latents" else _along_jacobian
     values, rows = torch.linspace(-_REACH, _REACH, still.steps), []
     lines, described = along(vae, keyframe.z, values, count)
+    if count < still.rows:
+        described += "; the others do nothing"
     ends = [Keyframe(z) for line in lines for z in (line.z[0], line.z[-1])]
     fixed = [keyframe, *ends]  # a copy that was fitted to the keyframe alone would hardly change as far as the ends
     drawn = tuned_to_pictures(vae, fixed, keyframes.tune, keyframes.save_tuned)
