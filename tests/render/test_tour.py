@@ -59,10 +59,12 @@ def test_a_tour_lasts_its_minutes_and_rests_where_it_is_asked_to(words):
     assert all(places == list(range(places[0], places[0] + 4)) for places in visits(frames).values())
 
 
-def test_a_tour_follows_a_sound(words):
+def test_a_tour_follows_a_sound_and_shows_every_picture(words):
     save_wave(Path("clicks.wav"), click_track(2, [0.5, 1.2]))
     render.main([*words, "--audio=clicks.wav", "--fps=10"])
-    assert len(shown()) == 20
+    frames = shown()
+    assert len(frames) == 20
+    assert all(visits(frames).values())
 
 
 def test_of_many_pictures_some_are_taken_evenly(words, capsys, monkeypatch):
@@ -76,5 +78,8 @@ def test_too_few_pictures_and_too_little_time_are_refused_before_any_work(words,
     monkeypatch.setattr("vae.render.walks.tour.flows_between", pytest.fail)
     line = one_line_error(render.main, *words, "--minutes=0.01", "--fps=10")
     assert "too few for 7 pictures" in line
+    save_wave(Path("short.wav"), click_track(0.6, [0.3]))
+    line = one_line_error(render.main, *words, "--audio=short.wav", "--fps=10")
+    assert "short.wav: is 6 frames long, too few for 7 pictures; give a longer one" in line
     fill(Path("two"), 2)
     assert "3 or more" in one_line_error(render.main, *words[:-2], "--pictures=two", "--out=film")

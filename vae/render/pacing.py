@@ -36,7 +36,7 @@ def frame_times(
 
     Where no durations are given, the segments have equally many frames, or by `--pace image` as many as is their share
     of the visible change. The easing maps the share of a segment's frames that have passed to a share of its time, or
-    of its visible change.
+    of its visible change. A sound says all that instead, see `vae.latent.rhythm`.
 
     Args:
         clips: that are shown side by side.

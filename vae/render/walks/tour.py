@@ -62,6 +62,9 @@ def tour_pictures(options: TourOptions, motion: MotionOptions) -> PictureSet:
 
 def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | None:
     """The steps of a tour that lasts so many minutes, with its rests; None where nothing was said of minutes."""
+    if motion.audio and (frames := round(motion.audio.seconds * frame_rate(motion.fps))) < pictures:
+        fault = f"is {frames:,} frames long, too few for {pictures} pictures"
+        raise UserError(f"--audio {motion.audio.file}: {fault}; give a longer one, or more --fps")
     if options.minutes is None:
         return None
     frames = round(options.minutes * 60 * frame_rate(motion.fps))
