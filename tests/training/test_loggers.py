@@ -12,8 +12,11 @@ from vae import optional
 from vae.render.growth.morph_files import find_morphs
 
 OFFLINE = {
-    **{"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_ERROR_REPORTING": "false"},
-    **{"MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"},
+    "WANDB_MODE": "offline",
+    "WANDB_SILENT": "true",
+    "WANDB_ERROR_REPORTING": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
 }
 PATHS = ("linear", "slerp", "loop")
 STILLS = ("reconstruction", "samples")

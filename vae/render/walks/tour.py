@@ -62,9 +62,6 @@ def tour_pictures(options: TourOptions, motion: MotionOptions) -> PictureSet:
 
 def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | None:
     """The steps of a tour that lasts so many minutes, with its rests; None where nothing was said of minutes."""
-    if motion.audio and (frames := round(motion.audio.seconds * frame_rate(motion.fps))) < pictures:
-        fault = f"is {frames:,} frames long, too few for {pictures} pictures"
-        raise UserError(f"--audio {motion.audio.file}: {fault}; give a longer one, or more --fps")
     if options.minutes is None:
         return None
     frames = round(options.minutes * 60 * frame_rate(motion.fps))
@@ -77,14 +74,22 @@ def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | 
     return steps
 
 
+def _check_sound(motion: MotionOptions, pictures: int) -> None:
+    """Raises `UserError` if there is a sound with fewer frames than pictures, which would each need one."""
+    if motion.audio and (frames := round(motion.audio.seconds * frame_rate(motion.fps))) < pictures:
+        fault = f"is {frames:,} frames long, too few for {pictures} pictures"
+        raise UserError(f"--audio {motion.audio.file}: {fault}; give a longer one, or more --fps")
+
+
 def tour_clip(model: VAE, pictures: PictureSet, options: TourOptions, motion: MotionOptions) -> tuple[Clip, int | None]:
     """The clip of a tour through pictures, and its steps if --minutes says how many; progress bars show what is slow.
 
     Raises:
-        UserError: fewer than three can be read, or more than the minutes have frames.
+        UserError: fewer than three can be read, or more than the minutes or the sound have frames.
     """
     files, pixels = pictures.read(model.image_size, model.channels, options.fit)
     check_durations(motion.durations, len(files))
+    _check_sound(motion, len(files))
     steps = _steps(options, motion, len(files))
     x = to_tensor(torch.from_numpy(pixels))
     points = pyramid(x).double()
