@@ -198,6 +198,7 @@ RENDER = [
     ("slerp --audio silence.wav", "is silent", "--audio"),
     ("slerp --audio nothing.wav", "is silent", "--audio"),
     ("slerp --audio clicks.wav --fps 0.1", "too short", "longer"),
+    ("slerp --keyframes cat.png 1 2 3 4 5 6 --audio clicks.wav --fps 3", "too few to show 7 keyframes", "longer"),
     ("slerp --audio clicks.wav --frames 9", "--frames", "--audio"),
     ("slerp --audio clicks.wav --hold 9", "--hold", "--audio"),
     ("loop --audio clicks.wav --easing ease", "--easing", "--audio"),

@@ -80,6 +80,6 @@ def test_too_few_pictures_and_too_little_time_are_refused_before_any_work(words,
     assert "too few for 7 pictures" in line
     save_wave(Path("short.wav"), click_track(0.6, [0.3]))
     line = one_line_error(render.main, *words, "--audio=short.wav", "--fps=10")
-    assert "short.wav: is 6 frames long, too few for 7 pictures; give a longer one" in line
+    assert "short.wav: is 6 frames long, too few to show 7 keyframes; give a longer one" in line
     fill(Path("two"), 2)
     assert "3 or more" in one_line_error(render.main, *words[:-2], "--pictures=two", "--out=film")

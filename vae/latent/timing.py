@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from data.system.errors import UserError, check_at_least
-from data.system.spelling import counted, suggest
+from data.system.spelling import suggest
 from vae.latent.paths import locate
 
 Easing = Callable[[Tensor], Tensor]
@@ -99,15 +99,6 @@ def parse_durations(words: Sequence[str]) -> tuple[float, ...]:
         if not re.fullmatch(r"\d*\.?\d+|\d+\.", word) or not 0 < float(word) <= _LONGEST:
             raise UserError(f"durations {word!r}: must be seconds, more than 0 and at most {_LONGEST:g}")
     return tuple(map(float, words))
-
-
-def check_durations(durations: Sequence[float], segments: int) -> None:
-    """Raises `UserError` unless there is one for each segment, or none at all."""
-    if len(durations) not in (0, segments):
-        raise UserError(
-            f"--durations: {len(durations)} given, and the path has {counted(segments, 'segment')} between keyframes; "
-            "give the seconds of each"
-        )
 
 
 def steps_for_durations(durations: Sequence[float], fps: float) -> list[int]:

@@ -21,8 +21,8 @@ def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     """
     changes = torch.rand(world_size() * len(x), 2, 1, 1, 1, generator=generator, device=x.device)
     brightness, contrast = (2 * local_part(changes) - 1).unbind(1)
-    mean = x.mean((1, 2, 3), keepdim=True)
-    x = (x - mean) * (1 + _CONTRAST * contrast) + mean + _BRIGHTNESS * brightness
+    gain = 1 + _CONTRAST * contrast
+    x = gain * x + ((1 - gain) * x.mean((1, 2, 3), keepdim=True) + _BRIGHTNESS * brightness)
     margin = max(1, int(_SHIFT * x.shape[-1]))
     shifts = torch.randint(-margin, margin + 1, (2, 1), generator=generator, device=x.device)
     for axis, shift in zip((2, 3), shifts, strict=True):

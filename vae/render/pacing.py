@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.system.errors import UserError
+from data.system.spelling import counted
 from vae.inference import BATCH
 from vae.latent.onsets import speed_of_sound
 from vae.latent.rhythm import times_by_speed
@@ -27,6 +29,20 @@ from vae.render.options import DEFAULT_FRAMES, MotionOptions
 
 _ROUND = 3.0  # s with a sound, for each keyframe of a loop
 DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open trajectories
+
+
+def check_stretches(motion: MotionOptions, segments: int, closed: bool) -> None:
+    """Raises `UserError` unless each segment has a duration, or none has, and a sound a frame for each keyframe."""
+    if len(motion.durations) not in (0, segments):
+        raise UserError(
+            f"--durations: {len(motion.durations)} given, and the path has {counted(segments, 'segment')} between "
+            "keyframes; give the seconds of each"
+        )
+    if motion.audio:
+        frames = round(motion.audio.seconds * frame_rate(motion.fps))
+        if frames < (keyframes := segments + (not closed)):
+            fault = f"is {counted(frames, 'frame')} long, too few to show {keyframes} keyframes"
+            raise UserError(f"--audio {motion.audio.file}: {fault}; give a longer one, or more --fps")
 
 
 def frame_times(

@@ -33,10 +33,11 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     x = x / (x.norm() + 1e-7)
     if x.device.type == "cpu":
         gram = x @ x.T
-        product = torch.eye(len(x))
-        for _ in range(_STEPS):
+        product = factor = _polynomial(gram)
+        for _ in range(_STEPS - 1):
+            gram = factor @ gram @ factor
             factor = _polynomial(gram)
-            product, gram = factor @ product, factor @ gram @ factor
+            product = factor @ product
         x = product @ x
     else:  # bfloat16 is too coarse for products of products
         for _ in range(_STEPS):

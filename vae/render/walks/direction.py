@@ -24,7 +24,6 @@ from vae.generator import Generator
 from vae.inference import BATCH, encode_means
 from vae.latent.directions import difference, separation
 from vae.latent.keyframes import Keyframe, latents_of
-from vae.latent.timing import check_durations
 from vae.latent.trajectory import path_trajectory
 from vae.model.vae import VAE
 from vae.option_groups import Words
@@ -32,6 +31,7 @@ from vae.render.animation import check_animation, render_animation
 from vae.render.clips import Clip, choose_keyframes
 from vae.render.models import single_model
 from vae.render.options import KeyframeOptions, ModelOptions, MotionOptions, PictureOptions, RenderRequest
+from vae.render.pacing import check_stretches
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 _LEAST, _MOST = 4, 1000  # pictures of a folder
@@ -87,7 +87,7 @@ def direction(
     """An animation of keyframes in step, a tile each, that move along the direction from one folder to the other."""
     folders, (first, last) = _find(options), options.strength
     stops = (first, 0.0, last) if first * last < 0 else (first, last)
-    check_durations(motion.durations, len(stops) - 1)
+    check_stretches(motion, len(stops) - 1, closed=False)
     vae, out = single_model(request, model), request.default_out(picture.out, ".gif")
     check_animation(motion, out, [vae])
     chosen = choose_keyframes(vae, keyframes, 1, 1, "something moves")

@@ -9,10 +9,10 @@ from data.system.errors import UserError
 from vae.generator import Generator
 from vae.latent.keyframes import latents_of
 from vae.latent.paths import PATHS, QUARTERS, great_circle, noise_loop
-from vae.latent.timing import check_durations
 from vae.latent.trajectory import PATH_NAMES, Trajectory
 from vae.render.clips import BetweenOptions, Clip, choose_keyframes, clips_along
 from vae.render.options import KeyframeOptions, MotionOptions, PathName, parse_grid
+from vae.render.pacing import check_stretches
 from vae.tuning.keyframe_tuning import tuned_to_pictures
 
 MEANINGS = {  # of the commands that animate one path
@@ -62,7 +62,7 @@ def path_clips(
     """The clips of a command that is a path, one for each tile of the grid."""
     tiles = _tiles(options, grid)
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends", tile) for tile in tiles]
-    check_durations(motion.durations, len(chosen[0]) - 1)
+    check_stretches(motion, len(chosen[0]) - 1, closed=False)
     return [clip for each in chosen for clip in clips_along({path: path}, model, each, options, between)]
 
 
@@ -82,7 +82,7 @@ def loop_clips(
     if loop.style == "noise" and options.keyframes:
         raise UserError("--style noise: visits no keyframes; name a walk with --seed")
     tiles = _tiles(options, grid)
-    return [_loop_clip(model, options, between, loop, motion.durations, tile) for tile in tiles]
+    return [_loop_clip(model, options, between, loop, motion, tile) for tile in tiles]
 
 
 def _loop_clip(
@@ -90,12 +90,12 @@ def _loop_clip(
     options: KeyframeOptions,
     between: BetweenOptions,
     loop: LoopOptions,
-    durations: Sequence[float],
+    motion: MotionOptions,
     tile: int,
 ) -> Clip:
     if loop.style == "circle":
         keyframes = choose_keyframes(model, options, 2, 2, "a great circle goes through two", tile)
-        check_durations(durations, QUARTERS)
+        check_stretches(motion, QUARTERS, closed=True)
         z = latents_of(keyframes)
         circle = Trajectory(partial(great_circle, z), QUARTERS, True)
         mean = z.norm(dim=1).mean()
@@ -103,10 +103,10 @@ def _loop_clip(
         return Clip("circle", tuned_to_pictures(model, on_circle, options.tune, options.save_tuned), circle)
     if loop.style == "noise":
         z = latents_of(choose_keyframes(model, options, 4, 4, "a random walk is made of 4, 6, 8 or more", tile))
-        check_durations(durations, len(z))
+        check_stretches(motion, len(z), closed=True)
         return Clip("noise", model, Trajectory(partial(noise_loop, z), len(z), True))
     keyframes = choose_keyframes(model, options, 4, 3, "a loop through fewer would go back the way it came", tile)
-    check_durations(durations, len(keyframes))
+    check_stretches(motion, len(keyframes), closed=True)
     return clips_along({loop.path: loop.path}, model, keyframes, options, between, closed=True)[0]
 
 
@@ -133,7 +133,7 @@ def comparison_clips(
         raise UserError(f"--save-tuned: these are {len(models)} models; save the copy of one")
     clips: list[Clip] = []
     chosen = [choose_keyframes(model, options, 2, 2, "a path needs two ends") for model in models.values()]
-    check_durations(motion.durations, len(chosen[0]) - 1)
+    check_stretches(motion, len(chosen[0]) - 1, closed=False)
     for (name, model), keyframes in zip(models.items(), chosen, strict=True):
         labels = (path if len(models) == 1 else name if len(paths) == 1 else f"{name}, {path}" for path in paths)
         labelled = dict(zip(labels, paths, strict=True))

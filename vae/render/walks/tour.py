@@ -18,7 +18,6 @@ from data.transforms import to_tensor, to_uint8
 from vae.inference import encode_means
 from vae.latent.closed_tour import closed_tour
 from vae.latent.keyframes import Keyframe
-from vae.latent.timing import check_durations
 from vae.latent.trajectory import path_trajectory
 from vae.metrics.perceptual import pyramid
 from vae.model.vae import VAE
@@ -27,6 +26,7 @@ from vae.option_groups import Range
 from vae.render.clips import Clip
 from vae.render.formats.frame import frame_rate
 from vae.render.options import File, MotionOptions
+from vae.render.pacing import check_stretches
 
 _FEWEST, _MOST = 3, 200
 _SECONDS = 1.0  # for each picture, on two cores
@@ -74,13 +74,6 @@ def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | 
     return steps
 
 
-def _check_sound(motion: MotionOptions, pictures: int) -> None:
-    """Raises `UserError` if there is a sound with fewer frames than pictures, which would each need one."""
-    if motion.audio and (frames := round(motion.audio.seconds * frame_rate(motion.fps))) < pictures:
-        fault = f"is {frames:,} frames long, too few for {pictures} pictures"
-        raise UserError(f"--audio {motion.audio.file}: {fault}; give a longer one, or more --fps")
-
-
 def tour_clip(model: VAE, pictures: PictureSet, options: TourOptions, motion: MotionOptions) -> tuple[Clip, int | None]:
     """The clip of a tour through pictures, and its steps if --minutes says how many; progress bars show what is slow.
 
@@ -88,8 +81,7 @@ def tour_clip(model: VAE, pictures: PictureSet, options: TourOptions, motion: Mo
         UserError: fewer than three can be read, or more than the minutes or the sound have frames.
     """
     files, pixels = pictures.read(model.image_size, model.channels, options.fit)
-    check_durations(motion.durations, len(files))
-    _check_sound(motion, len(files))
+    check_stretches(motion, len(files), closed=True)
     steps = _steps(options, motion, len(files))
     x = to_tensor(torch.from_numpy(pixels))
     points = pyramid(x).double()
