@@ -52,7 +52,7 @@ class DoublingConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', 2H, 2W)."""
-        kernel = (self.weight.flatten(2) @ self.sums).unflatten(2, (4, 4))
+        kernel = (self.weight.flatten(2) @ self.sums).view(*self.weight.shape[:2], 4, 4)
         return F.conv_transpose2d(x, kernel, self.bias, stride=2, padding=1)
 
 
