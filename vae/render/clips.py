@@ -1,5 +1,6 @@
 """Clips: trajectories of models through keyframes, as the options of a command ask for them."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,12 +71,18 @@ class Clip:
 
 
 def choose_keyframes(
-    model: Generator, options: KeyframeOptions, default: int, least: int, reason: str, tile: int = 0
+    model: Generator,
+    options: KeyframeOptions,
+    default: int,
+    least: int,
+    reason: str,
+    tile: int = 0,
+    most: float = math.inf,
 ) -> list[Keyframe]:
     """The keyframes that the options list, or else draw: so many by default, and others for each tile of a grid.
 
     Raises:
-        UserError: fewer than the least, for that reason, or one that cannot be read.
+        UserError: fewer than the least or more than the most, for that reason, or one that cannot be read.
     """
     words, classes = options.keyframes, options.class_
     for name, value in (("count", options.count), ("seed", options.seed), ("class", classes or None)):
@@ -85,9 +92,10 @@ def choose_keyframes(
     if several and options.count not in (None, several):
         raise UserError(f"--count {options.count}: contradicts --class, which names {several} keyframes; leave it out")
     count = len(words) or several or options.count or default
-    if count < least:
+    if not least <= count <= most:
+        number = f"{least}" if least == most else f"{least} or more"
         given = "--class" if several else "--count or --keyframes"
-        raise UserError(f"{counted(count, 'keyframe')}: give {least} or more with {given}; {reason}")
+        raise UserError(f"{counted(count, 'keyframe')}: give {number} with {given}; {reason}")
     if words:
         return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]
     return random_keyframes(model, options.seed or 0, count, options.truncation, classes, tile)

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import torch
 
-from data.system.errors import UserError
-from data.system.spelling import counted
 from vae.inference import decode_batches
 from vae.latent.directions import analogy as find_analogy
 from vae.latent.keyframes import latents_of
@@ -21,9 +19,7 @@ _CAPTIONS = ("a :", "b ::", "c :", "?")
 def analogy(request: RenderRequest, model: ModelOptions, keyframes: KeyframeOptions, picture: PictureOptions) -> Path:
     """Three keyframes and the picture that is to the third as the second is to the first, in a row."""
     vae, out = start_sheet(request, model, picture)
-    given = choose_keyframes(vae, keyframes, 3, 3, "an analogy is of three")
-    if len(given) > 3:
-        raise UserError(f"{counted(len(given), 'keyframe')}: an analogy is of three; name three")
+    given = choose_keyframes(vae, keyframes, 3, 3, "an analogy is of three", most=3)
     check_memory(picture.tiles(len(_CAPTIONS), 1), picture.side(vae.image_size))
     drawn = tuned_to_pictures(vae, given, keyframes.tune, keyframes.save_tuned)
     a, b, c = latents_of(given)

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from data.system.errors import UserError
 from data.system.spelling import counted
 from vae.generator import seeded_latents, zero_inactive
 from vae.inference import BATCH, decode_batches
@@ -63,9 +62,7 @@ def traverse(
 ) -> Path:
     """A row for each of the latents with the largest KL, or of the directions along which the picture changes most."""
     vae, out = start_sheet(request, model, picture)
-    (keyframe, *more) = choose_keyframes(vae, keyframes, 1, 1, "a traverse is around one")
-    if more:
-        raise UserError(f"{counted(1 + len(more), 'keyframe')}: a traverse is around one; name one")
+    (keyframe,) = choose_keyframes(vae, keyframes, 1, 1, "a traverse is around one", most=1)
     count = min(still.rows, int(zero_inactive(vae, torch.ones(vae.latent_dim)).count_nonzero()))
     check_memory(picture.tiles(still.steps, count), picture.side(vae.image_size))
     along = _along_latents if still.directions == "latents" else _along_jacobian
@@ -81,7 +78,7 @@ def traverse(
         frames = map(picture.resized, render_frames(decode_batches(drawn, line.z, picture.dtype)))
         if detail:
             frames = map(detail.added, frames, detail.weights(line.z))
-        row = sheet_row(frames, [f"{line.name} = {value:+.1f}" for value in values.tolist()])
+        row = sheet_row(frames, [f"{line.name} = {value:+.3g}" for value in values.tolist()])
         rows.append(captions.caption(row, line.below) if line.below else row)
     return finish_sheet(rows, picture, out, described)
 
