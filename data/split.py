@@ -59,8 +59,8 @@ def split_rows(digests: list[bytes], val_fraction: float, runs: Sequence[int] = 
         start += run
     if len(groups) < 2:
         different = f"from {len(groups)} different files" if runs else f"{len(groups)} of them different"
-        found = counted(len(digests), "picture")
-        raise UserError(f"{found}, {different}: too few to train and to validate on; add others")
+        found = counted(len(digests), "picture") + (f", {different}" if len(digests) > 1 else "")
+        raise UserError(f"{found}: too few to train and to validate on; add others")
     val: list[int] = []
     train: list[int] = []
     least = 2 if len(groups) >= 4 else 1  # two held-out pictures make a path

@@ -153,6 +153,9 @@ RENDER = [
     ("loop --count 2", "2 keyframes", "back"),
     ("loop --style circle --count 3", "3 keyframes", "two"),
     ("loop --style noise --count 5", "5 latents", "--count"),
+    ("slerp --keyframes 1", "1 keyframe: give 2 or more with --keyframes", "two ends"),
+    ("slerp --keyframes cat.png 1 --frames 1", "frames 1: must be at least 2", "2"),
+    ("-dash.png cat.png", "-dash.png: is taken for an option", "./-dash.png"),
     ("traverse --keyframes 1 2", "2 keyframes: give 1 with", "one"),
     ("explore --keyframes 1 2 3", "3 keyframes", "four"),
     ("analogy --keyframes 1 2", "2 keyframes: give 3 with", "three"),
@@ -438,6 +441,7 @@ def things(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("empty.png", "empty.yaml"):
         (place / name).touch()
     scene(0).save(place / "cat.png")
+    scene(1).save(place / "-dash.png")
     for name, count in (
         ("few", 3),
         ("many", 4),

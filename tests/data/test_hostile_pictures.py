@@ -279,7 +279,7 @@ def test_too_few_pictures_are_told_with_their_folder(tmp_path, one_line_error):
     one = fill(tmp_path / "one", 1)
     words = ["fit", f"--trainer.default_root_dir={tmp_path / 'root'}", f"--data.cache_dir={tmp_path / 'cache'}"]
     line = one_line_error(train.main, *words, f"--data.source={one}")
-    assert f"{one}: 1 picture, 1 of them different: too few to train and to validate on; add others" in line
+    assert f"{one}: 1 picture: too few to train and to validate on; add others" in line
     assert not list((tmp_path / "root").rglob("*.*"))
 
 

@@ -51,6 +51,8 @@ class OneLineParser(CommandParser):
 
     def _unknown_command(self) -> str:
         known, word = list(self.commands), self.args[0]
+        if word.startswith("-") and Path(word).exists():
+            return f"{word}: is taken for an option; write ./{word} of the file"
         if word.startswith("-"):
             return f"{word}: comes before any command; begin with {', '.join(known)}"
         if option := self._option_for(word):

@@ -94,7 +94,7 @@ def choose_keyframes(
     count = len(words) or several or options.count or default
     if not least <= count <= most:
         number = f"{least}" if least == most else f"{least} or more"
-        given = "--class" if several else "--count or --keyframes"
+        given = "--class" if several else "--keyframes" if words else "--count or --keyframes"
         raise UserError(f"{counted(count, 'keyframe')}: give {number} with {given}; {reason}")
     if words:
         return [parse_keyframe(model, word, options.truncation, options.fit) for word in words]

@@ -20,6 +20,7 @@ from vae.render.formats.border import Border, add_border, bordered_tiles, parse_
 from vae.render.formats.frame import Frame, resize
 from vae.render.formats.size_limit import parse_size
 from vae.render.formats.sound import Sound, read_sound
+from vae.render.kept_inputs import check_result
 from vae.tuning.pivotal import DEFAULT_BUDGET, Budget, parse_budget
 
 DEFAULT_FRAMES = 40  # of a stretch
@@ -45,8 +46,10 @@ class RenderRequest:
         return tuple(map(user_path, self.arguments["checkpoint"]))
 
     def default_out(self, out: Path | None, suffix: str) -> Path:
-        """The file that was named, or else one below renders/ with the command's name."""
-        return Path(f"renders/{self.command}{suffix}") if out is None else out
+        """The file that was named, or else one below renders/ with the command's name, see `check_result`."""
+        if out is None:
+            check_result(out := Path(f"renders/{self.command}{suffix}"), self.arguments)
+        return out
 
 
 def parse_grid(word: str) -> tuple[int, int]:

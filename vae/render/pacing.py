@@ -32,12 +32,14 @@ DEFAULT_EASINGS = {True: "linear", False: "ease-in-out"}  # of closed and open t
 
 
 def check_stretches(motion: MotionOptions, segments: int, closed: bool) -> None:
-    """Raises `UserError` unless each segment has a duration, or none has, and a sound a frame for each keyframe."""
+    """Raises `UserError` unless each segment has a duration, or none has, and each keyframe can have a frame."""
     if len(motion.durations) not in (0, segments):
         raise UserError(
             f"--durations: {len(motion.durations)} given, and the path has {counted(segments, 'segment')} between "
             "keyframes; give the seconds of each"
         )
+    if motion.frames is not None:
+        equal_steps(segments, motion.frames, closed)
     if motion.audio:
         frames = round(motion.audio.seconds * frame_rate(motion.fps))
         if frames < (keyframes := segments + (not closed)):

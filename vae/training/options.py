@@ -123,7 +123,7 @@ class OptimizerOptions(_Options):
     """The options of AdamW.
 
     Args:
-        lr: peak learning rate of AdamW; convolutions, which Muon teaches, have 20 times as much.
+        lr: peak learning rate: AdamW's; Muon, which teaches the convolutions, has 20 times as much.
         weight_decay: of AdamW: a step multiplies the weights by 1 − lr · weight_decay.
     """
 

@@ -27,7 +27,8 @@ def main(args: Sequence[str] | None = None) -> None:
         words = expand(program_arguments() if args is None else args)
         program = program_command("render")
         examples = (
-            f"{program} cat.png dog.png      from the first picture to the last; with --loop, and back",
+            f"{program} cat.png dog.png      from the first picture to the last",
+            f"{program} a.png b.png c.png --loop    and back to the first",
             f"{program} folder/              a tour of its pictures",
             f"{program} route cat.png dog.png --size 1080 --out morph.mp4",
         )

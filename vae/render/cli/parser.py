@@ -14,6 +14,7 @@ from vae import __version__
 from vae.command_line.mistakes import OneLineParser
 from vae.option_groups import add_options, option_name, parse_options
 from vae.render.cli.commands import COMMANDS
+from vae.render.kept_inputs import check_results_typed
 from vae.render.models import default_checkpoint
 from vae.render.options import RenderRequest
 
@@ -82,4 +83,5 @@ def run_command(command: str, arguments: dict[str, Any]) -> Path | None:
     shown += [arguments["pictures"]] if arguments.get("pictures") else []
     named = arguments.get("checkpoint") or str(default_checkpoint(shown))
     request = RenderRequest(command, arguments | {"checkpoint": [named] if isinstance(named, str) else named})
+    check_results_typed(request.arguments)
     return COMMANDS[command].run(request, *groups)

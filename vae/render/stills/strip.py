@@ -72,7 +72,8 @@ def strip(
     for clip in clips_along({name: name for name in names}, vae, chosen, keyframes, between):
         prefix = f"{clip.label} " if paths.paths else "t = "
         rows.append(sheet_row(Film(clip, t, picture).all(), [f"{prefix}{time:.2f}" for time in t.tolist()]))
-    return finish_sheet(rows, picture, out, f"{still.steps} pictures of {' '.join(names)}")
+    each = f"{counted(still.steps, 'picture')}{' each' if len(names) > 1 else ''}"
+    return finish_sheet(rows, picture, out, f"{each} of {', '.join(names)}")
 
 
 def samples(request: RenderRequest, model: ModelOptions, still: SamplesOptions, picture: PictureOptions) -> Path:

@@ -157,6 +157,12 @@ def _with_policy(app: App) -> App:
     return guarded
 
 
+def _opened(url: str) -> bool:
+    with suppress(webbrowser.Error):
+        return webbrowser.open(url)
+    return False
+
+
 def _serve(app: App, listening: socket.socket, browser: bool) -> None:
     """Answers until the main thread is interrupted; uvicorn would handle signals in its own way there."""
     import uvicorn
@@ -169,10 +175,9 @@ def _serve(app: App, listening: socket.socket, browser: bool) -> None:
         while thread.is_alive() and not server.started:
             thread.join(0.05)
         url = f"http://{HOST}:{listening.getsockname()[1]}"
-        echo(f"studio: {url}{' is open in your browser' if browser else ''}; Ctrl-C here ends it")
-        if browser:
-            with suppress(webbrowser.Error):
-                webbrowser.open(url)
+        echo(f"studio: {url}{' opens in your browser' if browser else ''}; Ctrl-C here ends it")
+        if browser and not _opened(url):
+            echo("no browser was found on this machine; open the address in one")
         while thread.is_alive():
             thread.join(0.5)
     finally:

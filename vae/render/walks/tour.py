@@ -29,7 +29,8 @@ from vae.render.options import File, MotionOptions
 from vae.render.pacing import check_stretches
 
 _FEWEST, _MOST = 3, 200
-_SECONDS = 1.0  # for each picture, on two cores
+_SECONDS = 1.5  # for each picture
+_MINUTE = 60
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def _steps(options: TourOptions, motion: MotionOptions, pictures: int) -> int | 
     """The steps of a tour that lasts so many minutes, with its rests; None where nothing was said of minutes."""
     if options.minutes is None:
         return None
-    frames = round(options.minutes * 60 * frame_rate(motion.fps))
+    frames = round(options.minutes * _MINUTE * frame_rate(motion.fps))
     steps = frames - pictures * motion.hold
     if steps < pictures:
         raise UserError(
@@ -88,8 +89,9 @@ def tour_clip(model: VAE, pictures: PictureSet, options: TourOptions, motion: Mo
     order = torch.from_numpy(closed_tour(torch.cdist(points, points).numpy()))
     x, z = x[order], encode_means(model, x[order]).cpu().clone()
     keyframes = [Keyframe(z[k], x[k], files[place], options.fit) for k, place in enumerate(order.tolist())]
-    minutes = math.ceil(_SECONDS * len(keyframes) / 60)
-    echo(f"tour: {len(keyframes)} pictures; aligning each with the next takes about {minutes} min")
+    seconds = math.ceil(_SECONDS * len(keyframes))
+    time = f"{seconds} s" if seconds < _MINUTE else f"{math.ceil(seconds / _MINUTE)} min"
+    echo(f"tour: {len(keyframes)} pictures; aligning each with the next takes about {time}")
     around = torch.cat([x, x[:1]])
     flows = flows_between(around, lambda steps: tqdm(steps, "Aligning", leave=False, delay=1))
     trajectory = path_trajectory("slerp", model, z, True)
