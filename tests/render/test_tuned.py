@@ -15,11 +15,13 @@ import render
 import train
 from data.image_files.reader import read_picture
 from data.system.errors import UserError
+from data.transforms import to_tensor
 from vae import checkpoint
 from vae.generator import prior_latents, seeded_latents
 from vae.inference import decode_all, decode_batches
 from vae.latent.keyframes import latents_of, parse_keyframe
 from vae.latent.paths import slerp
+from vae.metrics.perceptual import visible_change
 from vae.onnx_generator import OnnxGenerator
 from vae.render.formats.frame import resize
 from vae.render.frames import render_frames
@@ -339,3 +341,12 @@ def test_latents_in_python_are_checked(run: Run):
 def test_a_short_tuning_leaves_no_bar(words, capsys):
     render.main(["strip", *words, "--tune=2", "--out=a.png", "--keyframes", *NAMES[:2]])
     assert "Tuning" not in capsys.readouterr().err
+
+
+def test_a_strip_of_pictures_changes_as_much_from_each_to_the_next(words):
+    render.main(["strip", *words, "--keyframes", *NAMES[:2], "--size=32", "--steps=6", "--out=strip.png"])
+    tiles = np.split(iio.imread("strip.png")[:32, :, :3], 6, axis=1)
+    assert np.array_equal(tiles[0], given(NAMES[0]))
+    assert np.array_equal(tiles[-1], given(NAMES[1]))
+    steps = visible_change([to_tensor(torch.from_numpy(np.stack(tiles)))])
+    assert steps.max() < 1.5 * steps.mean(), steps

@@ -93,6 +93,11 @@ def frame_times(
     return [arc_length_per_segment(t, change) for change in changes], [*changes]
 
 
+def paced_by_change(clip: Clip, t: Tensor) -> Tensor:
+    """The times (T,) at which the shares of each segment's visible change have passed that t are of its time."""
+    return arc_length_per_segment(t, _changes(clip))
+
+
 def _changes(clip: Clip) -> Tensor:
     return visible_change_per_stretch(drawn_with_bar(clip, "Measuring the change"), clip.trajectory.segments)
 

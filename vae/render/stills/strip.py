@@ -24,6 +24,7 @@ from vae.render.options import (
     Truncation,
     parse_grid,
 )
+from vae.render.pacing import paced_by_change
 from vae.render.stills.sheet import finish_sheet, sheet_row, start_sheet
 
 
@@ -32,7 +33,7 @@ class StripOptions:
     """A still of a path.
 
     Args:
-        steps: pictures, evenly spaced in t.
+        steps: pictures, evenly spaced in t; between pictures of yours by visible change.
     """
 
     steps: Annotated[int, Range(2, 64)] = 8
@@ -71,7 +72,8 @@ def strip(
     check_memory(picture.tiles(still.steps, len(names)), picture.side(vae.image_size))
     for clip in clips_along({name: name for name in names}, vae, chosen, keyframes, between):
         prefix = f"{clip.label} " if paths.paths else "t = "
-        rows.append(sheet_row(Film(clip, t, picture).all(), [f"{prefix}{time:.2f}" for time in t.tolist()]))
+        when = paced_by_change(clip, t) if clip.metamorphosis else t  # pictures change most of all half-way
+        rows.append(sheet_row(Film(clip, when, picture).all(), [f"{prefix}{time:.2f}" for time in when.tolist()]))
     each = f"{counted(still.steps, 'picture')}{' each' if len(names) > 1 else ''}"
     return finish_sheet(rows, picture, out, f"{each} of {', '.join(names)}")
 
