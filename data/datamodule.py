@@ -58,8 +58,8 @@ class ImageData(pl.LightningDataModule):
         shift: training pictures are moved at random by up to this share of their side, by whole pixels.
         fit: how pictures that are not square become so: `crop` keeps their centre, `pad` all of them on a ground of the
             median colour of their border, `stretch` all of them, out of proportion.
-        labels: `folders`: the subfolders of the folder are classes, which random latents can be asked to be of;
-            pictures beside these have none.
+        labels: what says the classes of pictures, which random latents can be asked to be of: `folders`, the subfolders
+            that they are in; pictures beside these have none.
 
     Attributes:
         broken: how many files hold no picture that can be read, once it is set up.

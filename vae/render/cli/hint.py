@@ -9,7 +9,7 @@ from data.system.program import program_command
 from vae.render.cli.commands import COMMANDS
 
 _KEPT = {  # options beside the words without one, and their defaults, which need not be said
-    **dict.fromkeys(("checkpoint", "class", "seed", "count", "audio", "minutes", "aspect", "border")),
+    **dict.fromkeys(("checkpoint", "class", "seed", "count", "audio", "minutes", "aspect", "border", "size")),
     "hold": 0,
     "fit": "crop",
     "style": "keyframes",
