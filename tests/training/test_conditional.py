@@ -148,7 +148,7 @@ def test_before_the_flow_is_fitted_there_is_no_class_to_draw_of(stopped, one_lin
         ("slerp --class cat --keyframes 1 2", "--class", "leave it out"),
         ("slerp --class cat dog --count 3", "--count 3", "leave it out"),
         ("loop --class cat dog", "2 keyframes", "go back"),
-        ("traverse --class cat dog", "2 keyframes", "give 1 with --class"),
+        ("traverse --class cat dog", "2 keyframes: give 1 with --class", "around one"),
         ("explore --class cat dog", "2 classes", "name one for all, or four"),
     ],
 )
