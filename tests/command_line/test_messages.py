@@ -154,7 +154,7 @@ RENDER = [
     ("loop --style circle --count 3", "3 keyframes", "two"),
     ("loop --style noise --count 5", "5 latents", "--count"),
     ("slerp --keyframes 1", "1 keyframe: give 2 or more with --keyframes", "two ends"),
-    ("slerp --keyframes cat.png 1 --frames 1", "frames 1: must be at least 2", "2"),
+    ("slerp --keyframes cat.png 1 --frames 1", "frames 1", "2"),
     ("-dash.png cat.png", "-dash.png: is taken for an option", "./-dash.png"),
     ("traverse --keyframes 1 2", "2 keyframes: give 1 with", "one"),
     ("explore --keyframes 1 2 3", "3 keyframes", "four"),

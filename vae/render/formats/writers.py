@@ -1,14 +1,16 @@
 """Frames → files. The suffix picks the format (`vae.render.formats.format`); without one, it is a folder of PNGs.
 
-Still pictures and numbered frames are encoded by imageio.
+Still pictures are encoded by imageio, numbered frames by Pillow, which it uses, too.
 """
 
 from collections.abc import Iterable
+from io import BytesIO
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import imageio.v3 as iio
+from PIL import Image
 
 from data.system.errors import UserError
 from data.system.files import (
@@ -104,9 +106,9 @@ def _write_folder(frames: Iterable[Frame], path: Path) -> None:
     with temporary_path(path) as temporary:
         temporary.mkdir()
         for index, frame in enumerate(frames):
-            # of a path it leaves the file open if a disk is full
-            content = iio.imwrite("<bytes>", frame, extension=".png")
-            (temporary / f"{index:04d}.png").write_bytes(content)
+            content = BytesIO()  # imageio's writer prints a traceback if Ctrl-C comes while it is made
+            Image.fromarray(frame).save(content, "png")
+            (temporary / f"{index:04d}.png").write_bytes(content.getvalue())
         replace_folder(temporary, path)
 
 
