@@ -26,8 +26,7 @@ def check_result(result: Path, arguments: Mapping[str, Any]) -> None:
         result: a file that will be written.
         arguments: of the command, as they were typed; words that name no file do no harm.
     """
-    given = [value for name, value in arguments.items() if name not in _RESULTS]
-    for value in given:
+    for value in (value for name, value in arguments.items() if name not in _RESULTS):
         words = value if isinstance(value, list) else [value]
         if any(_is_read(str(word), result) for word in words if word):
             raise UserError(f"{result}: is read by this command, and would be lost; name another file")
@@ -35,11 +34,12 @@ def check_result(result: Path, arguments: Mapping[str, Any]) -> None:
 
 def _is_read(word: str, result: Path) -> bool:
     """True if a word names the file, a latent in it, or the folder of a picture that it is."""
-    with suppress(OSError, ValueError, RuntimeError):  # no file can be called so
-        for path in (Path(place).expanduser() for place in (word, *word.rsplit(":", 1)[:-1])):
+    with suppress(OSError, ValueError):  # no file can be called so
+        if not result.is_file():
+            return False
+        for path in map(user_path, (word, *word.rsplit(":", 1)[:-1])):
             if path.is_file():
-                return result.is_file() and path.samefile(result)
+                return path.samefile(result)
             if path.is_dir():
-                within = path.resolve() in result.resolve().parents
-                return within and result.is_file() and result.suffix.lower() in FORMATS
+                return result.suffix.lower() in FORMATS and path.resolve() in result.resolve().parents
     return False
